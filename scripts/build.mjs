@@ -1,0 +1,13 @@
+// Builds dist/: the WebAssembly kernels, then the TypeScript.
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const require = createRequire(import.meta.url);
+const run = (script, ...args) => execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' });
+
+if (existsSync(join(root, 'scripts/build-wasm.mjs'))) run(join(root, 'scripts/build-wasm.mjs'));
+run(join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'), '-p', root);

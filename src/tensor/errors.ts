@@ -1,0 +1,59 @@
+/**
+ * Typed errors. Every message says which operation failed, what came, what was expected and what to do;
+ * every class carries those parts as fields so that programs (and tests) need not parse text.
+ */
+
+export interface ErrorParts {
+  /** What came: shapes, names, values. */
+  received: string;
+  /** What would have been right. */
+  expected?: string;
+  /** What the caller can do about it. */
+  hint?: string;
+}
+
+/** Base of every error that hopgrad throws on purpose. */
+export class HopgradError extends Error {
+  readonly op: string;
+  readonly received: string;
+  readonly expected: string | undefined;
+  readonly hint: string | undefined;
+
+  constructor(op: string, { received, expected, hint }: ErrorParts) {
+    super(`${op}: ${received}${expected ? `; expected ${expected}` : ''}.${hint ? ` ${hint}` : ''}`);
+    this.name = new.target.name;
+    this.op = op;
+    this.received = received;
+    this.expected = expected;
+    this.hint = hint;
+  }
+}
+
+/** Shapes that do not fit the operation or each other; names all shapes involved. */
+export class ShapeError extends HopgradError {}
+/** Two shapes that NumPy's broadcasting rules cannot align. */
+export class BroadcastError extends ShapeError {}
+/** An axis outside [-rank, rank). */
+export class AxisError extends HopgradError {}
+/** A dtype that the operation or the device does not have. */
+export class DTypeError extends HopgradError {}
+/** A device that is unknown, unavailable or lost, or two devices in one operation. */
+export class DeviceError extends HopgradError {}
+/** A value outside the mathematical domain: temperature ≤ 0, probability > 1, a batch of one for InfoLOOB. */
+export class DomainError extends HopgradError {}
+/** A derivative was asked for where none exists; says why. */
+export class NotDifferentiableError extends HopgradError {}
+/** The autograd graph was used wrongly: backward twice, no graph, a freed or modified tensor. */
+export class GraphError extends HopgradError {}
+/** Device memory is exhausted; names the request and what is live. */
+export class MemoryLimitError extends HopgradError {}
+/** A kernel could not be built or run. */
+export class KernelError extends HopgradError {}
+/** Input files or data sets that cannot be read or do not hold what they should. */
+export class DataError extends HopgradError {}
+/** A checkpoint whose names or shapes do not match the model. */
+export class CheckpointError extends DataError {}
+/** A command-line or configuration option that is unknown or out of range. */
+export class UsageError extends HopgradError {}
+/** A gradient check failed; see hopgrad/testing. */
+export class GradientError extends HopgradError {}
