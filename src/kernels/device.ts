@@ -1,0 +1,245 @@
+/**
+ * The kernel vocabulary: everything a device must be able to do, and nothing else. Gradients, shape rules and
+ * broadcasting are decided above; a device sees flat row-major storage and plain sizes.
+ *
+ * Every kernel returns at once with a new Storage (a device whose kernels are promises chains them behind the
+ * handle); only `read` waits. Inputs are never modified, except by `adamW` and `copyInto`, which say so.
+ */
+import type { DType, TypedArray } from '../tensor/dtype.js';
+import { DeviceError } from '../tensor/errors.js';
+import type { BroadcastPlan } from '../tensor/shape.js';
+import { track } from './scope.js';
+
+/**
+ * A handle on `size` elements that live on a device. What `handle` is, only the device knows: a typed array,
+ * an address, a texture, or a promise of one. It is null once the storage has been freed.
+ */
+export class Storage {
+  /** Counts in-place updates, so that backward can tell that a saved value has changed since. */
+  version = 0;
+
+  constructor(
+    readonly device: Device,
+    readonly dtype: DType,
+    readonly size: number,
+    public handle: unknown,
+  ) {
+    track(this);
+  }
+
+  get freed(): boolean {
+    return this.handle === null;
+  }
+
+  /** Returns the memory to the device now. Using the storage afterwards is a typed error. */
+  free(): void {
+    if (this.handle === null) return;
+    this.device.release(this);
+    this.handle = null;
+  }
+}
+
+/**
+ * An elementwise kernel: a named plain `function` of numbers in gpu.js's kernel language (Math.*, arithmetic,
+ * conditions; no closures). Each device supplies the loop around it. The wasm device looks the name up in its
+ * table of SIMD loops and otherwise runs the function itself over its own memory.
+ */
+export type ScalarKernel = (...args: number[]) => number;
+
+/** An elementwise operand: a storage, or one number for all elements. */
+export type KernelOperand = Storage | number;
+
+export type ReduceKind = 'sum' | 'max' | 'min';
+
+/** C[b] = op(A[b]) · op(B[b]), op transposing where flagged. Stored shapes follow the flags. */
+export interface MatmulSpec {
+  batch: number;
+  /** Rows of C. */
+  m: number;
+  /** Columns of C. */
+  n: number;
+  /** The summed size. */
+  k: number;
+  /** A is stored [k, m] instead of [m, k]. */
+  transposeA: boolean;
+  /** B is stored [n, k] instead of [k, n]. */
+  transposeB: boolean;
+  /** A has no batch axis: one matrix for all. */
+  broadcastA: boolean;
+  /** B has no batch axis: one matrix for all. */
+  broadcastB: boolean;
+}
+
+/** Cross-correlation of [batch, inChannels, height, width] with [outChannels, inChannels, kernelHeight, kernelWidth]. */
+export interface Conv2dSpec {
+  batch: number;
+  inChannels: number;
+  height: number;
+  width: number;
+  outChannels: number;
+  kernelHeight: number;
+  kernelWidth: number;
+  strideY: number;
+  strideX: number;
+  paddingY: number;
+  paddingX: number;
+  outHeight: number;
+  outWidth: number;
+}
+
+/** Mean over windows without padding; `planes` = batch · channels. */
+export interface Pool2dSpec {
+  planes: number;
+  height: number;
+  width: number;
+  kernelY: number;
+  kernelX: number;
+  strideY: number;
+  strideX: number;
+  outHeight: number;
+  outWidth: number;
+}
+
+/** Multi-head attention over [batch, queries|keys, heads · headDim]. */
+export interface AttentionSpec {
+  batch: number;
+  heads: number;
+  queries: number;
+  keys: number;
+  headDim: number;
+  /** Factor on the logits, usually 1/√headDim. */
+  scale: number;
+  /** Query i sees keys 0…i only (requires queries = keys). */
+  causal: boolean;
+}
+
+/** Normalisation over `inner` and `batch` for each of `channels`: x is [batch, channels, inner]. */
+export interface BatchNormSpec {
+  batch: number;
+  channels: number;
+  inner: number;
+  eps: number;
+}
+
+export interface AdamWSpec {
+  learningRate: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+  /** 1, 2, 3 …: the number of this update, for bias correction. */
+  step: number;
+  /** Factor on the gradient, for clipping; 1 leaves it. */
+  gradScale: number;
+}
+
+/** The core: all a new device needs. */
+export interface CoreKernels {
+  fill(size: number, value: number, dtype: DType): Storage;
+  /** Rounds toward zero when going to int32. */
+  cast(x: Storage, dtype: DType): Storage;
+  /** y_i = f(x_i) */
+  map(f: ScalarKernel, x: Storage): Storage;
+  /** y_i = f(a_i, b_i), operands walked by the plan's two stride lists (a number operand's list is ignored). */
+  zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage;
+  /** y_i = condition_i ≠ 0 ? a_i : b_i, three stride lists. */
+  where(condition: Storage, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage;
+  /** Repeats x along the axes where its (single) stride list is 0. */
+  expand(x: Storage, plan: BroadcastPlan): Storage;
+  /** [outer, length, inner] → [outer, inner]. An empty sum is 0, an empty max −∞, an empty min +∞; NaN spreads. */
+  reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
+  /** Index of the first extreme element along `length`, as int32; a NaN counts as the extreme. length ≥ 1. */
+  argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage;
+  matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage;
+  conv2d(x: Storage, weight: Storage, spec: Conv2dSpec): Storage;
+  /** ∂/∂x of Σ gradOutput · conv2d(x, weight). */
+  conv2dInputGrad(gradOutput: Storage, weight: Storage, spec: Conv2dSpec): Storage;
+  /** ∂/∂weight of Σ gradOutput · conv2d(x, weight). */
+  conv2dWeightGrad(x: Storage, gradOutput: Storage, spec: Conv2dSpec): Storage;
+  avgPool2d(x: Storage, spec: Pool2dSpec): Storage;
+  avgPool2dGrad(gradOutput: Storage, spec: Pool2dSpec): Storage;
+  /** Axis i of the result is axis axes[i] of x. */
+  permute(x: Storage, shape: readonly number[], axes: readonly number[]): Storage;
+  /** The block of `sizes` that begins at `starts`. */
+  slice(x: Storage, shape: readonly number[], starts: readonly number[], sizes: readonly number[]): Storage;
+  /** x placed at `before` in a block of `outShape` filled with `value`. */
+  pad(x: Storage, shape: readonly number[], before: readonly number[], outShape: readonly number[], value: number): Storage;
+  /** Joins [outer, lengths[i]] blocks side by side into [outer, Σ lengths]. */
+  concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage;
+  /** [outer, rows, inner] and int32 indices [count] → [outer, count, inner]. Indices must lie in [0, rows). */
+  gather(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage;
+  /** The transpose of gather: [outer, count, inner] summed into [outer, rows, inner]. */
+  scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage;
+}
+
+/** Fused kernels: optional, each with a decomposition into the core in fused.ts. */
+export interface FusedKernels {
+  /** Softmax over the last axis of [rows, length]. */
+  softmax(x: Storage, rows: number, length: number): Storage;
+  /** p ⊙ (g − Σ g ⊙ p) for softmax output p. */
+  softmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
+  logSoftmax(x: Storage, rows: number, length: number): Storage;
+  /** g − exp(y) Σ g for logSoftmax output y. */
+  logSoftmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
+  /** [rows, length] → [rows]; a row of −∞ gives −∞. */
+  logSumExp(x: Storage, rows: number, length: number): Storage;
+  /** exp(x − lse) g, row-wise: the gradient of logSumExp; 0 where a whole row is −∞. */
+  logSumExpGrad(gradOutput: Storage, x: Storage, output: Storage, rows: number, length: number): Storage;
+  /** (x − mean) · rstd · weight + bias over the last axis of [rows, length]; also [rows] mean and rstd. */
+  layerNorm(x: Storage, weight: Storage, bias: Storage, eps: number, rows: number, length: number): { output: Storage; mean: Storage; rstd: Storage };
+  layerNormGrad(gradOutput: Storage, x: Storage, weight: Storage, mean: Storage, rstd: Storage, rows: number, length: number): { x: Storage; weight: Storage; bias: Storage };
+  /** Batch statistics (biased variance) per channel and the normalised, scaled output. */
+  batchNorm(x: Storage, weight: Storage, bias: Storage, spec: BatchNormSpec): { output: Storage; mean: Storage; variance: Storage };
+  batchNormGrad(gradOutput: Storage, x: Storage, weight: Storage, mean: Storage, variance: Storage, spec: BatchNormSpec): { x: Storage; weight: Storage; bias: Storage };
+  /** softmax(scale · Q Kᵀ) V per head; probabilities [batch, heads, queries, keys] are kept for the gradient. */
+  attention(q: Storage, k: Storage, v: Storage, spec: AttentionSpec): { output: Storage; probabilities: Storage };
+  attentionGrad(gradOutput: Storage, q: Storage, k: Storage, v: Storage, probabilities: Storage, spec: AttentionSpec): { q: Storage; k: Storage; v: Storage };
+  /** Σ x². Result has one element. */
+  sumSquares(x: Storage): Storage;
+  /** Updates parameter, m and v in place. */
+  adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, spec: AdamWSpec): void;
+}
+
+export interface MemoryInfo {
+  /** Bytes in storages that are still reachable or not yet collected. */
+  liveBytes: number;
+  /** Most bytes live at any time. */
+  peakBytes: number;
+  /** Number of live storages. */
+  storages: number;
+  /** Bytes that the device has taken from the system, live or pooled. */
+  reservedBytes: number;
+}
+
+export interface Device extends CoreKernels {
+  readonly name: string;
+  /** One line for a person: threads, adapter, precision … */
+  readonly description: string;
+  readonly dtypes: readonly DType[];
+  readonly fused: Partial<FusedKernels>;
+  /** Copies `data` to the device. */
+  upload(data: TypedArray): Storage;
+  /** Copies out. */
+  read(x: Storage): Promise<TypedArray>;
+  /** Copies out at once. @throws DeviceError where the device is asynchronous */
+  readSync(x: Storage): TypedArray;
+  /** Overwrites `target` with `source` (same dtype and size), in place: optimisers and loadStateDict. */
+  copyInto(target: Storage, source: Storage): void;
+  /** Frees the memory behind a storage; called by Storage.free only. */
+  release(x: Storage): void;
+  memory(): MemoryInfo;
+  /** Resolves in a later turn of the event loop, after pending frees; the place where collection happens. */
+  settle(): Promise<void>;
+}
+
+export type DeviceName = 'reference' | 'wasm' | 'webgpu' | 'webgl2' | 'gpujs-cpu';
+
+/** @throws DeviceError naming both devices when storages of two devices meet in one operation. */
+export function sameDevice(op: string, a: Device, b: Device): void {
+  if (a !== b)
+    throw new DeviceError(op, {
+      received: `tensors on two devices, ${a.name} and ${b.name}`,
+      expected: 'all tensors of one operation on one device',
+      hint: `Move one with .to('${a.name}').`,
+    });
+}

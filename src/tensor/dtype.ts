@@ -1,0 +1,40 @@
+/** Element types. Reductions and products of float32 are accumulated in higher precision than they are stored. */
+import { DTypeError } from './errors.js';
+
+export type DType = 'float32' | 'float64' | 'int32';
+export type TypedArray = Float32Array | Float64Array | Int32Array;
+
+const constructors = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;
+
+export const bytesPerElement: Record<DType, number> = { float32: 4, float64: 8, int32: 4 };
+
+/** A zero-filled typed array of `size` elements. */
+export function allocate(dtype: DType, size: number): TypedArray {
+  return new constructors[dtype](size);
+}
+
+/** A copy of `data` as an array of `dtype`. */
+export function toTypedArray(data: ArrayLike<number>, dtype: DType): TypedArray {
+  return constructors[dtype].from(data);
+}
+
+export function dtypeOf(data: TypedArray): DType {
+  return data instanceof Float32Array ? 'float32' : data instanceof Float64Array ? 'float64' : 'int32';
+}
+
+/** @throws DTypeError when `dtype` is not one of ours. */
+export function checkDType(op: string, dtype: unknown): DType {
+  if (typeof dtype === 'string' && dtype in constructors) return dtype as DType;
+  throw new DTypeError(op, {
+    received: `dtype ${String(dtype)}`,
+    expected: 'float32, float64 or int32',
+    hint: 'Convert the data first; half precision and 64-bit integers are not element types here.',
+  });
+}
+
+const rank: Record<DType, number> = { int32: 0, float32: 1, float64: 2 };
+
+/** The wider of two dtypes: int32 < float32 < float64. */
+export function promote(a: DType, b: DType): DType {
+  return rank[a] >= rank[b] ? a : b;
+}
