@@ -1,0 +1,67 @@
+/** The devices of this process: made on first use, chosen by name, one of them the default. */
+import { DeviceError } from '../tensor/errors.js';
+import type { Device, DeviceName } from './device.js';
+import { ReferenceDevice } from './reference/device.js';
+
+const names: readonly DeviceName[] = ['reference', 'wasm', 'webgpu', 'webgl2', 'gpujs-cpu'];
+const factories = new Map<string, () => Device>([['reference', () => new ReferenceDevice()]]);
+const made = new Map<string, Device>();
+let chosen: string | null = null;
+
+/** Makes a device available under its name: at once, or by a factory that runs on first use. */
+export function registerDevice(name: DeviceName, device: Device | (() => Device)): void {
+  if (typeof device === 'function') factories.set(name, device);
+  else made.set(name, device);
+}
+
+export function isReady(name: string): boolean {
+  return made.has(name) || factories.has(name);
+}
+
+/** @throws DeviceError for an unknown name, or a device that needs `await init()` first */
+export function deviceByName(name: string): Device {
+  const existing = made.get(name);
+  if (existing) return existing;
+  const factory = factories.get(name);
+  if (factory) {
+    const device = factory();
+    made.set(name, device);
+    return device;
+  }
+  if (names.includes(name as DeviceName))
+    throw new DeviceError('device', {
+      received: `${name} is not initialised`,
+      expected: 'a device that is ready',
+      hint: `Call await init({ device: '${name}' }) once before using it.`,
+    });
+  throw new DeviceError('device', { received: `unknown device ${JSON.stringify(name)}`, expected: `one of ${names.join(', ')}` });
+}
+
+/** The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference. */
+export function defaultDevice(): Device {
+  return deviceByName(chosen ?? (isReady('wasm') ? 'wasm' : 'reference'));
+}
+
+export function chooseDevice(name: string): Device {
+  const device = deviceByName(name);
+  chosen = name;
+  return device;
+}
+
+/** Runs `body` with another default device. Synchronous: the default is back when `body` returns. */
+export function withDevice<T>(name: string, body: () => T): T {
+  const before = chosen;
+  chooseDevice(name);
+  try {
+    const result = body();
+    if (result instanceof Promise)
+      throw new DeviceError('withDevice', {
+        received: 'a function that returns a promise',
+        expected: 'a synchronous function',
+        hint: 'Build the tensors inside, and await reads of them outside.',
+      });
+    return result;
+  } finally {
+    chosen = before;
+  }
+}

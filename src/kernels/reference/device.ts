@@ -1,0 +1,147 @@
+/**
+ * The reference device: the kernel texts themselves, run as ordinary JavaScript, one output element at a time,
+ * in float32 or float64. Slow and plain; everything else is held to it.
+ */
+import { allocate, type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
+import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
+import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
+import type { KernelThis, SourceKernel } from '../source/kernel.js';
+import { type Grid, SourceDevice, type View } from '../source-device.js';
+
+export class ReferenceDevice extends SourceDevice {
+  readonly name = 'reference';
+  readonly description = 'the kernel texts as plain JavaScript, float32 and float64, one thread';
+  readonly dtypes = ['float32', 'float64', 'int32'] as const;
+  #peakBytes = 0;
+  #liveBytes = 0;
+  #count = 0;
+  // JavaScript collects the arrays by itself; the registry only keeps memory() true.
+  #registry = new FinalizationRegistry<{ bytes: number }>((token) => this.#forget(token));
+  #tokens = new WeakMap<Storage, { bytes: number }>();
+
+  #wrap(array: TypedArray, dtype: DType): Storage {
+    const storage = new Storage(this, dtype, array.length, array);
+    const token = { bytes: array.byteLength };
+    this.#tokens.set(storage, token);
+    this.#registry.register(storage, token);
+    this.#liveBytes += token.bytes;
+    this.#count++;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    return storage;
+  }
+
+  #forget(token: { bytes: number }): void {
+    if (token.bytes < 0) return;
+    this.#liveBytes -= token.bytes;
+    this.#count--;
+    token.bytes = -1;
+  }
+
+  upload(data: TypedArray): Storage {
+    const array = data.slice();
+    const dtype = array instanceof Float32Array ? 'float32' : array instanceof Float64Array ? 'float64' : 'int32';
+    return this.#wrap(array, dtype);
+  }
+
+  async read(x: Storage): Promise<TypedArray> {
+    const copy = this.readSync(x);
+    await this.settle();
+    return copy;
+  }
+
+  readSync(x: Storage): TypedArray {
+    return array(x).slice();
+  }
+
+  copyInto(target: Storage, source: Storage): void {
+    array(target).set(array(source));
+  }
+
+  release(x: Storage): void {
+    this.#forget(this.#tokens.get(x)!);
+  }
+
+  memory(): MemoryInfo {
+    return {
+      liveBytes: this.#liveBytes,
+      peakBytes: this.#peakBytes,
+      storages: this.#count,
+      reservedBytes: this.#liveBytes,
+    };
+  }
+
+  settle(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 0));
+  }
+
+  fill(size: number, value: number, dtype: DType): Storage {
+    return this.#wrap(allocate(dtype, size).fill(value), dtype);
+  }
+
+  cast(x: Storage, dtype: DType): Storage {
+    return this.#wrap(toTypedArray(array(x), dtype), dtype);
+  }
+
+  protected run(
+    kernel: SourceKernel,
+    grid: Grid,
+    inputs: View[],
+    constants: Record<string, number>,
+    dtype: DType,
+  ): Storage {
+    const [nx, ny = 1, nz = 1] = grid;
+    const output = allocate(dtype, nx * ny * nz);
+    const views = inputs.map((input) => (typeof input === 'number' ? input : nest(array(input.storage), input.grid)));
+    const self: KernelThis = { thread: { x: 0, y: 0, z: 0 }, constants };
+    const { thread } = self;
+    const [a, b] = views;
+    let i = 0;
+    for (thread.z = 0; thread.z < nz; thread.z++)
+      for (thread.y = 0; thread.y < ny; thread.y++)
+        for (thread.x = 0; thread.x < nx; thread.x++) output[i++] = kernel.call(self, a, b);
+    return this.#wrap(output, dtype);
+  }
+
+  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], { shape, strides }: BroadcastPlan): Storage {
+    const storages = operands.filter((operand) => typeof operand !== 'number');
+    // `where` has its condition first; the result has the type of its values.
+    const typed = storages[operands.length === 3 && storages.length > 1 ? 1 : 0]!;
+    const output = allocate(typed.dtype, sizeOf(shape));
+    const [nx, ny = 1, nz = 1] = [...shape].reverse() as [number, number?, number?];
+    const sources = operands.map((operand) => (typeof operand === 'number' ? [operand] : array(operand)));
+    const steps = operands.map((operand, k) =>
+      typeof operand === 'number' ? [0, 0, 0] : [...strides[k]!].reverse().concat([0, 0]),
+    );
+    const [a, b, c] = sources as unknown as [ArrayLike<number>, ArrayLike<number>, ArrayLike<number>];
+    const [da, db, dc] = steps as [number[], number[], number[]];
+    let i = 0;
+    for (let z = 0; z < nz; z++)
+      for (let y = 0; y < ny; y++) {
+        let pa = z * da[2]! + y * da[1]!;
+        if (operands.length === 1) for (let x = 0; x < nx; x++, pa += da[0]!) output[i++] = f(a[pa]!);
+        else {
+          let pb = z * db[2]! + y * db[1]!;
+          if (operands.length === 2)
+            for (let x = 0; x < nx; x++, pa += da[0]!, pb += db[0]!) output[i++] = f(a[pa]!, b[pb]!);
+          else {
+            let pc = z * dc[2]! + y * dc[1]!;
+            for (let x = 0; x < nx; x++, pa += da[0]!, pb += db[0]!, pc += dc[0]!)
+              output[i++] = f(a[pa]!, b[pb]!, c[pc]!);
+          }
+        }
+      }
+    return this.#wrap(output, typed.dtype);
+  }
+}
+
+function array(x: Storage): TypedArray {
+  return x.handle as TypedArray;
+}
+
+/** The array as nested rows, as a kernel's x[z][y][x] expects. Rows are views, not copies. */
+function nest(data: TypedArray, [nx, ny, nz]: Grid): ArrayLike<unknown> {
+  if (ny === undefined) return data;
+  const row = (y: number) => data.subarray(y * nx, (y + 1) * nx);
+  const plane = (z: number) => Array.from({ length: ny }, (_, y) => row(z * ny + y));
+  return nz === undefined ? plane(0) : Array.from({ length: nz }, (_, z) => plane(z));
+}

@@ -1,0 +1,40 @@
+/**
+ * The elementwise kernels shared by several ops, in gpu.js's kernel language. Kernels that belong to one op only
+ * stand beside it in autograd/ops. The function's name is its key in the wasm device's table.
+ */
+
+export function add(a: number, b: number): number {
+  return a + b;
+}
+export function sub(a: number, b: number): number {
+  return a - b;
+}
+export function mul(a: number, b: number): number {
+  return a * b;
+}
+export function div(a: number, b: number): number {
+  return a / b;
+}
+export function exp(x: number): number {
+  return Math.exp(x);
+}
+export function log(x: number): number {
+  return Math.log(x);
+}
+export function square(x: number): number {
+  return x * x;
+}
+export function rsqrt(x: number): number {
+  return 1 / Math.sqrt(x);
+}
+export function equal(a: number, b: number): number {
+  return a === b ? 1 : 0;
+}
+/** NaN when either is NaN. */
+export function maximum(a: number, b: number): number {
+  return a !== a || a > b ? a : b;
+}
+/** NaN when either is NaN. */
+export function minimum(a: number, b: number): number {
+  return a !== a || a < b ? a : b;
+}
