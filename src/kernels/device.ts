@@ -15,8 +15,8 @@ import { track } from './scope.js';
  * an address, a texture, or a promise of one. It is null once the storage has been freed.
  */
 export class Storage {
-  /** Counts in-place updates, so that backward can tell that a saved value has changed since. */
-  version = 0;
+  /** Time of the last in-place update (see {@link touch}); 0 when there was none. */
+  updatedAt = 0;
 
   constructor(
     readonly device: Device,
@@ -37,6 +37,18 @@ export class Storage {
     this.device.release(this);
     this.handle = null;
   }
+}
+
+let updates = 0;
+
+/** The number of in-place updates so far, a clock: what was saved now must not be updated later. */
+export function updateClock(): number {
+  return updates;
+}
+
+/** Notes that a storage was updated in place, so that backward can tell that a saved value has changed since. */
+export function touch(storage: Storage): void {
+  storage.updatedAt = ++updates;
 }
 
 /**
@@ -216,6 +228,8 @@ export interface Device extends CoreKernels {
   /** One line for a person: threads, adapter, precision … */
   readonly description: string;
   readonly dtypes: readonly DType[];
+  /** Whether readSync works. */
+  readonly synchronous: boolean;
   readonly fused: Partial<FusedKernels>;
   /** Copies `data` to the device. */
   upload(data: TypedArray): Storage;

@@ -40,6 +40,7 @@ export abstract class SourceDevice implements Device, CoreKernels {
   abstract readonly name: string;
   abstract readonly description: string;
   abstract readonly dtypes: readonly DType[];
+  abstract readonly synchronous: boolean;
   readonly fused: Partial<FusedKernels> = {};
 
   abstract upload(data: TypedArray): Storage;

@@ -12,6 +12,7 @@ export class ReferenceDevice extends SourceDevice {
   readonly name = 'reference';
   readonly description = 'the kernel texts as plain JavaScript, float32 and float64, one thread';
   readonly dtypes = ['float32', 'float64', 'int32'] as const;
+  readonly synchronous = true;
   #peakBytes = 0;
   #liveBytes = 0;
   #count = 0;

@@ -1,0 +1,173 @@
+/** Making tensors from data, constants and random numbers. */
+import { defaultDevice, deviceByName } from '../kernels/devices.js';
+import type { Device } from '../kernels/device.js';
+import { allocate, checkDType, type DType, dtypeOf, toTypedArray, type TypedArray } from '../tensor/dtype.js';
+import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
+import { Random } from '../tensor/random.js';
+import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
+import { leafNode } from './graph.js';
+import { type NestedArray, Tensor } from './tensor.js';
+
+export interface TensorOptions {
+  /** Default float32; that of the data for typed arrays. */
+  dtype?: DType;
+  /** Default: the default device; for float64 the reference device, the one that has double precision. */
+  device?: string;
+  /** Record operations on this tensor and collect its gradient in `.grad`. Default false. */
+  requiresGrad?: boolean;
+}
+
+/** The device for new tensors of a dtype. @throws DTypeError when a named device lacks the dtype */
+function deviceFor(op: string, dtype: DType, name: string | undefined): Device {
+  const device = name === undefined ? defaultDevice() : deviceByName(name);
+  if (device.dtypes.includes(dtype)) return device;
+  if (name === undefined) return deviceByName('reference');
+  throw new DTypeError(op, {
+    received: `${dtype} on ${name}`,
+    expected: device.dtypes.join(' or '),
+    hint: "float64 lives on the reference device: { device: 'reference' }.",
+  });
+}
+
+function build(op: string, data: TypedArray, shape: Shape, { device, requiresGrad = false }: TensorOptions): Tensor {
+  const storage = deviceFor(op, dtypeOf(data), device).upload(data);
+  return tracked(op, new Tensor(storage, [...shape]), requiresGrad);
+}
+
+function tracked(op: string, t: Tensor, requiresGrad: boolean): Tensor {
+  if (requiresGrad && t.dtype === 'int32')
+    throw new DTypeError(op, { received: 'int32 with requiresGrad', expected: 'float32 or float64', hint: 'Whole numbers have no gradient.' });
+  if (requiresGrad) t.node = leafNode(t);
+  return t;
+}
+
+/**
+ * A tensor from a number, nested arrays, or a typed array with a shape.
+ *
+ * @param data  nested arrays give the shape themselves; a flat array takes `shape`, if given
+ * @throws ShapeError when rows differ in length or the shape does not hold the data; DTypeError for what is no number
+ * @example tensor([[1, 2], [3, 4]])  tensor(new Float32Array(6), { shape: [2, 3] })
+ */
+export function tensor(data: NestedArray | TypedArray, options: TensorOptions & { shape?: readonly number[] } = {}): Tensor {
+  const typed = ArrayBuffer.isView(data);
+  const shape = options.shape ? checkShape('tensor', options.shape) : typed ? [(data as TypedArray).length] : shapeOfNested(data);
+  const flat = typed ? (data as TypedArray) : flatten(data as NestedArray);
+  const known = flat instanceof Float32Array || flat instanceof Float64Array || flat instanceof Int32Array;
+  const dtype = checkDType('tensor', options.dtype ?? (known ? dtypeOf(flat) : 'float32'));
+  if (flat.length !== sizeOf(shape))
+    throw new ShapeError('tensor', {
+      received: `${flat.length} elements for shape ${formatShape(shape)}`,
+      expected: `${sizeOf(shape)} elements`,
+    });
+  if (dtype === 'int32') checkInt32(flat);
+  const array = known && dtypeOf(flat) === dtype ? flat : toTypedArray(flat, dtype);
+  return build('tensor', array, shape, options);
+}
+
+function checkInt32(data: ArrayLike<number>): void {
+  if (data instanceof Int32Array) return;
+  for (let i = 0; i < data.length; i++)
+    if ((data[i]! | 0) !== data[i])
+      throw new DTypeError('tensor', { received: `${data[i]} at position ${i} for int32`, expected: 'whole numbers in [−2³¹, 2³¹)' });
+}
+
+function shapeOfNested(data: NestedArray): number[] {
+  const shape: number[] = [];
+  for (let level: NestedArray | undefined = data; Array.isArray(level); level = level[0]) shape.push(level.length);
+  return shape;
+}
+
+/** Row-major elements; every row of a level must be as long as its first. */
+function flatten(data: NestedArray): number[] {
+  const shape = shapeOfNested(data);
+  const flat: number[] = [];
+  const walk = (level: NestedArray | undefined, axis: number, path: string) => {
+    if (axis === shape.length) {
+      if (typeof level === 'number') flat.push(level);
+      else if (Array.isArray(level)) throw ragged(path, `a list of ${level.length}`, 'a number');
+      else throw new DTypeError('tensor', { received: `${level === null ? 'null' : typeof level} at data${path}`, expected: 'numbers' });
+      return;
+    }
+    if (!Array.isArray(level) || level.length !== shape[axis])
+      throw ragged(path, Array.isArray(level) ? `a list of ${level.length}` : String(level), `a list of ${shape[axis]}`);
+    for (let i = 0; i < level.length; i++) walk(level[i], axis + 1, `${path}[${i}]`);
+  };
+  const ragged = (path: string, received: string, expected: string) =>
+    new ShapeError('tensor', { received: `${received} at data${path}`, expected: `${expected}, as before it`, hint: 'All rows of a tensor are equally long.' });
+  walk(data, 0, '');
+  return flat;
+}
+
+/** A tensor of one value. */
+export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
+  checkShape('full', shape);
+  const dtype = checkDType('full', options.dtype ?? 'float32');
+  const device = deviceFor('full', dtype, options.device);
+  return tracked('full', new Tensor(device.fill(sizeOf(shape), value, dtype), [...shape]), options.requiresGrad ?? false);
+}
+
+export function zeros(shape: readonly number[], options?: TensorOptions): Tensor {
+  return full(shape, 0, options);
+}
+
+export function ones(shape: readonly number[], options?: TensorOptions): Tensor {
+  return full(shape, 1, options);
+}
+
+/** The numbers start, start + step, … below `stop`; `arange(n)` counts 0 … n − 1. @throws DomainError for a step of 0 */
+export function arange(start: number, stop?: number, step = 1, options: TensorOptions = {}): Tensor {
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  const count = Math.max(0, Math.ceil((to - from) / step));
+  if (step === 0 || !Number.isSafeInteger(count))
+    throw new DomainError('arange', { received: `from ${from} to ${to} in steps of ${step}`, expected: 'finite numbers and a step other than 0' });
+  const data = allocate(checkDType('arange', options.dtype ?? 'float32'), count);
+  for (let i = 0; i < count; i++) data[i] = from + i * step;
+  return build('arange', data, [count], options);
+}
+
+/** The identity matrix, or ones on the main diagonal of [rows, columns]. */
+export function eye(rows: number, columns = rows, options: TensorOptions = {}): Tensor {
+  checkShape('eye', [rows, columns]);
+  const data = allocate(checkDType('eye', options.dtype ?? 'float32'), rows * columns);
+  for (let i = 0; i < Math.min(rows, columns); i++) data[i * columns + i] = 1;
+  return build('eye', data, [rows, columns], options);
+}
+
+let globalRandom = new Random(0);
+
+/** Restarts the stream that randn() and uniform() draw from when no seed is given. Default seed 0. */
+export function manualSeed(seed: number): void {
+  globalRandom = new Random(seed);
+}
+
+/** The stream that randn() and uniform() draw from; for those who must repeat a computation exactly. */
+export function globalGenerator(): Random {
+  return globalRandom;
+}
+
+export interface RandomOptions extends TensorOptions {
+  /** A stream of its own from this seed. */
+  seed?: number;
+  /** A generator to draw from (and advance). */
+  random?: Random;
+}
+
+function draw(op: string, shape: readonly number[], options: RandomOptions, next: (random: Random) => number): Tensor {
+  checkShape(op, shape);
+  const random = options.random ?? (options.seed === undefined ? globalRandom : new Random(options.seed));
+  const data = allocate(checkDType(op, options.dtype ?? 'float32'), sizeOf(shape));
+  for (let i = 0; i < data.length; i++) data[i] = next(random);
+  return build(op, data, shape, options);
+}
+
+/** Normal numbers with the given mean (default 0) and standard deviation `std` (default 1). */
+export function randn(shape: readonly number[], options: RandomOptions & { mean?: number; std?: number } = {}): Tensor {
+  const { mean = 0, std = 1 } = options;
+  return draw('randn', shape, options, (random) => mean + std * random.normal());
+}
+
+/** Numbers spread evenly over [low, high), default [0, 1). */
+export function uniform(shape: readonly number[], options: RandomOptions & { low?: number; high?: number } = {}): Tensor {
+  const { low = 0, high = 1 } = options;
+  return draw('uniform', shape, options, (random) => low + (high - low) * random.uniform());
+}

@@ -1,0 +1,258 @@
+/**
+ * What an op is: its equation, its shape rule, its forward kernel and its derivative, side by side. `defineOp`
+ * turns the description into a function on tensors and enters it into the registry, from which the tests
+ * (forward against the oracle, first and second derivatives, devices against reference) are made.
+ */
+import { type Device, type Storage, sameDevice } from '../kernels/device.js';
+import { type DType, promote } from '../tensor/dtype.js';
+import { UsageError } from '../tensor/errors.js';
+import type { Random } from '../tensor/random.js';
+import type { Shape } from '../tensor/shape.js';
+import { checkAnomaly } from './anomaly.js';
+import { isRecording, Node, noGrad } from './graph.js';
+import { freedError, type Operand, Tensor } from './tensor.js';
+
+/** What a derivative can see. */
+export interface VjpContext<P> {
+  /** ∂loss/∂output, same shape as the output. */
+  gradOutput: Tensor;
+  /** The inputs named in `saves.inputs`; others are undefined. A number operand is given as it was. */
+  inputs: readonly Tensor[];
+  /** The output, when `saves.output`. */
+  output: Tensor;
+  params: P;
+  /** Shapes of all inputs, saved or not. */
+  shapes: readonly Shape[];
+  /** What the forward kernel handed to `keep`. */
+  extra: readonly Tensor[];
+  /** Which inputs a gradient is wanted for. */
+  wants: readonly boolean[];
+}
+
+/** What a forward kernel can see. */
+export interface ForwardContext<P> {
+  device: Device;
+  params: P;
+  shapes: readonly Shape[];
+  outputShape: Shape;
+  dtype: DType;
+  /** Saves a further value for the derivative. */
+  keep(storage: Storage, shape: Shape): void;
+}
+
+/** One random trial of an op for the generated tests. */
+export interface Trial<P> {
+  shapes: Shape[];
+  params: P;
+  /** Values for inputs that are not free reals (indices, conditions), by position. */
+  fixed?: Record<number, { data: number[]; dtype: DType }>;
+}
+
+/** How the generated tests exercise an op. */
+export interface OpTest<P> {
+  /** Shapes and parameters of one trial. Leave out for elementwise ops. */
+  draw?(random: Random): Trial<P>;
+  /** Range of the inputs' values, for all or each. Default [-2, 2]. */
+  domain?: readonly [number, number] | readonly (readonly [number, number])[];
+  /** Values the inputs stay 0.05 away from: kinks and poles. */
+  avoid?: readonly number[];
+  /** Distinct values that no finite difference can reorder (max, argmax). */
+  distinct?: boolean;
+  /** The op in plain arithmetic, written independently: one element for elementwise ops … */
+  scalar?(...values: number[]): number;
+  /** … or all elements, row-major, for the others. */
+  oracle?(inputs: { data: ArrayLike<number>; shape: Shape }[], params: P, outputShape: Shape): number[];
+  /** Relative tolerance of float32 devices against float64, default 1e-5. */
+  tolerance32?: number;
+}
+
+export interface OpDefinition<P> {
+  /** Unique; the name in error messages. */
+  name: string;
+  /** y = f(x), in plain mathematics. */
+  equation: string;
+  /** The vjp in plain mathematics, ȳ being gradOutput. */
+  derivative: string;
+  /** Paper, book or standard, where there is one to name. */
+  source?: string;
+  /** Output shape; throws typed errors for inputs that do not fit. Default: that of the first input. */
+  shape?(shapes: readonly Shape[], params: P): Shape;
+  /** dtype of the output. Default: the promoted dtype of the inputs. */
+  dtype?(dtype: DType, params: P): DType;
+  /** int32 inputs are converted to float32 first. */
+  float?: boolean;
+  /** Inputs (by position) that keep their own dtype: indices, conditions. They get no gradient. */
+  untyped?: readonly number[];
+  /** Inputs are walked by a broadcasting kernel, so plain numbers may stay numbers. Others become tensors. */
+  numbers?: boolean;
+  /** Computes the output from storages (built-in ops). */
+  kernel?(inputs: readonly (Storage | number)[], context: ForwardContext<P>): Storage;
+  /** Computes the output from tensors, not recorded (the simple way, for your own ops). */
+  forward?(inputs: readonly Tensor[], params: P): Tensor;
+  /** What the derivative needs; anything else is not kept alive. Default: all inputs and the output. */
+  saves?: { inputs?: readonly number[]; output?: boolean };
+  /**
+   * Gradients in terms of differentiable ops, so that they can be differentiated again: a list with one function
+   * an input, called only where wanted, or one function that gives them all. A string instead says why not.
+   */
+  vjp: ((context: VjpContext<P>) => Tensor)[] | ((context: VjpContext<P>) => (Tensor | null)[]) | string;
+  /** The same gradients from fused kernels; used when they are not themselves differentiated. Null declines. */
+  fusedVjp?(context: VjpContext<P>): (Tensor | null)[] | null;
+  test?: OpTest<P>;
+}
+
+export interface Op<P> extends OpDefinition<P> {
+  readonly builtIn: boolean;
+}
+
+/** A defined op: inputs in the definition's order, and its parameters. */
+export type OpFunction<P> = (inputs: readonly Operand[], params: P) => Tensor;
+
+// biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every parameter type
+const registry = new Map<string, Op<any>>();
+
+/** Every op defined so far, by name. */
+// biome-ignore lint/suspicious/noExplicitAny: as above
+export function registeredOps(): ReadonlyMap<string, Op<any>> {
+  return registry;
+}
+
+/**
+ * Defines a differentiable operation and returns it as a function `(inputs, params) → Tensor`.
+ *
+ * @example
+ * const cube = defineOp({
+ *   name: 'cube', equation: 'y = x³', derivative: 'x̄ = 3x² ȳ',
+ *   forward: ([x]) => x.mul(x).mul(x),
+ *   vjp: [({ gradOutput, inputs: [x] }) => gradOutput.mul(x.mul(x).mul(3))],
+ * });
+ * cube([tensor([1, 2, 3])])
+ *
+ * @throws UsageError when the name is taken, or there is not exactly one of `kernel` and `forward`
+ */
+export function defineOp<P = void>(definition: OpDefinition<P>): OpFunction<P> {
+  return define(definition, false);
+}
+
+/** defineOp for the ops of this library: they must have a test, which the type demands. */
+export function defineBuiltIn<P = void>(definition: OpDefinition<P> & { test: OpTest<P> }): OpFunction<P> {
+  return define(definition, true);
+}
+
+function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P> {
+  const { name } = definition;
+  if (registry.has(name))
+    throw new UsageError('defineOp', { received: `the name ${name}, which is taken`, expected: 'a new name' });
+  if (Boolean(definition.kernel) === Boolean(definition.forward))
+    throw new UsageError('defineOp', { received: `${name} with ${definition.kernel ? 'both' : 'neither'} kernel and forward`, expected: 'exactly one of them' });
+  const op: Op<P> = { ...definition, builtIn };
+  registry.set(name, op);
+  return (inputs, params) => apply(op, inputs, params);
+}
+
+/** Runs an op and records it. */
+function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Tensor {
+  const inputs = prepare(op, operands);
+  const shapes = new Array<Shape>(inputs.length);
+  let tracked = false;
+  let device: Device | null = null;
+  let dtype: DType = 'float32';
+  const storages = new Array<Storage | number>(inputs.length);
+  for (let i = 0; i < inputs.length; i++) {
+    const input = inputs[i]!;
+    if (typeof input === 'number') {
+      shapes[i] = scalarShape;
+      storages[i] = input;
+      continue;
+    }
+    const { storage } = input;
+    if (storage.freed) throw freedError(op.name, input);
+    if (device === null) device = storage.device;
+    else if (device !== storage.device) sameDevice(op.name, device, storage.device);
+    if (!op.untyped?.includes(i)) dtype = storage.dtype;
+    shapes[i] = input.shape;
+    storages[i] = storage;
+    if (input.node !== null) tracked = true;
+  }
+  const outputShape = op.shape ? op.shape(shapes, params) : shapes[0]!;
+  const extra: Tensor[] = [];
+  let output: Tensor;
+  if (op.kernel) {
+    const storage = op.kernel(storages, {
+      device: device!,
+      params,
+      shapes,
+      outputShape,
+      dtype: op.dtype ? op.dtype(dtype, params) : dtype,
+      keep: (kept, shape) => extra.push(new Tensor(kept, shape)),
+    });
+    output = new Tensor(storage, outputShape);
+  } else {
+    output = forwardUnrecorded(op, inputs as Tensor[], params);
+  }
+  if (typeof op.vjp === 'string') output.whyNoGradient = `${op.name}: ${op.vjp}`;
+  else if (tracked && isRecording()) output.node = record(op, inputs, params, shapes, output, extra);
+  checkAnomaly(op.name, inputs, output);
+  return output;
+}
+
+const scalarShape: Shape = [];
+
+function forwardUnrecorded<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor {
+  const result = noGrad(() => op.forward!(inputs, params));
+  return new Tensor(result.storage, result.shape); // never the input object itself, which has its own history
+}
+
+function record<P>(
+  op: Op<P>,
+  inputs: readonly Operand[],
+  params: P,
+  shapes: readonly Shape[],
+  output: Tensor,
+  extra: readonly Tensor[],
+): Node {
+  const parents = inputs.map((x, i) => (typeof x === 'number' || op.untyped?.includes(i) ? null : x.node));
+  const { saves } = op;
+  const saved = saves ? inputs.map((x, i) => (saves.inputs?.includes(i) ? x : undefined)) : inputs;
+  return new Node(op, parents, saved, params, shapes, !saves || saves.output ? output : null, extra);
+}
+
+/** Brings operands to one dtype, and numbers to tensors where the op needs tensors. */
+function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[] {
+  let first: Tensor | null = null;
+  let dtype: DType | null = null;
+  let uniform = true;
+  let fractional = false;
+  for (let i = 0; i < operands.length; i++) {
+    const operand = operands[i];
+    if (typeof operand === 'number') {
+      if (!op.numbers) uniform = false;
+      if (!Number.isInteger(operand)) fractional = true;
+    } else if (operand instanceof Tensor) {
+      first ??= operand;
+      if (op.untyped?.includes(i)) continue;
+      if (dtype !== null && dtype !== operand.dtype) uniform = false;
+      dtype = dtype === null ? operand.dtype : promote(dtype, operand.dtype);
+    } else {
+      throw new UsageError(op.name, {
+        received: `${operand === null ? 'null' : Array.isArray(operand) ? 'an array' : typeof operand} as operand ${i}`,
+        expected: 'a tensor or a number',
+        hint: 'Wrap data with tensor(…).',
+      });
+    }
+  }
+  if (first === null)
+    throw new UsageError(op.name, { received: 'no tensor', expected: 'at least one tensor', hint: 'Wrap a number with tensor(…).' });
+  dtype ??= 'float32';
+  if (dtype === 'int32' && (op.float || fractional)) {
+    dtype = 'float32';
+    uniform = false;
+  }
+  if (uniform) return operands;
+  const target = dtype;
+  const { device } = first.storage;
+  return operands.map((x, i) => {
+    if (typeof x === 'number') return op.numbers ? x : new Tensor(device.fill(1, x, target), scalarShape);
+    return op.untyped?.includes(i) || x.dtype === target ? x : x.cast(target);
+  });
+}

@@ -1,0 +1,102 @@
+/** Scaled dot-product attention over several heads, without moving the heads to an axis of their own. */
+import type { AttentionSpec, Storage } from '../../kernels/device.js';
+import { fused } from '../../kernels/fused.js';
+import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { formatShape } from '../../tensor/shape.js';
+import { defineBuiltIn } from '../op.js';
+import { Tensor } from '../tensor.js';
+
+const attentionOp = defineBuiltIn<AttentionSpec>({
+  name: 'attention',
+  equation: 'Y = P V, P = softmax(scale · Q Kᵀ), per head; causal: P_ij = 0 for j > i',
+  derivative: 'V̄ = Pᵀ Ȳ, P̄ = Ȳ Vᵀ, S̄ = P ⊙ (P̄ − Σ_j P̄ ⊙ P), Q̄ = scale · S̄ K, K̄ = scale · S̄ᵀ Q',
+  source: 'Vaswani et al. 2017, arXiv 1706.03762',
+  float: true,
+  saves: { inputs: [0, 1, 2] },
+  kernel([q, k, v], { device, params, keep }) {
+    const { output, probabilities } = fused(device).attention(q as Storage, k as Storage, v as Storage, params);
+    keep(probabilities, [params.batch, params.heads, params.queries, params.keys]);
+    return output;
+  },
+  vjp({ gradOutput, inputs, params: s }) {
+    const split = (x: Tensor) => x.reshape([s.batch, -1, s.heads, s.headDim]).permute([0, 2, 1, 3]);
+    const join = (x: Tensor) => x.permute([0, 2, 1, 3]).reshape([s.batch, -1, s.heads * s.headDim]);
+    const [q, k, v, g] = [...inputs, gradOutput].map(split) as [Tensor, Tensor, Tensor, Tensor];
+    let logits = q.matmul(k, { transposeB: true }).mul(s.scale); // [batch, heads, queries, keys]
+    if (s.causal) logits = futureMask(logits, s).where(-Infinity, logits);
+    const p = logits.softmax();
+    const pGrad = g.matmul(v, { transposeB: true });
+    const sGrad = p.mul(pGrad.sub(pGrad.mul(p).sum({ axis: -1, keepDims: true }))).mul(s.scale);
+    return [join(sGrad.matmul(k)), join(sGrad.matmul(q, { transposeA: true })), join(p.matmul(g, { transposeA: true }))];
+  },
+  fusedVjp({ gradOutput: { storage }, inputs: [q, k, v], extra: [p], params, shapes }) {
+    const grads = fused(storage.device).attentionGrad(storage, q!.storage, k!.storage, v!.storage, p!.storage, params);
+    return [new Tensor(grads.q, shapes[0]!), new Tensor(grads.k, shapes[1]!), new Tensor(grads.v, shapes[2]!)];
+  },
+  test: {
+    draw(random) {
+      const causal = random.int(2) === 1;
+      const queries = 1 + random.int(3);
+      const s = { batch: 1 + random.int(2), heads: 1 + random.int(2), headDim: 1 + random.int(3), queries, causal };
+      const keys = causal ? queries : 1 + random.int(3);
+      const width = s.heads * s.headDim;
+      const shapes = [[s.batch, queries, width], [s.batch, keys, width], [s.batch, keys, width]];
+      return { shapes, params: { ...s, keys, scale: 0.7 } };
+    },
+    oracle([q, k, v], s) {
+      const width = s.heads * s.headDim;
+      const y = new Array<number>(s.batch * s.queries * width).fill(0);
+      for (let b = 0; b < s.batch; b++)
+        for (let h = 0; h < s.heads; h++)
+          for (let i = 0; i < s.queries; i++) {
+            const seen = s.causal ? i + 1 : s.keys;
+            const weights = Array.from({ length: seen }, (_, j) => {
+              let dot = 0;
+              for (let d = 0; d < s.headDim; d++)
+                dot += q!.data[(b * s.queries + i) * width + h * s.headDim + d]! * k!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
+              return Math.exp(s.scale * dot);
+            });
+            const total = weights.reduce((a, w) => a + w, 0);
+            for (let d = 0; d < s.headDim; d++)
+              for (let j = 0; j < seen; j++)
+                y[(b * s.queries + i) * width + h * s.headDim + d]! += (weights[j]! / total) * v!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
+          }
+      return y;
+    },
+    tolerance32: 1e-4,
+  },
+});
+
+/** 1 where the key lies after the query, [queries, keys]. */
+function futureMask(like: Tensor, { queries, keys }: AttentionSpec): Tensor {
+  const mask = Int32Array.from({ length: queries * keys }, (_, i) => Number(i % keys > Math.floor(i / keys)));
+  return new Tensor(like.storage.device.upload(mask), [queries, keys]);
+}
+
+/**
+ * Multi-head attention of queries [batch, queries, heads · headDim] over keys and values [batch, keys, heads · headDim].
+ *
+ * @param scale  factor on the logits; default 1/√headDim
+ * @param causal query i sees keys 0…i only; needs as many queries as keys
+ * @throws ShapeError, DomainError
+ * @source Vaswani et al. 2017, arXiv 1706.03762
+ */
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { heads, causal = false, scale }: { heads: number; causal?: boolean; scale?: number },
+): Tensor {
+  const [batch, queries, width] = q.shape as [number, number, number];
+  const keys = k.shape[1]!;
+  const fits = (x: Tensor) => x.rank === 3 && x.shape[0] === batch && x.shape[1] === keys && x.shape[2] === width;
+  if (q.rank !== 3 || !fits(k) || !fits(v) || (causal && queries !== keys))
+    throw new ShapeError('attention', {
+      received: `queries ${formatShape(q.shape)}, keys ${formatShape(k.shape)} and values ${formatShape(v.shape)}`,
+      expected: `[batch, tokens, width] with equal batch and width${causal ? ', and as many queries as keys (causal)' : ''}`,
+    });
+  if (!Number.isInteger(heads) || heads < 1 || width % heads !== 0)
+    throw new DomainError('attention', { received: `${heads} heads for width ${width}`, expected: 'a divisor of the width' });
+  const headDim = width / heads;
+  return attentionOp([q, k, v], { batch, heads, queries, keys, headDim, scale: scale ?? 1 / Math.sqrt(headDim), causal });
+}

@@ -1,0 +1,86 @@
+/** How elementwise ops are made: a scalar kernel, its derivative, and nothing about loops. */
+import type { ScalarKernel } from '../../kernels/device.js';
+import { broadcastPlan, broadcastShapes } from '../../tensor/shape.js';
+import { unbroadcast } from '../broadcast.js';
+import { defineBuiltIn, type OpTest, type VjpContext } from '../op.js';
+import { type Operand, Tensor } from '../tensor.js';
+
+interface UnaryDefinition {
+  name: string;
+  equation: string;
+  derivative: string;
+  source?: string;
+  kernel: ScalarKernel;
+  /** Whether the derivative needs x (input) or y (output). */
+  saves: 'input' | 'output' | 'nothing';
+  /** x̄ in differentiable ops, or the reason why there is none. */
+  vjp: ((context: VjpContext<void>) => Tensor) | string;
+  /** x̄ as one kernel of (ȳ, saved value): the same derivative, fused. */
+  gradKernel?: ScalarKernel;
+  test: OpTest<void>;
+}
+
+/** Defines y_i = f(x_i). */
+export function defineUnary(definition: UnaryDefinition): (x: Operand) => Tensor {
+  const { kernel, saves, gradKernel, vjp, ...rest } = definition;
+  const op = defineBuiltIn<void>({
+    ...rest,
+    float: true,
+    saves: { inputs: saves === 'input' ? [0] : [], output: saves === 'output' },
+    kernel: ([x], { device }) => device.map(kernel, x as never),
+    vjp: typeof vjp === 'string' ? vjp : [vjp],
+    ...(gradKernel && {
+      fusedVjp: ({ gradOutput, inputs: [x], output }) => [zip(gradKernel, gradOutput, saves === 'output' ? output : x!)],
+    }),
+  });
+  return (x) => op([x]);
+}
+
+/** One elementwise kernel of two same-shape tensors, unrecorded: for fused derivatives. */
+export function zip(kernel: ScalarKernel, a: Tensor, b: Tensor): Tensor {
+  const plan = { shape: [a.size], strides: sameStrides };
+  return new Tensor(a.storage.device.zip(kernel, a.storage, b.storage, plan), a.shape);
+}
+const sameStrides = [[1], [1]];
+
+interface BinaryDefinition {
+  name: string;
+  equation: string;
+  derivative: string;
+  kernel: ScalarKernel;
+  saves: { inputs?: readonly number[]; output?: boolean };
+  /** ā and b̄ before broadcasting is undone, or the reason why there are none. */
+  vjp: [(context: VjpContext<void>) => Tensor, (context: VjpContext<void>) => Tensor] | string;
+  float?: boolean;
+  test: OpTest<void>;
+}
+
+/** Defines y = f(a, b) with NumPy broadcasting. */
+export function defineBinary(definition: BinaryDefinition): (a: Operand, b: Operand) => Tensor {
+  const { kernel, vjp, name, ...rest } = definition;
+  const op = defineBuiltIn<void>({
+    ...rest,
+    name,
+    numbers: true,
+    shape: (shapes) => broadcastShapes(name, ...shapes),
+    kernel: ([a, b], { device, shapes, outputShape }) => device.zip(kernel, a!, b!, broadcastPlan(outputShape, shapes)),
+    vjp:
+      typeof vjp === 'string'
+        ? vjp
+        : vjp.map((part, i) => (context: VjpContext<void>) => unbroadcast(part(context), context.shapes[i]!)),
+  });
+  return (a, b) => op([a, b]);
+}
+
+/** Adds `x.name(…)` for functions whose first argument is a tensor. Types are declared beside each op. */
+export function addMethods(methods: { [K in keyof Tensor]?: unknown } | Record<string, (...args: never[]) => unknown>): void {
+  for (const [name, fn] of Object.entries(methods)) {
+    Object.defineProperty(Tensor.prototype, name, {
+      configurable: true,
+      writable: true,
+      value(this: Tensor, ...args: unknown[]) {
+        return (fn as (...all: unknown[]) => unknown)(this, ...args);
+      },
+    });
+  }
+}

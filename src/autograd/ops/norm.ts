@@ -1,0 +1,178 @@
+/** Normalisations: layer norm, batch norm, and unit length. */
+import type { BatchNormSpec, Storage } from '../../kernels/device.js';
+import { fused } from '../../kernels/fused.js';
+import { DomainError, ShapeError } from '../../tensor/errors.js';
+import type { Random } from '../../tensor/random.js';
+import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
+import { defineBuiltIn } from '../op.js';
+import { Tensor } from '../tensor.js';
+import { addMethods } from './elementwise.js';
+import { checkOptions } from './options.js';
+
+declare module '../tensor.js' {
+  interface Tensor {
+    /** (x − mean)/√(variance + eps) · weight + bias over the last axis; weight and bias are [size] (default 1 and 0). */
+    layerNorm(options?: { weight?: Tensor | null; bias?: Tensor | null; eps?: number }): Tensor;
+    /**
+     * x / max(‖x‖₂, eps) along `axis` (default −1). The derivative at ‖x‖ < eps is that of x/eps, so a zero vector
+     * gives zeros and finite gradients. eps default 1e-12.
+     */
+    l2Normalize(options?: { axis?: number; eps?: number }): Tensor;
+  }
+}
+
+const rowsOf = (shape: Shape) => [sizeOf(shape.slice(0, -1)), shape[shape.length - 1]!] as const;
+
+const layerNormOp = defineBuiltIn<{ eps: number }>({
+  name: 'layerNorm',
+  equation: 'y = n ⊙ w + b, n = (x − mean(x)) / √(var(x) + ε) over the last axis, var biased',
+  derivative: 'with h = ȳ ⊙ w: x̄ = (h − mean(h) − n ⊙ mean(h ⊙ n)) / √(var + ε), w̄ = Σ ȳ ⊙ n, b̄ = Σ ȳ',
+  source: 'Ba, Kiros & Hinton 2016, arXiv 1607.06450',
+  float: true,
+  saves: { inputs: [0, 1] },
+  kernel([x, weight, bias], { device, shapes: [shape], params: { eps }, keep }) {
+    const [rows, length] = rowsOf(shape!);
+    const { output, mean, rstd } = fused(device).layerNorm(x as Storage, weight as Storage, bias as Storage, eps, rows, length);
+    keep(mean, [rows, 1]);
+    keep(rstd, [rows, 1]);
+    return output;
+  },
+  vjp({ gradOutput, inputs: [x, weight], params: { eps }, wants }) {
+    const over = { axis: -1, keepDims: true };
+    const centred = x!.sub(x!.mean(over));
+    const rstd = centred.square().mean(over).add(eps).rsqrt();
+    const n = centred.mul(rstd);
+    const h = gradOutput.mul(weight!);
+    const rows = x!.shape.slice(0, -1).map((_, i) => i);
+    return [
+      wants[0] ? h.sub(h.mean(over)).sub(n.mul(h.mul(n).mean(over))).mul(rstd) : null,
+      wants[1] ? gradOutput.mul(n).sum({ axis: rows }) : null,
+      wants[2] ? gradOutput.sum({ axis: rows }) : null,
+    ];
+  },
+  fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, rstd], shapes: [shape] }) {
+    const grads = fused(storage.device).layerNormGrad(storage, x!.storage, weight!.storage, mean!.storage, rstd!.storage, ...rowsOf(shape!));
+    const size = [shape![shape!.length - 1]!];
+    return [new Tensor(grads.x, shape!), new Tensor(grads.weight, size), new Tensor(grads.bias, size)];
+  },
+  test: {
+    draw(random) {
+      const size = 2 + random.int(4);
+      return { shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(3), size], [size], [size]], params: { eps: 0.01 } };
+    },
+    oracle([x, w, b], { eps }) {
+      const [rows, length] = rowsOf(x!.shape);
+      return Array.from({ length: rows }, (_, r) => {
+        const row = Array.from({ length }, (_, i) => x!.data[r * length + i]!);
+        const mean = row.reduce((a, v) => a + v, 0) / length;
+        const variance = row.reduce((a, v) => a + (v - mean) ** 2, 0) / length;
+        return row.map((v, i) => ((v - mean) / Math.sqrt(variance + eps)) * w!.data[i]! + b!.data[i]!);
+      }).flat();
+    },
+    tolerance32: 1e-4,
+  },
+});
+
+export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: Tensor | null; eps?: number }): Tensor {
+  const { weight, bias, eps = 1e-5 } = checkOptions('layerNorm', options, ['weight', 'bias', 'eps']);
+  const size = x.shape[x.rank - 1];
+  if (!size)
+    throw new ShapeError('layerNorm', { received: `shape ${formatShape(x.shape)}`, expected: 'a last axis with at least one element' });
+  if (!(eps >= 0)) throw new DomainError('layerNorm', { received: `eps ${eps}`, expected: 'a number ≥ 0' });
+  for (const [name, t] of [['weight', weight], ['bias', bias]] as const)
+    if (t && (t.rank !== 1 || t.shape[0] !== size))
+      throw new ShapeError('layerNorm', { received: `${name} ${formatShape(t.shape)} for shape ${formatShape(x.shape)}`, expected: `[${size}]` });
+  const constant = (value: number) => new Tensor(x.storage.device.fill(size, value, x.dtype), [size]);
+  return layerNormOp([x, weight ?? constant(1), bias ?? constant(0)], { eps });
+}
+
+/** Sums over batch and inner axes of [batch, channels, inner]. */
+const perChannel = (x: Tensor) => x.sum({ axis: [0, 2], keepDims: true });
+
+const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor, variance: Tensor) => void }>({
+  name: 'batchNorm',
+  equation: 'y = n ⊙ w + b, n = (x − mean) / √(var + ε) per channel over batch and positions, var biased',
+  derivative: 'with h = ȳ ⊙ w: x̄ = (h − mean(h) − n ⊙ mean(h ⊙ n)) / √(var + ε), w̄ = Σ ȳ ⊙ n, b̄ = Σ ȳ',
+  source: 'Ioffe & Szegedy 2015, arXiv 1502.03167',
+  float: true,
+  saves: { inputs: [0, 1] },
+  kernel([x, weight, bias], { device, params, keep }) {
+    const { output, mean, variance } = fused(device).batchNorm(x as Storage, weight as Storage, bias as Storage, params);
+    keep(mean, [params.channels]);
+    keep(variance, [params.channels]);
+    params.onStatistics?.(new Tensor(mean, [params.channels]), new Tensor(variance, [params.channels]));
+    return output;
+  },
+  vjp({ gradOutput, inputs: [x, weight], params: { batch, inner, eps }, wants }) {
+    const mean = (t: Tensor) => perChannel(t).div(batch * inner);
+    const centred = x!.sub(mean(x!));
+    const rstd = mean(centred.square()).add(eps).rsqrt();
+    const n = centred.mul(rstd);
+    const h = gradOutput.mul(weight!.reshape([1, -1, 1]));
+    return [
+      wants[0] ? h.sub(mean(h)).sub(n.mul(mean(h.mul(n)))).mul(rstd) : null,
+      wants[1] ? perChannel(gradOutput.mul(n)).flatten() : null,
+      wants[2] ? perChannel(gradOutput).flatten() : null,
+    ];
+  },
+  fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, variance], params, shapes: [shape] }) {
+    const grads = fused(storage.device).batchNormGrad(storage, x!.storage, weight!.storage, mean!.storage, variance!.storage, params);
+    return [new Tensor(grads.x, shape!), new Tensor(grads.weight, [params.channels]), new Tensor(grads.bias, [params.channels])];
+  },
+  test: {
+    draw(random: Random) {
+      const spec = { batch: 2 + random.int(2), channels: 1 + random.int(3), inner: 1 + random.int(4), eps: 0.01 };
+      return { shapes: [[spec.batch, spec.channels, spec.inner], [spec.channels], [spec.channels]], params: spec };
+    },
+    oracle([x, w, b], { batch, channels, inner, eps }) {
+      const at = (n: number, c: number, i: number) => x!.data[(n * channels + c) * inner + i]!;
+      const all = (c: number) => Array.from({ length: batch * inner }, (_, k) => at(Math.floor(k / inner), c, k % inner));
+      return Array.from({ length: batch * channels * inner }, (_, k) => {
+        const [n, c, i] = [Math.floor(k / (channels * inner)), Math.floor(k / inner) % channels, k % inner];
+        const values = all(c);
+        const mean = values.reduce((a, v) => a + v, 0) / values.length;
+        const variance = values.reduce((a, v) => a + (v - mean) ** 2, 0) / values.length;
+        return ((at(n, c, i) - mean) / Math.sqrt(variance + eps)) * w!.data[c]! + b!.data[c]!;
+      });
+    },
+    tolerance32: 1e-4,
+  },
+});
+
+/**
+ * Batch normalisation in training mode, over axis 1 of [batch, channels, …].
+ * @param onStatistics receives the batch's mean and biased variance, [channels] each, without history
+ */
+export function batchNorm(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  { eps, onStatistics }: { eps: number; onStatistics?: (mean: Tensor, variance: Tensor) => void },
+): Tensor {
+  const [batch, channels] = x.shape as [number, number];
+  if (x.rank < 2 || weight.size !== channels || bias.size !== channels)
+    throw new ShapeError('batchNorm', {
+      received: `shape ${formatShape(x.shape)} with weight ${formatShape(weight.shape)} and bias ${formatShape(bias.shape)}`,
+      expected: '[batch, channels, …] and [channels] twice',
+    });
+  const inner = sizeOf(x.shape.slice(2));
+  if (batch * inner < 2)
+    throw new DomainError('batchNorm', {
+      received: `shape ${formatShape(x.shape)}, one value per channel`,
+      expected: 'at least two values per channel in training mode',
+      hint: 'Use a larger batch, or model.eval().',
+    });
+  const spec = { batch, channels, inner, eps, ...(onStatistics && { onStatistics }) };
+  return batchNormOp([x.reshape([batch, channels, inner]), weight, bias], spec).reshape(x.shape);
+}
+
+export function l2Normalize(x: Tensor, options?: { axis?: number; eps?: number }): Tensor {
+  const { axis = -1, eps = 1e-12 } = checkOptions('l2Normalize', options, ['axis', 'eps']);
+  normalizeAxis('l2Normalize', axis, x.shape);
+  const squares = x.square().sum({ axis, keepDims: true });
+  // √ at 0 has an infinite slope: below eps the norm is the constant eps.
+  const norm = squares.greater(eps * eps).where(squares, eps * eps).sqrt();
+  return x.div(norm);
+}
+
+addMethods({ layerNorm, l2Normalize });

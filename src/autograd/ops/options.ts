@@ -1,0 +1,25 @@
+/** Options of tensor methods, checked: a bare number where an object belongs must not be ignored silently. */
+import { UsageError } from '../../tensor/errors.js';
+
+export interface AxisOptions {
+  /** Axis or axes, negative counting from the last. Default: all. */
+  axis?: number | readonly number[];
+  /** Keep the reduced axes with size 1. Default false. */
+  keepDims?: boolean;
+}
+
+/** @throws UsageError when `options` is not an object, or has keys other than `known` */
+export function checkOptions<T extends object>(op: string, options: T | undefined, known: readonly string[]): T {
+  if (options === undefined) return {} as T;
+  if (typeof options !== 'object' || options === null || Array.isArray(options))
+    throw new UsageError(op, {
+      received: `${JSON.stringify(options)} as options`,
+      expected: `an object with ${known.join(', ')}`,
+      hint: `For example ${op}({ ${known[0]}: … }).`,
+    });
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key))
+      throw new UsageError(op, { received: `an option ${key}`, expected: known.join(', '), hint: key === 'dim' ? 'It is called axis here.' : '' });
+  }
+  return options;
+}

@@ -1,0 +1,188 @@
+/** Ops that rearrange or repeat elements. Each is linear; each derivative is its adjoint. */
+import type { Storage } from '../../kernels/device.js';
+import { AxisError, ShapeError } from '../../tensor/errors.js';
+import type { Random } from '../../tensor/random.js';
+import {
+  broadcastPlan,
+  broadcastShapes,
+  checkShape,
+  formatShape,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+  stridesOf,
+} from '../../tensor/shape.js';
+import { unbroadcast } from '../broadcast.js';
+import { defineBuiltIn } from '../op.js';
+import { Tensor } from '../tensor.js';
+import { addMethods } from './elementwise.js';
+
+declare module '../tensor.js' {
+  interface Tensor {
+    /** The same elements in another shape; one size may be −1 and is worked out. No copy. */
+    reshape(shape: readonly number[]): Tensor;
+    /** Axis i of the result is axis axes[i] of this. Without axes: all reversed. */
+    permute(axes?: readonly number[]): Tensor;
+    /** Exchanges two axes, by default the last two. */
+    transpose(axis0?: number, axis1?: number): Tensor;
+    /** Repeats axes of size 1 (and missing leading axes) up to `shape`, NumPy's broadcast_to. */
+    expand(shape: readonly number[]): Tensor;
+    /** Inserts an axis of size 1. */
+    unsqueeze(axis: number): Tensor;
+    /** Removes one axis of size 1, or all. */
+    squeeze(axis?: number): Tensor;
+    /** Merges all axes from `from` on. Default 0: a vector. */
+    flatten(from?: number): Tensor;
+  }
+}
+
+const randomShape = (random: Random, rank = random.int(4), least = 0) =>
+  Array.from({ length: rank }, () => least + random.int(4));
+
+const reshapeOp = defineBuiltIn<{ shape: Shape }>({
+  name: 'reshape',
+  equation: 'y = x, read in another shape',
+  derivative: 'x̄ = ȳ in the shape of x',
+  shape: (_, { shape }) => shape,
+  saves: {},
+  kernel: ([x]) => x as Storage,
+  vjp: [({ gradOutput, shapes }) => gradOutput.reshape(shapes[0]!)],
+  test: {
+    draw(random) {
+      const shape = randomShape(random);
+      return { shapes: [shape], params: { shape: random.shuffle(shape) } };
+    },
+    oracle: ([x]) => Array.from(x!.data),
+  },
+});
+
+export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  if (Array.isArray(shape) && sameShape(shape, x.shape)) return x;
+  const holes = Array.isArray(shape) ? shape.filter((size) => size === -1).length : 0;
+  const known = checkShape('reshape', holes ? shape.map((size) => (size === -1 ? 1 : size)) : shape);
+  const rest = holes === 1 && sizeOf(known) > 0 ? x.size / sizeOf(known) : 1;
+  const full = holes ? shape.map((size) => (size === -1 ? rest : size)) : [...known];
+  if (holes > 1 || !Number.isInteger(rest) || sizeOf(full) !== x.size)
+    throw new ShapeError('reshape', {
+      received: `${formatShape(shape)} for shape ${formatShape(x.shape)} with ${x.size} elements`,
+      expected: holes > 1 ? 'at most one -1' : `a shape with ${x.size} elements`,
+      hint: 'Write -1 for one size to have it worked out.',
+    });
+  return reshapeOp([x], { shape: full });
+}
+
+const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
+  name: 'permute',
+  equation: 'y[i_{a_0}, i_{a_1}, …] = x[i_0, i_1, …]',
+  derivative: 'x̄ = ȳ permuted by the inverse',
+  shape: ([shape], { axes }) => axes.map((axis) => shape![axis]!),
+  saves: {},
+  kernel: ([x], { device, shapes, params }) => device.permute(x as Storage, shapes[0]!, params.axes),
+  vjp: [({ gradOutput, params: { axes } }) => gradOutput.permute(axes.map((_, i) => axes.indexOf(i)))],
+  test: {
+    draw(random) {
+      const shape = randomShape(random, 1 + random.int(4));
+      return { shapes: [shape], params: { axes: random.shuffle(shape.keys()) } };
+    },
+    oracle([x], { axes }, outputShape) {
+      const strides = stridesOf(x!.shape);
+      return Array.from({ length: sizeOf(outputShape) }, (_, i) => {
+        let rest = i;
+        let from = 0;
+        for (let axis = axes.length - 1; axis >= 0; axis--) {
+          from += (rest % outputShape[axis]!) * strides[axes[axis]!]!;
+          rest = Math.floor(rest / outputShape[axis]!);
+        }
+        return x!.data[from]!;
+      });
+    },
+  },
+});
+
+export function permute(x: Tensor, axes?: readonly number[]): Tensor {
+  const order = (axes ?? x.shape.map((_, i) => x.rank - 1 - i)).map((axis) => normalizeAxis('permute', axis, x.shape));
+  if (order.length !== x.rank || new Set(order).size !== x.rank)
+    throw new AxisError('permute', {
+      received: `axes ${formatShape(axes ?? [])} for shape ${formatShape(x.shape)}`,
+      expected: `each of the ${x.rank} axes once`,
+    });
+  return order.every((axis, i) => axis === i) ? x : permuteOp([x], { axes: order });
+}
+
+export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
+  if (x.rank < 2)
+    throw new ShapeError('transpose', {
+      received: `shape ${formatShape(x.shape)}`,
+      expected: 'at least two axes',
+      hint: 'Give a vector a second axis with reshape([-1, 1]).',
+    });
+  const order = x.shape.map((_, i) => i);
+  const [i, j] = [normalizeAxis('transpose', axis0, x.shape), normalizeAxis('transpose', axis1, x.shape)];
+  [order[i], order[j]] = [order[j]!, order[i]!];
+  return permute(x, order);
+}
+
+const expandOp = defineBuiltIn<{ shape: Shape }>({
+  name: 'expand',
+  equation: 'y[…, i, …] = x[…, 0, …] along repeated axes',
+  derivative: 'x̄ = Σ ȳ over the repeated axes',
+  shape: (_, { shape }) => shape,
+  saves: {},
+  kernel: ([x], { device, shapes, outputShape }) => device.expand(x as Storage, broadcastPlan(outputShape, shapes)),
+  vjp: [({ gradOutput, shapes }) => unbroadcast(gradOutput, shapes[0]!)],
+  test: {
+    draw(random) {
+      const shape = randomShape(random, random.int(6));
+      const own = shape.map((size) => (random.int(2) === 1 ? 1 : size)).slice(random.int(2));
+      return { shapes: [own], params: { shape } };
+    },
+    oracle([x], _, outputShape) {
+      const offset = outputShape.length - x!.shape.length;
+      const strides = stridesOf(x!.shape);
+      return Array.from({ length: sizeOf(outputShape) }, (_, i) => {
+        let rest = i;
+        let from = 0;
+        for (let axis = outputShape.length - 1; axis >= offset; axis--) {
+          const index = rest % outputShape[axis]!;
+          rest = Math.floor(rest / outputShape[axis]!);
+          if (x!.shape[axis - offset] !== 1) from += index * strides[axis - offset]!;
+        }
+        return x!.data[from]!;
+      });
+    },
+  },
+});
+
+export function expand(x: Tensor, shape: readonly number[]): Tensor {
+  checkShape('expand', shape);
+  if (sameShape(x.shape, shape)) return x;
+  if (!sameShape(broadcastShapes('expand', x.shape, shape), shape))
+    throw new ShapeError('expand', {
+      received: `shape ${formatShape(x.shape)} to ${formatShape(shape)}`,
+      expected: 'a shape that this one broadcasts to',
+      hint: 'Only axes of size 1, and missing leading axes, are repeated.',
+    });
+  return expandOp([x], { shape: [...shape] });
+}
+
+export function unsqueeze(x: Tensor, axis: number): Tensor {
+  const place = normalizeAxis('unsqueeze', axis, [...x.shape, 1]);
+  return reshape(x, [...x.shape.slice(0, place), 1, ...x.shape.slice(place)]);
+}
+
+export function squeeze(x: Tensor, axis?: number): Tensor {
+  if (axis === undefined) return reshape(x, x.shape.filter((size) => size !== 1));
+  const place = normalizeAxis('squeeze', axis, x.shape);
+  if (x.shape[place] !== 1)
+    throw new ShapeError('squeeze', { received: `axis ${axis} of shape ${formatShape(x.shape)}`, expected: 'an axis of size 1' });
+  return reshape(x, x.shape.filter((_, i) => i !== place));
+}
+
+export function flatten(x: Tensor, from = 0): Tensor {
+  if (x.rank === 0) return reshape(x, [1]);
+  const first = normalizeAxis('flatten', from, x.shape);
+  return reshape(x, [...x.shape.slice(0, first), sizeOf(x.shape.slice(first))]);
+}
+
+addMethods({ reshape, permute, transpose, expand, unsqueeze, squeeze, flatten });

@@ -1,0 +1,305 @@
+/** Taking parts and joining them: slice, pad, concat, stack, gather and its transpose. */
+import type { Storage } from '../../kernels/device.js';
+import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
+import { formatShape, normalizeAxis, type Shape, sizeOf, stridesOf } from '../../tensor/shape.js';
+import { defineBuiltIn, type OpFunction } from '../op.js';
+import { Tensor } from '../tensor.js';
+import { addMethods } from './elementwise.js';
+import { checkOptions } from './options.js';
+
+declare module '../tensor.js' {
+  interface Tensor {
+    /**
+     * The block [start, end) along each axis; axes not named are taken whole, negative numbers count from the
+     * end, and `null` as end means the end. @throws ShapeError for ranges outside the tensor
+     */
+    slice(ranges: readonly (readonly [number, (number | null)?])[]): Tensor;
+    /** Surrounds with `value`: [before, after] for each axis. */
+    pad(widths: readonly (readonly [number, number])[], value?: number): Tensor;
+    /** Joins along an existing axis (default 0). */
+    concat(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
+    /** Joins along a new axis (default 0). */
+    stack(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
+    /**
+     * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.
+     * @throws DomainError for an index outside [0, size), where the device can be read at once
+     */
+    gather(indices: Tensor, options?: { axis?: number }): Tensor;
+    /** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
+    scatterAdd(indices: Tensor, rows: number, options?: { axis?: number }): Tensor;
+  }
+}
+
+/** Copies between two row-major blocks in plain loops: the oracle of slice and pad. */
+function copyBlock(from: ArrayLike<number>, fromShape: Shape, to: number[], toShape: Shape, count: Shape, fromStart: Shape, toStart: Shape): number[] {
+  const [a, b] = [stridesOf(fromShape), stridesOf(toShape)];
+  for (let i = 0; i < sizeOf(count); i++) {
+    let rest = i;
+    let source = 0;
+    let target = 0;
+    for (let axis = count.length - 1; axis >= 0; axis--) {
+      const index = rest % count[axis]!;
+      rest = Math.floor(rest / count[axis]!);
+      source += (index + fromStart[axis]!) * a[axis]!;
+      target += (index + toStart[axis]!) * b[axis]!;
+    }
+    to[target] = from[source]!;
+  }
+  return to;
+}
+
+const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
+  name: 'slice',
+  equation: 'y[i] = x[start + i]',
+  derivative: 'x̄ = ȳ padded with zeros',
+  shape: (_, { sizes }) => sizes,
+  saves: {},
+  kernel: ([x], { device, shapes, params }) => device.slice(x as Storage, shapes[0]!, params.starts, params.sizes),
+  vjp: [
+    ({ gradOutput, params: { starts, sizes }, shapes: [shape] }) =>
+      gradOutput.pad(starts.map((start, i) => [start, shape![i]! - start - sizes[i]!])),
+  ],
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(5));
+      const starts = shape.map((size) => random.int(size + 1));
+      return { shapes: [shape], params: { starts, sizes: shape.map((size, i) => random.int(size - starts[i]! + 1)) } };
+    },
+    oracle: ([x], { starts, sizes }) => copyBlock(x!.data, x!.shape, [], sizes, sizes, starts, sizes.map(() => 0)),
+  },
+});
+
+export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
+  if (!Array.isArray(ranges) || ranges.length > x.rank || !ranges.every(Array.isArray))
+    throw new ShapeError('slice', {
+      received: `${JSON.stringify(ranges)} for shape ${formatShape(x.shape)}`,
+      expected: `a list of at most ${x.rank} [start, end] pairs`,
+      hint: 'For example x.slice([[0, 2], [1, 3]]).',
+    });
+  const starts: number[] = [];
+  const sizes = x.shape.map((size, axis) => {
+    const [start = 0, end = size] = (ranges[axis] ?? []) as [number?, (number | null)?];
+    const from = start < 0 ? start + size : start;
+    const to = end === null ? size : end < 0 ? end + size : end;
+    if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to > size || from > to)
+      throw new ShapeError('slice', {
+        received: `[${start}, ${end}] at axis ${axis} of shape ${formatShape(x.shape)}`,
+        expected: `whole numbers with 0 ≤ start ≤ end ≤ ${size}`,
+        hint: 'Negative numbers count from the end; null as end means the end.',
+      });
+    starts.push(from);
+    return to - from;
+  });
+  return sizes.every((size, i) => size === x.shape[i]) ? x : sliceOp([x], { starts, sizes });
+}
+
+const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }>({
+  name: 'pad',
+  equation: 'y[before + i] = x[i], a constant elsewhere',
+  derivative: 'x̄ = the middle of ȳ',
+  shape: (_, { shape }) => shape,
+  saves: {},
+  kernel: ([x], { device, shapes, params: p }) => device.pad(x as Storage, shapes[0]!, p.before, p.shape, p.value),
+  vjp: [
+    ({ gradOutput, params: { before }, shapes: [shape] }) =>
+      gradOutput.slice(before.map((start, i) => [start, start + shape![i]!])),
+  ],
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
+      const before = shape.map(() => random.int(3));
+      const padded = shape.map((size, i) => size + before[i]! + random.int(3));
+      return { shapes: [shape], params: { before, shape: padded, value: random.int(3) } };
+    },
+    oracle: ([x], { before, shape, value }) =>
+      copyBlock(x!.data, x!.shape, new Array(sizeOf(shape)).fill(value), shape, x!.shape, before.map(() => 0), before),
+  },
+});
+
+export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
+  if (widths.length !== x.rank || !widths.every((pair) => pair.every((width) => Number.isInteger(width) && width >= 0)))
+    throw new ShapeError('pad', {
+      received: `${JSON.stringify(widths)} for shape ${formatShape(x.shape)}`,
+      expected: `${x.rank} pairs of non-negative whole numbers [before, after]`,
+    });
+  if (widths.every(([before, after]) => before + after === 0)) return x;
+  const shape = x.shape.map((size, i) => size + widths[i]![0] + widths[i]![1]);
+  return padOp([x], { before: widths.map(([before]) => before), shape, value });
+}
+
+const concatOp = defineBuiltIn<{ axis: number }>({
+  name: 'concat',
+  equation: 'y = [x₁; x₂; …] along an axis',
+  derivative: 'x̄_k = the part of ȳ that came from x_k',
+  shape: (shapes, { axis }) => shapes[0]!.map((size, i) => (i === axis ? shapes.reduce((n, s) => n + s[i]!, 0) : size)),
+  saves: {},
+  kernel: (inputs, { device, shapes, params: { axis } }) =>
+    device.concat(inputs as Storage[], sizeOf(shapes[0]!.slice(0, axis)), shapes.map((shape) => sizeOf(shape.slice(axis)))),
+  vjp: ({ gradOutput, params: { axis }, shapes, wants }) => {
+    let start = 0;
+    return shapes.map((shape, k) => {
+      const end = start + shape[axis]!;
+      const ranges = shape.map((size, i): [number, number] => (i === axis ? [start, end] : [0, size]));
+      start = end;
+      return wants[k] ? gradOutput.slice(ranges) : null;
+    });
+  },
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
+      const axis = random.int(shape.length);
+      const shapes = Array.from({ length: 1 + random.int(3) }, () => shape.map((size, i) => (i === axis ? random.int(4) : size)));
+      return { shapes, params: { axis } };
+    },
+    oracle(inputs, { axis }) {
+      const outer = sizeOf(inputs[0]!.shape.slice(0, axis));
+      return Array.from({ length: outer }, (_, row) =>
+        inputs.flatMap(({ data, shape }) => {
+          const length = sizeOf(shape.slice(axis));
+          return Array.from({ length }, (_, i) => data[row * length + i]!);
+        }),
+      ).flat();
+    },
+  },
+});
+
+/** Joins tensors along an existing axis. All other sizes must agree. @throws ShapeError naming all shapes */
+export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+  if (tensors.length === 0) throw new ShapeError('concat', { received: 'no tensors', expected: 'at least one' });
+  const first = tensors[0]!.shape;
+  const place = normalizeAxis('concat', axis, first);
+  if (!tensors.every(({ shape }) => shape.length === first.length && shape.every((size, i) => i === place || size === first[i])))
+    throw new ShapeError('concat', {
+      received: `shapes ${tensors.map(({ shape }) => formatShape(shape)).join(', ')} along axis ${axis}`,
+      expected: 'equal sizes on all other axes',
+    });
+  return concatOp(tensors, { axis: place });
+}
+
+/** Joins same-shape tensors along a new axis. @throws ShapeError naming all shapes */
+export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
+  if (tensors.length === 0) throw new ShapeError('stack', { received: 'no tensors', expected: 'at least one' });
+  const place = normalizeAxis('stack', axis, [...tensors[0]!.shape, 1]);
+  if (!tensors.every(({ shape }) => formatShape(shape) === formatShape(tensors[0]!.shape)))
+    throw new ShapeError('stack', {
+      received: `shapes ${tensors.map(({ shape }) => formatShape(shape)).join(', ')}`,
+      expected: 'equal shapes',
+      hint: 'concat() joins along an existing axis.',
+    });
+  return concat(tensors.map((t) => t.unsqueeze(place)), { axis: place });
+}
+
+interface GatherParams {
+  axis: number;
+  indexShape: Shape;
+}
+
+const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
+  name: 'gather',
+  equation: 'y[…, j, …] = x[…, index_j, …]',
+  derivative: 'x̄[…, i, …] = Σ_{j: index_j = i} ȳ[…, j, …]',
+  untyped: [1],
+  saves: { inputs: [1] },
+  shape: ([shape], { axis, indexShape }) => [...shape!.slice(0, axis), ...indexShape, ...shape!.slice(axis + 1)],
+  kernel: ([x, indices], { device, shapes: [shape], params: { axis } }) =>
+    device.gather(x as Storage, indices as Storage, sizeOf(shape!.slice(0, axis)), shape![axis]!, sizeOf(shape!.slice(axis + 1))),
+  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => {
+    const flat = gradOutput.reshape([...shape!.slice(0, axis), indices!.size, ...shape!.slice(axis + 1)]);
+    return [scatterOp([flat, indices!], { axis, rows: shape![axis]! }), null];
+  },
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => 1 + random.int(4));
+      const axis = random.int(shape.length);
+      const indexShape = Array.from({ length: random.int(3) }, () => random.int(4));
+      const data = Array.from({ length: sizeOf(indexShape) }, () => random.int(shape[axis]!));
+      return { shapes: [shape, indexShape], params: { axis, indexShape }, fixed: { 1: { data, dtype: 'int32' } } };
+    },
+    oracle([x, indices], { axis }) {
+      const [outer, rows, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
+      return Array.from({ length: outer }, (_, o) =>
+        Array.from(indices!.data, (index) => Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!)),
+      ).flat(2);
+    },
+  },
+});
+
+const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
+  name: 'scatterAdd',
+  equation: 'y[…, i, …] = Σ_{j: index_j = i} x[…, j, …]',
+  derivative: 'x̄[…, j, …] = ȳ[…, index_j, …]',
+  untyped: [1],
+  saves: { inputs: [1] },
+  shape: ([shape], { axis, rows }) => shape!.map((size, i) => (i === axis ? rows : size)),
+  kernel: ([x, indices], { device, shapes: [shape], params: { axis, rows } }) =>
+    device.scatterAdd(x as Storage, indices as Storage, sizeOf(shape!.slice(0, axis)), rows, sizeOf(shape!.slice(axis + 1))),
+  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => [
+    gatherOp([gradOutput, indices!], { axis, indexShape: [shape![axis]!] }),
+    null,
+  ],
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
+      const axis = random.int(shape.length);
+      const rows = 1 + random.int(4);
+      const data = Array.from({ length: shape[axis]! }, () => random.int(rows));
+      return { shapes: [shape, [shape[axis]!]], params: { axis, rows }, fixed: { 1: { data, dtype: 'int32' } } };
+    },
+    oracle([x, indices], { axis, rows }, outputShape) {
+      const [outer, count, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
+      const result = new Array<number>(sizeOf(outputShape)).fill(0);
+      for (let o = 0; o < outer; o++)
+        for (let j = 0; j < count; j++)
+          for (let i = 0; i < inner; i++)
+            result[(o * rows + indices!.data[j]!) * inner + i]! += x!.data[(o * count + j) * inner + i]!;
+      return result;
+    },
+  },
+});
+
+function checkIndices(op: string, indices: Tensor, rows: number): void {
+  if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
+    throw new DTypeError(op, {
+      received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',
+      expected: 'an int32 tensor',
+      hint: "Make them with tensor([…], { dtype: 'int32' }) or argmax().",
+    });
+  // A device that answers at once is checked; on others an index outside reads some other element.
+  const { device } = indices.storage;
+  if (!device.synchronous) return;
+  const wrong = device.readSync(indices.storage).find((index) => index < 0 || index >= rows);
+  if (wrong !== undefined)
+    throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
+}
+
+export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('gather', options, ['axis']);
+  const place = normalizeAxis('gather', axis, x.shape);
+  checkIndices('gather', indices, x.shape[place]!);
+  return gatherOp([x, indices], { axis: place, indexShape: indices.shape });
+}
+
+export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('scatterAdd', options, ['axis']);
+  const place = normalizeAxis('scatterAdd', axis, x.shape);
+  checkIndices('scatterAdd', indices, rows);
+  if (indices.size !== x.shape[place])
+    throw new ShapeError('scatterAdd', {
+      received: `${indices.size} indices for shape ${formatShape(x.shape)} along axis ${axis}`,
+      expected: `${x.shape[place]} indices`,
+    });
+  return scatterOp([x, indices], { axis: place, rows });
+}
+
+const list = (x: Tensor, others: Tensor | readonly Tensor[]) => [x, ...(others instanceof Tensor ? [others] : others)];
+
+addMethods({
+  slice,
+  pad,
+  gather,
+  scatterAdd,
+  concat: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
+    concat(list(x, others), checkOptions('concat', options, ['axis'])),
+  stack: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
+    stack(list(x, others), checkOptions('stack', options, ['axis'])),
+});

@@ -1,0 +1,114 @@
+/** Softmax and its relatives, along the last axis; other axes are brought there and back. */
+import type { Storage } from '../../kernels/device.js';
+import { fused } from '../../kernels/fused.js';
+import { DomainError, ShapeError } from '../../tensor/errors.js';
+import type { Random } from '../../tensor/random.js';
+import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
+import { defineBuiltIn } from '../op.js';
+import { Tensor } from '../tensor.js';
+import { addMethods } from './elementwise.js';
+import { checkOptions } from './options.js';
+
+declare module '../tensor.js' {
+  interface Tensor {
+    /** p_i = exp(x_i) / Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. −∞ gives 0. */
+    softmax(options?: { axis?: number }): Tensor;
+    /** y_i = x_i − ln Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. */
+    logSoftmax(options?: { axis?: number }): Tensor;
+    /** y = ln Σ_i exp(x_i) along `axis` (default −1), shifted by the maximum; −∞ where all are −∞. */
+    logSumExp(options?: { axis?: number; keepDims?: boolean }): Tensor;
+  }
+}
+
+const rowsOf = (shape: Shape) => [sizeOf(shape.slice(0, -1)), shape[shape.length - 1]!] as const;
+const draw = (random: Random) => ({ shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(4)]], params: undefined });
+
+/** Applies `f` to each row of plain numbers: the oracles. */
+function perRow(x: { data: ArrayLike<number>; shape: Shape }, f: (row: number[]) => number[]): number[] {
+  const [rows, length] = rowsOf(x.shape);
+  return Array.from({ length: rows }, (_, r) => f(Array.from({ length }, (_, i) => x.data[r * length + i]!))).flat();
+}
+const total = (row: number[]) => row.reduce((sum, v) => sum + Math.exp(v), 0);
+
+const softmaxOp = defineBuiltIn<void>({
+  name: 'softmax',
+  equation: 'p_i = e^{x_i} / Σ_j e^{x_j}',
+  derivative: 'x̄ = p ⊙ (p̄ − Σ_j p̄_j p_j), from the Jacobian diag(p) − ppᵀ',
+  float: true,
+  saves: { output: true },
+  kernel: ([x], { device, shapes }) => fused(device).softmax(x as Storage, ...rowsOf(shapes[0]!)),
+  vjp: [
+    ({ gradOutput, output }) =>
+      output.mul(gradOutput.sub(gradOutput.mul(output).sum({ axis: -1, keepDims: true }))),
+  ],
+  fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
+    const grad = fused(storage.device).softmaxGrad(storage, output.storage, ...rowsOf(shape!));
+    return [new Tensor(grad, shape!)];
+  },
+  test: { draw, oracle: ([x]) => perRow(x!, (row) => row.map((v) => Math.exp(v) / total(row))) },
+});
+
+const logSoftmaxOp = defineBuiltIn<void>({
+  name: 'logSoftmax',
+  equation: 'y_i = x_i − ln Σ_j e^{x_j}',
+  derivative: 'x̄ = ȳ − e^y Σ_j ȳ_j',
+  float: true,
+  saves: { output: true },
+  kernel: ([x], { device, shapes }) => fused(device).logSoftmax(x as Storage, ...rowsOf(shapes[0]!)),
+  vjp: [({ gradOutput, output }) => gradOutput.sub(output.exp().mul(gradOutput.sum({ axis: -1, keepDims: true })))],
+  fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
+    const grad = fused(storage.device).logSoftmaxGrad(storage, output.storage, ...rowsOf(shape!));
+    return [new Tensor(grad, shape!)];
+  },
+  test: { draw, oracle: ([x]) => perRow(x!, (row) => row.map((v) => v - Math.log(total(row)))) },
+});
+
+const logSumExpOp = defineBuiltIn<void>({
+  name: 'logSumExp',
+  equation: 'y = ln Σ_i e^{x_i}',
+  derivative: 'x̄_i = ȳ e^{x_i − y} (0 where a whole row is −∞)',
+  float: true,
+  saves: { inputs: [0], output: true },
+  shape: ([shape]) => shape!.slice(0, -1),
+  kernel: ([x], { device, shapes }) => fused(device).logSumExp(x as Storage, ...rowsOf(shapes[0]!)),
+  vjp: [
+    ({ gradOutput, inputs: [x], output }) => {
+      // A row of −∞ has y = −∞ and x − y = NaN; any finite y gives the right e^{−∞} = 0.
+      const finite = output.greater(-Infinity).where(output, 0);
+      return x!.sub(finite.unsqueeze(-1)).exp().mul(gradOutput.unsqueeze(-1));
+    },
+  ],
+  fusedVjp({ gradOutput: { storage }, inputs: [x], output, shapes: [shape] }) {
+    const grad = fused(storage.device).logSumExpGrad(storage, x!.storage, output.storage, ...rowsOf(shape!));
+    return [new Tensor(grad, shape!)];
+  },
+  test: { draw, oracle: ([x]) => perRow(x!, (row) => [Math.log(total(row))]) },
+});
+
+/** Runs a last-axis op along any axis. */
+function along(op: string, x: Tensor, axis: number, run: (x: Tensor) => Tensor): Tensor {
+  if (x.rank === 0)
+    throw new ShapeError(op, { received: 'a scalar', expected: 'at least one axis', hint: 'reshape([1]) makes it a vector.' });
+  const place = normalizeAxis(op, axis, x.shape);
+  if (x.shape[place] === 0)
+    throw new DomainError(op, { received: `shape ${formatShape(x.shape)} along axis ${axis}`, expected: 'at least one element' });
+  return place === x.rank - 1 ? run(x) : run(x.transpose(place, -1)).transpose(place, -1);
+}
+
+export function softmax(x: Tensor, options?: { axis?: number }): Tensor {
+  const { axis = -1 } = checkOptions('softmax', options, ['axis']);
+  return along('softmax', x, axis, (rows) => softmaxOp([rows]));
+}
+
+export function logSoftmax(x: Tensor, options?: { axis?: number }): Tensor {
+  const { axis = -1 } = checkOptions('logSoftmax', options, ['axis']);
+  return along('logSoftmax', x, axis, (rows) => logSoftmaxOp([rows]));
+}
+
+export function logSumExp(x: Tensor, options?: { axis?: number; keepDims?: boolean }): Tensor {
+  const { axis = -1, keepDims = false } = checkOptions('logSumExp', options, ['axis', 'keepDims']);
+  const kept = along('logSumExp', x, axis, (rows) => logSumExpOp([rows]).unsqueeze(-1));
+  return keepDims ? kept : kept.squeeze(axis);
+}
+
+addMethods({ softmax, logSoftmax, logSumExp });

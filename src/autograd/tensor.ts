@@ -1,0 +1,155 @@
+/**
+ * The tensor: a shape over a storage, and how it came to be. Its operations live in ops/, one file a family;
+ * each file adds its methods to this class, so that everything about an op stands in one place.
+ */
+import type { Device, Storage } from '../kernels/device.js';
+import type { DType, TypedArray } from '../tensor/dtype.js';
+import { GraphError, HopgradError, ShapeError } from '../tensor/errors.js';
+import { formatTensor } from '../tensor/print.js';
+import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
+import { type BackwardOptions, backward, leafNode, type Node } from './graph.js';
+
+/** A tensor or a plain number; numbers are constants without a gradient. */
+export type Operand = Tensor | number;
+
+export type NestedArray = number | NestedArray[];
+
+export class Tensor {
+  /** ∂loss/∂this after backward(), for tensors made with requiresGrad; null before. Accumulates over calls. */
+  grad: Tensor | null = null;
+
+  /** Set on results of ops without a derivative: the reason, for the error that backward() gives. */
+  whyNoGradient: string | null = null;
+
+  /**
+   * Use `tensor()`, `zeros()` … to make tensors; this is for ops.
+   * @param node how it was computed, or its leaf node; null when no gradient is tracked
+   */
+  constructor(
+    readonly storage: Storage,
+    readonly shape: Shape,
+    public node: Node | null = null,
+  ) {}
+
+  get dtype(): DType {
+    return this.storage.dtype;
+  }
+
+  /** Name of the device that holds the elements. */
+  get device(): string {
+    return this.storage.device.name;
+  }
+
+  /** Number of axes. */
+  get rank(): number {
+    return this.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return this.storage.size;
+  }
+
+  /** Whether gradients flow through this tensor. Settable on tensors that no op produced. */
+  get requiresGrad(): boolean {
+    return this.node !== null;
+  }
+
+  set requiresGrad(value: boolean) {
+    if (this.node !== null && !this.node.isLeaf)
+      throw new GraphError('requiresGrad', {
+        received: `a tensor computed by ${this.node.name}`,
+        expected: 'a tensor that no operation produced',
+        hint: 'Use detach() to cut it off from its history first.',
+      });
+    if (value) this.node ??= leafNode(this);
+    else this.node = null;
+  }
+
+  /** The same elements (not a copy) without history. */
+  detach(): Tensor {
+    return new Tensor(this.storage, this.shape);
+  }
+
+  /** All elements, row-major, copied to the host. Works on every device and gives pending frees their turn. */
+  async data(): Promise<TypedArray> {
+    return this.#live('data').read(this.storage);
+  }
+
+  /** All elements at once. @throws DeviceError on devices that answer asynchronously: use data() there */
+  dataSync(): TypedArray {
+    return this.#live('dataSync').readSync(this.storage);
+  }
+
+  /** The only element. @throws ShapeError when there is not exactly one */
+  async item(): Promise<number> {
+    if (this.size !== 1)
+      throw new ShapeError('item', {
+        received: `shape ${formatShape(this.shape)} with ${this.size} elements`,
+        expected: 'one element',
+        hint: 'Reduce it first, or read all with data() or array().',
+      });
+    return (await this.data())[0]!;
+  }
+
+  /** The elements as nested arrays, a number for a scalar. */
+  async array(): Promise<NestedArray> {
+    return nest(await this.data(), this.shape);
+  }
+
+  /**
+   * Computes the gradient of this tensor with respect to every tensor it was computed from that has
+   * requiresGrad, adding it to their `.grad`. Frees the graph unless `retainGraph` or `createGraph`.
+   *
+   * @param gradOutput same shape as this; may be left out for a single element (then 1)
+   * @throws GraphError when there is no graph, it was freed, or this has several elements and no gradOutput
+   */
+  backward(gradOutput?: Tensor | null, options?: BackwardOptions): void {
+    backward(this, gradOutput ?? null, options);
+  }
+
+  /** Frees the memory now rather than when collected. Only for tensors that nothing else uses any more. */
+  dispose(): void {
+    this.storage.free();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #live(op: string): Device {
+    if (this.storage.freed) throw freedError(op, this);
+    return this.storage.device;
+  }
+
+  /** Shape, dtype, device and the values, shortened like NumPy's. */
+  toString(): string {
+    const head = `Tensor ${formatShape(this.shape)} ${this.dtype} on ${this.device}${this.requiresGrad ? ', requiresGrad' : ''}`;
+    if (this.storage.freed) return `${head}, freed`;
+    try {
+      return `${head}\n${formatTensor(this.dataSync(), this.shape)}`;
+    } catch (error) {
+      if (error instanceof HopgradError) return `${head} (values: await array())`;
+      throw error;
+    }
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+}
+
+export function freedError(op: string, t: Tensor): GraphError {
+  return new GraphError(op, {
+    received: `a freed tensor of shape ${formatShape(t.shape)}`,
+    expected: 'a live tensor',
+    hint: 'It was disposed of, or made in a scoped() that has ended: return it from there, or keep it outside.',
+  });
+}
+
+function nest(data: ArrayLike<number>, shape: Shape, offset = 0): NestedArray {
+  if (shape.length === 0) return data[offset]!;
+  const [size, ...rest] = shape as [number, ...number[]];
+  const step = sizeOf(rest);
+  return Array.from({ length: size }, (_, i) => nest(data, rest, offset + i * step));
+}

@@ -1,0 +1,27 @@
+/** hopgrad: tensors with gradients. Layers are in hopgrad/nn, CLOOB in hopgrad/models/cloob. */
+export { detectAnomaly } from './autograd/anomaly.js';
+export {
+  arange,
+  eye,
+  full,
+  manualSeed,
+  ones,
+  type RandomOptions,
+  randn,
+  type TensorOptions,
+  tensor,
+  uniform,
+  zeros,
+} from './autograd/create.js';
+export { checkpoint, type GradOptions, grad, scoped, ValueAndGrad, valueAndGrad } from './autograd/functional.js';
+export { type BackwardOptions, noGrad } from './autograd/graph.js';
+export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
+export * from './autograd/ops/index.js';
+export { type NestedArray, type Operand, Tensor } from './autograd/tensor.js';
+export type { Device, DeviceName, MemoryInfo } from './kernels/device.js';
+export { withDevice } from './kernels/devices.js';
+export { device, type InitOptions, init, memory } from './kernels/init.js';
+export type { DType, TypedArray } from './tensor/dtype.js';
+export * from './tensor/errors.js';
+export { Random, type RandomState } from './tensor/random.js';
+export type { Shape } from './tensor/shape.js';

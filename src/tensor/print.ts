@@ -1,0 +1,34 @@
+/** Tensors as a person can read them: aligned columns, long axes shortened to their first and last three. */
+import { type Shape, sizeOf } from './shape.js';
+
+const edge = 3;
+const longest = 8;
+
+function format(value: number): string {
+  if (Number.isInteger(value) || !Number.isFinite(value)) return String(value);
+  const magnitude = Math.abs(value);
+  return magnitude >= 1e6 || magnitude < 1e-4 ? value.toExponential(3) : value.toPrecision(5).replace(/\.?0+$/, '');
+}
+
+/** Values of a row-major array as nested brackets. */
+export function formatTensor(data: ArrayLike<number>, shape: Shape): string {
+  const visible = (size: number): (number | null)[] =>
+    size <= longest
+      ? Array.from({ length: size }, (_, i) => i)
+      : [...Array.from({ length: edge }, (_, i) => i), null, ...Array.from({ length: edge }, (_, i) => size - edge + i)];
+  let width = 0;
+  const walk = (axis: number, offset: number, visit: (value: string) => string): string => {
+    if (axis === shape.length) return visit(format(data[offset]!));
+    const step = sizeOf(shape.slice(axis + 1));
+    const parts = visible(shape[axis]!).map((i) => (i === null ? '…' : walk(axis + 1, offset + i * step, visit)));
+    const innermost = axis === shape.length - 1;
+    const gap = innermost ? ', ' : `,${'\n'.repeat(shape.length - 1 - axis)}${' '.repeat(axis + 1)}`;
+    return `[${parts.join(gap)}]`;
+  };
+  if (sizeOf(shape) === 0) return `[] (empty, shape [${shape.join(', ')}])`;
+  walk(0, 0, (text) => {
+    width = Math.max(width, text.length);
+    return text;
+  });
+  return walk(0, 0, (text) => (shape.length === 0 ? text : text.padStart(width)));
+}
