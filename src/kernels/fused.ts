@@ -2,7 +2,7 @@
  * The fused kernels written in core kernels: what a device without its own fused version runs, and what fused
  * versions are tested against. Each equation stands here once; derivations are beside the ops that use them.
  */
-import type { Device, FusedKernels, Storage } from './device.js';
+import { type Device, type FusedKernels, Storage } from './device.js';
 import { withScope } from './scope.js';
 import * as f from './scalar.js';
 import { broadcastPlan } from '../tensor/shape.js';
@@ -18,13 +18,18 @@ export function fused(device: Device): FusedKernels {
 }
 const cache = new WeakMap<Device, FusedKernels>();
 
-function storagesOf(result: Storage | Record<string, Storage>): Storage[] {
-  return 'device' in result ? [result as Storage] : Object.values(result);
+/** The storages in a kernel's result: one, several by name, or none. */
+function storagesOf(result: unknown): Storage[] {
+  if (result instanceof Storage) return [result];
+  return result ? Object.values(result as Record<string, Storage>) : [];
 }
 
 /** Frees every temporary of a decomposition as soon as its result is known. */
 function tidy<A extends unknown[], R>(kernel: (...args: A) => R): (...args: A) => R {
-  return (...args) => withScope(() => kernel(...args), (result) => (result ? storagesOf(result as Storage) : []));
+  return (...args) => withScope(
+      () => kernel(...args),
+      (storage, result) => storagesOf(result).includes(storage),
+    );
 }
 
 /** The decompositions, for any device with the core. */

@@ -18,20 +18,25 @@ export function keep(storage: Storage): void {
 }
 
 /**
- * Runs `body` in a scope of its own; `kept` chooses which of the storages made inside survive, given the
- * result. Survivors belong to the surrounding scope, if any.
+ * Runs `body` in a scope of its own. At its end every storage made inside is freed unless `survives` says
+ * otherwise; survivors belong to the surrounding scope, if any. When `body` throws, all are freed.
  */
-export function withScope<T>(body: () => T, kept: (result: T) => Iterable<Storage>): T {
+export function withScope<T>(body: () => T, survives: (storage: Storage, result: T) => boolean): T {
   const outer = current;
   const own = new Set<Storage>();
   current = own;
+  let done = false;
   let result: T;
   try {
     result = body();
-    for (const storage of kept(result)) if (own.delete(storage)) outer?.add(storage);
+    done = true;
   } finally {
     current = outer;
-    for (const storage of own) storage.free();
+    if (!done) for (const storage of own) storage.free();
+  }
+  for (const storage of own) {
+    if (survives(storage, result)) outer?.add(storage);
+    else storage.free();
   }
   return result;
 }
