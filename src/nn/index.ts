@@ -1,0 +1,20 @@
+/** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+export { type HopfieldOptions, hopfieldEnergy, hopfieldRetrieve } from './hopfield.js';
+export * as init from './init.js';
+export { BatchNorm2d, Conv2d, Embedding, LayerNorm, Linear } from './layers.js';
+export {
+  type CloobOptions,
+  type ContrastiveOptions,
+  clipLoss,
+  cloobLoss,
+  dclLoss,
+  infoLoobLoss,
+  infoNceLoss,
+  type RetrievedPairs,
+  retrievePairs,
+  sigLipLoss,
+} from './losses.js';
+export { Buffer, Module, Parameter } from './module.js';
+export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
+export { cosineHardRestarts, cosineWarmup, type Schedule, type WarmupOptions } from './optim/schedules.js';
+export { MultiheadAttention, ResidualAttentionBlock, Transformer, type TransformerOptions } from './transformer.js';

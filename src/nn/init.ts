@@ -1,0 +1,50 @@
+/** Initialisers: how a parameter begins. Each takes a shape and draws from the generator it was given. */
+import { randn, type TensorOptions, uniform, zeros } from '../autograd/create.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { Random } from '../tensor/random.js';
+import { sizeOf } from '../tensor/shape.js';
+
+/** Where parameters are made: generator, dtype and device. */
+export interface Placement extends Omit<TensorOptions, 'requiresGrad'> {
+  /** Default: a fresh stream from seed 0, so that a model is the same every time. */
+  random?: Random;
+}
+
+/** A placement with its generator in place. */
+export function place(placement: Placement = {}): Placement & { random: Random } {
+  return { ...placement, random: placement.random ?? new Random(0) };
+}
+
+/** N(0, std²). */
+export function normal(shape: readonly number[], std: number, placement: Placement): Tensor {
+  return randn(shape, { ...placement, std });
+}
+
+/** Inputs that one output sums: all sizes but the first. */
+const fanIn = (shape: readonly number[]) => sizeOf(shape.slice(1));
+
+/** U(−1/√fanIn, 1/√fanIn): PyTorch's default for linear and convolution weights (Kaiming uniform with a = √5). */
+export function kaimingUniform(shape: readonly number[], placement: Placement): Tensor {
+  return fanInUniform(shape, fanIn(shape), placement);
+}
+
+/** U(−1/√n, 1/√n): PyTorch's default for biases, n being the weight's fan-in. */
+export function fanInUniform(shape: readonly number[], n: number, placement: Placement): Tensor {
+  const bound = n > 0 ? 1 / Math.sqrt(n) : 0;
+  return uniform(shape, { ...placement, low: -bound, high: bound });
+}
+
+/**
+ * U(−b, b) with b = √(6 / (fanIn + fanOut)).
+ * @source Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks"
+ */
+export function xavierUniform(shape: readonly number[], placement: Placement): Tensor {
+  const bound = Math.sqrt(6 / (shape[0]! + fanIn(shape)));
+  return uniform(shape, { ...placement, low: -bound, high: bound });
+}
+
+export function constant(shape: readonly number[], value: number, placement: Placement): Tensor {
+  const { dtype, device } = placement;
+  const zero = zeros(shape, { ...(dtype && { dtype }), ...(device && { device }) });
+  return value === 0 ? zero : zero.add(value);
+}

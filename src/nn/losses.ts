@@ -1,0 +1,213 @@
+/**
+ * Contrastive losses. Rows of `x` and `y` with the same index belong together; all other rows are negatives.
+ *
+ * Notation throughout: s_ij = x_iᵀ y_j, k_ij = τ⁻¹ s_ij, p_ij = softmax_j k_ij, q_ij = softmax over j ≠ i.
+ *
+ * How the scales of this file compare with those in use elsewhere, with L_img and L_txt the mean InfoLOOB of the two
+ * sides (see {@link infoLoobLoss}):
+ *
+ * | source                          | value                                   |
+ * |---------------------------------|-----------------------------------------|
+ * | the paper's objective           | L_img + L_txt                           |
+ * | the official code, `cloobLoss`  | τ · (L_img + L_txt)                     |
+ * | crowsonkb/cloob-training        | (L_img + L_txt) / 2                     |
+ * | CLIP, `clipLoss`                | (CE_img + CE_txt) / 2, positive in the denominator |
+ * | as mutual information, nats     | I_NCE = ln N − L_NCE, I_LOOB = ln(N−1) − L_LOOB |
+ */
+import { eye } from '../autograd/create.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
+import { formatShape } from '../tensor/shape.js';
+import { hopfieldRetrieve, positive } from './hopfield.js';
+
+export interface ContrastiveOptions {
+  /** τ⁻¹, the inverse temperature, > 0; a number, or a tensor with one element when it is learnt. */
+  invTau: number | Tensor;
+}
+
+function checkPairs(op: string, x: Tensor, y: Tensor, least: number): void {
+  if (x.rank !== 2 || formatShape(x.shape) !== formatShape(y.shape))
+    throw new ShapeError(op, {
+      received: `shapes ${formatShape(x.shape)} and ${formatShape(y.shape)}`,
+      expected: '[batch, dim] twice',
+    });
+  if (x.shape[0]! < least)
+    throw new DomainError(op, {
+      received: `a batch of ${x.shape[0]}`,
+      expected: `at least ${least}${least === 2 ? ', since the others in the batch are the negatives' : ''}`,
+    });
+}
+
+/** k_ii for every row, [batch], without the whole matrix. */
+function positives(x: Tensor, y: Tensor, invTau: number | Tensor): Tensor {
+  return x.mul(y).sum({ axis: 1 }).mul(invTau);
+}
+
+/**
+ * InfoNCE: the cross-entropy of finding the partner of each anchor among all candidates.
+ *
+ * $$ \mathcal L = -\frac1N\sum_i \ln\frac{\exp(\tau^{-1} x_i^\top y_i)}{\sum_j \exp(\tau^{-1} x_i^\top y_j)} $$
+ *
+ * | symbol | code   | shape        | unit / range                  |
+ * |--------|--------|--------------|-------------------------------|
+ * | x      | x      | [batch, dim] | anchors, unit length expected |
+ * | y      | y      | [batch, dim] | candidates                    |
+ * | τ⁻¹    | invTau | scalar       | > 0                           |
+ * | L      | return | []           | nats, ≥ 0                     |
+ *
+ * Derivative: ∂L/∂s_ij = τ⁻¹/N (p_ij − δ_ij). As the pair is found (p_ii → 1) it vanishes: InfoNCE saturates.
+ *
+ * @throws ShapeError, DomainError
+ * @source van den Oord et al. 2018, arXiv 1807.03748
+ */
+export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
+  checkPairs('infoNceLoss', x, y, 1);
+  positive('infoNceLoss', 'invTau', invTau);
+  const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
+  return logits.logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+}
+
+/**
+ * InfoLOOB, "leave one out": InfoNCE without the positive in the denominator.
+ *
+ * $$ \mathcal L = -\frac1N\sum_i \ln\frac{\exp(\tau^{-1} x_i^\top y_i)}{\sum_{j\ne i} \exp(\tau^{-1} x_i^\top y_j)} $$
+ *
+ * | symbol | code   | shape        | unit / range                                     |
+ * |--------|--------|--------------|--------------------------------------------------|
+ * | x      | x      | [batch, dim] | anchors, unit length expected; batch ≥ 2         |
+ * | y      | y      | [batch, dim] | candidates                                       |
+ * | τ⁻¹    | invTau | scalar       | > 0; 30 in the paper                             |
+ * | L      | return | []           | nats; can be NEGATIVE, ≥ ln(N−1) − 2τ⁻¹ for unit vectors |
+ *
+ * Derivative: ∂L/∂s_ij = τ⁻¹/N (q_ij − δ_ij), q_ii = 0: per row that of InfoNCE divided by (1 − p_ii), so it does not
+ * saturate. Per row ℓ_LOOB = ℓ_NCE + ln(1 − p_ii).
+ * Stability: logits are shifted by their maximum; the diagonal is masked with a true −∞.
+ *
+ * @throws ShapeError; DomainError for a batch of one (the denominator would be empty) or τ⁻¹ ≤ 0
+ * @source CLOOB, arXiv 2110.11316; the bound: Poole et al. 2019, arXiv 1905.06922
+ */
+export function infoLoobLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
+  checkPairs('infoLoobLoss', x, y, 2);
+  positive('infoLoobLoss', 'invTau', invTau);
+  const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
+  return withoutDiagonal(logits).logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+}
+
+/** The logits with −∞ on the diagonal. */
+function withoutDiagonal(logits: Tensor): Tensor {
+  const diagonal = eye(logits.shape[0]!, undefined, { dtype: logits.dtype, device: logits.device });
+  return diagonal.where(-Infinity, logits);
+}
+
+/**
+ * DCL, the decoupled contrastive loss of a two-view batch: the negatives of both views, the positive of neither.
+ *
+ * $$ \mathcal L = -\frac1N\sum_i\Big(k_{ii} - \ln\sum_{j\ne i}\big[\exp(\tau^{-1}x_i^\top y_j) + \exp(\tau^{-1}x_i^\top x_j)\big]\Big) $$
+ *
+ * Without the second term (`withinView: false`) it is InfoLOOB: the two were found independently.
+ * @param x [batch, dim] unit anchors, batch ≥ 2; @param y [batch, dim] partners
+ * @returns [], nats, not bounded below by 0
+ * @throws ShapeError, DomainError
+ * @source Yeh et al. 2021, "Decoupled contrastive learning", arXiv 2110.06848
+ */
+export function dclLoss(x: Tensor, y: Tensor, { invTau, withinView = true }: ContrastiveOptions & { withinView?: boolean }): Tensor {
+  if (!withinView) return infoLoobLoss(x, y, { invTau });
+  checkPairs('dclLoss', x, y, 2);
+  positive('dclLoss', 'invTau', invTau);
+  const across = withoutDiagonal(x.matmul(y, { transposeB: true }).mul(invTau));
+  const within = withoutDiagonal(x.matmul(x, { transposeB: true }).mul(invTau));
+  return across.concat(within, { axis: 1 }).logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+}
+
+/**
+ * SigLIP: every pair of the batch is a yes-or-no question of its own.
+ *
+ * $$ \mathcal L = \frac1N\sum_{ij}\mathrm{softplus}\big(-z_{ij}(\tau^{-1}x_i^\top y_j + b)\big),\quad z_{ii}=1,\ z_{ij}=-1 $$
+ *
+ * @param bias b, negative to begin with since most pairs are negative; −10 in the paper
+ * @throws ShapeError, DomainError
+ * @source Zhai et al. 2023, arXiv 2303.15343
+ */
+export function sigLipLoss(x: Tensor, y: Tensor, { invTau, bias = -10 }: ContrastiveOptions & { bias?: number | Tensor }): Tensor {
+  checkPairs('sigLipLoss', x, y, 1);
+  positive('sigLipLoss', 'invTau', invTau);
+  const n = x.shape[0]!;
+  const logits = x.matmul(y, { transposeB: true }).mul(invTau).add(bias);
+  const against = eye(n, undefined, { dtype: x.dtype, device: x.device }).mul(-2).add(1); // −z
+  return logits.mul(against).softplus().sum().div(n);
+}
+
+/**
+ * CLIP's objective: InfoNCE from images to texts and from texts to images, averaged.
+ *
+ * L = (InfoNCE(images, texts) + InfoNCE(texts, images)) / 2.
+ *
+ * @param images [batch, dim] unit image embeddings; @param texts [batch, dim] unit text embeddings
+ * @returns [], nats, ≥ 0
+ * @throws ShapeError, DomainError
+ * @source Radford et al. 2021, arXiv 2103.00020
+ */
+export function clipLoss(images: Tensor, texts: Tensor, { invTau }: ContrastiveOptions): Tensor {
+  return infoNceLoss(images, texts, { invTau }).add(infoNceLoss(texts, images, { invTau })).mul(0.5);
+}
+
+export interface CloobOptions extends ContrastiveOptions {
+  /** β of the Hopfield memories, > 0; 8 in the paper. */
+  beta: number | Tensor;
+  /** Multiply by τ as the official code does. Default true; false gives the paper's L_img + L_txt. */
+  scaleByTau?: boolean;
+}
+
+/** The two sides of CLOOB's objective: each embedding as an image memory and a text memory answer it. */
+export interface RetrievedPairs {
+  /** U_x: images retrieved from images, [batch, dim], unit length. */
+  imageFromImage: Tensor;
+  /** U_y: texts answered from images. */
+  imageFromText: Tensor;
+  /** V_x: images answered from texts. */
+  textFromImage: Tensor;
+  /** V_y: texts retrieved from texts. */
+  textFromText: Tensor;
+}
+
+/** The four retrievals of CLOOB, with the batch itself as memory: U = images, V = texts. */
+export function retrievePairs(images: Tensor, texts: Tensor, { beta }: { beta: number | Tensor }): RetrievedPairs {
+  const options = { beta, normalize: true };
+  return {
+    imageFromImage: hopfieldRetrieve(images, images, options),
+    imageFromText: hopfieldRetrieve(texts, images, options),
+    textFromImage: hopfieldRetrieve(images, texts, options),
+    textFromText: hopfieldRetrieve(texts, texts, options),
+  };
+}
+
+/**
+ * CLOOB's objective: InfoLOOB between embeddings that Hopfield memories of the batch have enriched.
+ *
+ * $$ \mathcal L = \tau\,(\mathcal L_{img}+\mathcal L_{txt}),\quad
+ *    \mathcal L_{img} = \mathrm{InfoLOOB}(U_x, U_y),\ \mathcal L_{txt} = \mathrm{InfoLOOB}(V_y, V_x) $$
+ *
+ * | symbol   | code   | shape        | unit / range                                             |
+ * |----------|--------|--------------|----------------------------------------------------------|
+ * | X = U    | images | [batch, dim] | unit image embeddings, also the image memory; batch ≥ 2  |
+ * | Y = V    | texts  | [batch, dim] | unit text embeddings, also the text memory               |
+ * | U_x, U_y | {@link retrievePairs} | [batch, dim] | images and texts answered by the image memory, unit length |
+ * | V_x, V_y |        | [batch, dim] | images and texts answered by the text memory             |
+ * | τ⁻¹      | invTau | scalar       | > 0; 30 in the paper                                     |
+ * | β        | beta   | scalar       | > 0; 8 in the paper                                      |
+ * | L        | return | []           | can be NEGATIVE; scales: see the table at the top of this file |
+ *
+ * Image side: anchor U_x, candidates U_y. Text side: anchor V_y, candidates V_x. Memories include the query itself.
+ *
+ * @throws ShapeError; DomainError for a batch of one, τ⁻¹ ≤ 0 or β ≤ 0
+ * @source Fürst et al. 2021, CLOOB, arXiv 2110.11316, and the official code's scale
+ */
+export function cloobLoss(images: Tensor, texts: Tensor, { invTau, beta, scaleByTau = true }: CloobOptions): Tensor {
+  checkPairs('cloobLoss', images, texts, 2);
+  positive('cloobLoss', 'invTau', invTau);
+  const pairs = retrievePairs(images, texts, { beta });
+  const loss = infoLoobLoss(pairs.imageFromImage, pairs.imageFromText, { invTau }).add(
+    infoLoobLoss(pairs.textFromText, pairs.textFromImage, { invTau }),
+  );
+  return scaleByTau ? loss.div(invTau) : loss;
+}

@@ -1,0 +1,138 @@
+/** Modules: parameters and buffers by name, in training or evaluation mode. */
+import { Tensor } from '../autograd/tensor.js';
+import { leafNode } from '../autograd/graph.js';
+import { touch } from '../kernels/device.js';
+import { keep } from '../kernels/scope.js';
+import { CheckpointError } from '../tensor/errors.js';
+import { formatShape, sizeOf } from '../tensor/shape.js';
+
+/** A tensor that is trained. It knows itself whether weight decay applies; nobody matches on names. */
+export class Parameter extends Tensor {
+  /** Whether AdamW shrinks it. Default: matrices and larger yes; biases, gains and other vectors no. */
+  readonly decay: boolean;
+
+  constructor(value: Tensor, { decay = value.shape.length >= 2 }: { decay?: boolean } = {}) {
+    super(value.storage, value.shape);
+    keep(value.storage);
+    this.node = leafNode(this);
+    this.decay = decay;
+  }
+}
+
+/** A tensor that belongs to a module's state but is not trained, such as running statistics. */
+export class Buffer extends Tensor {
+  constructor(value: Tensor) {
+    super(value.storage, value.shape);
+    keep(value.storage);
+  }
+}
+
+/** Overwrites `target` with `value`, in place and without history. Shapes must hold equally many elements. */
+export function assign(target: Tensor, value: Tensor): void {
+  const { device, dtype } = target;
+  const source = value.detach().to(value.dtype === dtype ? device : 'reference').cast(dtype).to(device);
+  target.storage.device.copyInto(target.storage, source.storage);
+  touch(target.storage);
+}
+
+/**
+ * The base of layers and models. Every property that holds a Parameter, a Buffer, a Module, or a list of modules
+ * belongs to it, under the property's name; nested names are joined with dots (`layer1.0.conv1.weight`).
+ */
+export abstract class Module {
+  /** Layers such as batch norm behave differently in training; see train() and eval(). */
+  training = true;
+
+  /** Direct members, lists spread out as `name.0`, `name.1` … */
+  *#members(): Generator<[string, Parameter | Buffer | Module]> {
+    for (const [name, value] of Object.entries(this)) {
+      const items: [string, unknown][] = Array.isArray(value) ? value.map((item, i) => [`${name}.${i}`, item]) : [[name, value]];
+      for (const [path, item] of items)
+        if (item instanceof Parameter || item instanceof Buffer || item instanceof Module) yield [path, item];
+    }
+  }
+
+  *#tensors(prefix = ''): Generator<[string, Parameter | Buffer]> {
+    for (const [name, member] of this.#members()) {
+      if (member instanceof Module) yield* member.#tensors(`${prefix}${name}.`);
+      else yield [prefix + name, member];
+    }
+  }
+
+  /** This module and all inside it, by name ('' is this one). */
+  *namedModules(prefix = ''): Generator<[string, Module]> {
+    yield [prefix, this];
+    for (const [name, member] of this.#members())
+      if (member instanceof Module) yield* member.namedModules(prefix ? `${prefix}.${name}` : name);
+  }
+
+  /** All parameters with their names, in order of definition. */
+  namedParameters(): [string, Parameter][] {
+    return [...this.#tensors()].filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter);
+  }
+
+  parameters(): Parameter[] {
+    return this.namedParameters().map(([, parameter]) => parameter);
+  }
+
+  /** Number of trained values. */
+  parameterCount(): number {
+    return this.parameters().reduce((count, parameter) => count + parameter.size, 0);
+  }
+
+  /** Parameters and buffers by name, without history. They share memory with the module: clone() to keep a copy. */
+  stateDict(): Record<string, Tensor> {
+    return Object.fromEntries([...this.#tensors()].map(([name, value]) => [name, value.detach()]));
+  }
+
+  /**
+   * Overwrites parameters and buffers in place, converting dtype and device.
+   *
+   * `num_batches_tracked` entries, which PyTorch's batch norm writes and nothing here uses, are passed over, and a
+   * scalar may be stored as [] or [1].
+   * @param strict when false, missing and unexpected names are allowed and returned
+   * @throws CheckpointError that lists every missing, unexpected and mismatched entry; nothing is changed then
+   */
+  loadStateDict(state: Record<string, Tensor>, { strict = true }: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+    const own = new Map(this.#tensors());
+    const missing = [...own.keys()].filter((name) => !(name in state));
+    const unexpected = Object.keys(state).filter((name) => !own.has(name) && !name.endsWith('num_batches_tracked'));
+    const mismatched = [...own].flatMap(([name, tensor]) => {
+      const given = state[name];
+      const scalar = given && sizeOf(given.shape) === 1 && tensor.size === 1;
+      return !given || scalar || formatShape(given.shape) === formatShape(tensor.shape)
+        ? []
+        : [`${name}: ${formatShape(given.shape)} instead of ${formatShape(tensor.shape)}`];
+    });
+    const faults = [
+      strict && missing.length > 0 && `missing: ${missing.join(', ')}`,
+      strict && unexpected.length > 0 && `unexpected: ${unexpected.join(', ')}`,
+      mismatched.length > 0 && `wrong shape: ${mismatched.join(', ')}`,
+    ].filter(Boolean);
+    if (faults.length > 0)
+      throw new CheckpointError('loadStateDict', {
+        received: faults.join('; '),
+        expected: `the ${own.size} entries of this model`,
+        hint: 'Is the checkpoint from another architecture or size? { strict: false } loads what fits by name.',
+      });
+    for (const [name, tensor] of own) if (state[name]) assign(tensor, state[name]);
+    return { missing, unexpected };
+  }
+
+  /** Training mode for this module and all inside: batch norm uses and updates batch statistics. */
+  train(): this {
+    for (const [, module] of this.namedModules()) module.training = true;
+    return this;
+  }
+
+  /** Evaluation mode: batch norm uses its running statistics. */
+  eval(): this {
+    for (const [, module] of this.namedModules()) module.training = false;
+    return this;
+  }
+
+  /** Drops all gradients. */
+  zeroGrad(): void {
+    for (const parameter of this.parameters()) parameter.grad = null;
+  }
+}

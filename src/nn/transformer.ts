@@ -1,0 +1,112 @@
+/** Attention and transformer layers, with the parameter names and defaults of the official CLIP and CLOOB models. */
+import type { Tensor } from '../autograd/tensor.js';
+import { attention } from '../autograd/ops/attention.js';
+import { DomainError } from '../tensor/errors.js';
+import * as init from './init.js';
+import { checkSizes, checkTokens, LayerNorm, Linear, linear } from './layers.js';
+import { assign, Module, Parameter } from './module.js';
+
+/**
+ * Multi-head self-attention: Q, K, V = x W_inᵀ + b_in, split into heads; y = concat_h(softmax(Q Kᵀ/√d) V) W_outᵀ + b_out.
+ *
+ * | symbol     | code           | shape              |
+ * |------------|----------------|--------------------|
+ * | x, y       | input, result  | [batch, tokens, width] |
+ * | W_in, b_in | in_proj_weight, in_proj_bias | [3·width, width], [3·width]: queries, keys, values |
+ * | W_out      | out_proj       | [width, width]     |
+ * | d          | width / heads  |                    |
+ *
+ * @source Vaswani et al. 2017, arXiv 1706.03762
+ */
+export class MultiheadAttention extends Module {
+  readonly in_proj_weight: Parameter;
+  readonly in_proj_bias: Parameter;
+  readonly out_proj: Linear;
+  readonly heads: number;
+  readonly causal: boolean;
+
+  /** @param causal token i sees tokens 0…i only */
+  constructor(width: number, heads: number, { causal = false, ...placement }: init.Placement & { causal?: boolean } = {}) {
+    super();
+    checkSizes('MultiheadAttention', { width, heads });
+    if (width % heads !== 0)
+      throw new DomainError('MultiheadAttention', { received: `${heads} heads for width ${width}`, expected: 'a divisor of the width' });
+    const where = init.place(placement);
+    this.in_proj_weight = new Parameter(init.xavierUniform([3 * width, width], where));
+    this.in_proj_bias = new Parameter(init.constant([3 * width], 0, where));
+    this.out_proj = new Linear(width, width, where);
+    assign(this.out_proj.bias!, init.constant([width], 0, where));
+    this.heads = heads;
+    this.causal = causal;
+  }
+
+  forward(x: Tensor): Tensor {
+    const width = this.in_proj_weight.shape[1]!;
+    checkTokens('MultiheadAttention', x, width);
+    const projected = linear(x, this.in_proj_weight, this.in_proj_bias); // [batch, tokens, 3 · width]
+    const part = (i: number) => projected.slice([[0, null], [0, null], [i * width, (i + 1) * width]]);
+    return this.out_proj.forward(attention(part(0), part(1), part(2), { heads: this.heads, causal: this.causal }));
+  }
+}
+
+/** Two linear layers with QuickGELU between: width → 4 · width → width. */
+class Mlp extends Module {
+  readonly c_fc: Linear;
+  readonly c_proj: Linear;
+
+  constructor(width: number, placement: init.Placement) {
+    super();
+    this.c_fc = new Linear(width, 4 * width, placement);
+    this.c_proj = new Linear(4 * width, width, placement);
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.c_proj.forward(this.c_fc.forward(x).quickGelu());
+  }
+}
+
+/** One pre-norm transformer block: x + attn(ln_1(x)), then x + mlp(ln_2(x)). */
+export class ResidualAttentionBlock extends Module {
+  readonly attn: MultiheadAttention;
+  readonly ln_1: LayerNorm;
+  readonly mlp: Mlp;
+  readonly ln_2: LayerNorm;
+
+  constructor(width: number, heads: number, { causal = false, ...placement }: init.Placement & { causal?: boolean } = {}) {
+    super();
+    const where = init.place(placement);
+    this.attn = new MultiheadAttention(width, heads, { causal, ...where });
+    this.ln_1 = new LayerNorm(width, where);
+    this.mlp = new Mlp(width, where);
+    this.ln_2 = new LayerNorm(width, where);
+  }
+
+  forward(x: Tensor): Tensor {
+    const attended = x.add(this.attn.forward(this.ln_1.forward(x)));
+    return attended.add(this.mlp.forward(this.ln_2.forward(attended)));
+  }
+}
+
+export interface TransformerOptions extends init.Placement {
+  width: number;
+  layers: number;
+  heads: number;
+  /** Token i sees tokens 0…i only. Default false. */
+  causal?: boolean;
+}
+
+/** A stack of residual attention blocks over [batch, tokens, width]. */
+export class Transformer extends Module {
+  readonly resblocks: ResidualAttentionBlock[];
+
+  constructor({ width, layers, heads, causal = false, ...placement }: TransformerOptions) {
+    super();
+    checkSizes('Transformer', { width, layers, heads });
+    const where = init.place(placement);
+    this.resblocks = Array.from({ length: layers }, () => new ResidualAttentionBlock(width, heads, { causal, ...where }));
+  }
+
+  forward(x: Tensor): Tensor {
+    return this.resblocks.reduce((y, block) => block.forward(y), x);
+  }
+}
