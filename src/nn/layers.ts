@@ -92,17 +92,23 @@ export class Conv2d extends Module {
 export class BatchNorm2d extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
-  // biome-ignore lint/style/useNamingConvention: the names of the checkpoint format
   readonly running_mean: Buffer;
   readonly running_var: Buffer;
   readonly eps: number;
   readonly momentum: number;
 
-  /** @param eps added to the variance; @param momentum share of the new batch in the running statistics, in [0, 1] */
-  constructor(channels: number, { eps = 1e-5, momentum = 0.1, ...placement }: init.Placement & { eps?: number; momentum?: number } = {}) {
+  /**
+   * @param eps      added to the variance
+   * @param momentum share of the new batch in the running statistics, in [0, 1]
+   * @param weight   initial gain of every channel, default 1
+   */
+  constructor(
+    channels: number,
+    { eps = 1e-5, momentum = 0.1, weight = 1, ...placement }: init.Placement & { eps?: number; momentum?: number; weight?: number } = {},
+  ) {
     super();
     checkSizes('BatchNorm2d', { channels });
-    this.weight = new Parameter(init.constant([channels], 1, placement));
+    this.weight = new Parameter(init.constant([channels], weight, placement));
     this.bias = new Parameter(init.constant([channels], 0, placement));
     this.running_mean = new Buffer(init.constant([channels], 0, placement));
     this.running_var = new Buffer(init.constant([channels], 1, placement));

@@ -26,15 +26,16 @@ export class MultiheadAttention extends Module {
   readonly causal: boolean;
 
   /** @param causal token i sees tokens 0…i only */
-  constructor(width: number, heads: number, { causal = false, ...placement }: init.Placement & { causal?: boolean } = {}) {
+  constructor(width: number, heads: number, { causal = false, std, ...placement }: BlockOptions = {}) {
     super();
     checkSizes('MultiheadAttention', { width, heads });
     if (width % heads !== 0)
       throw new DomainError('MultiheadAttention', { received: `${heads} heads for width ${width}`, expected: 'a divisor of the width' });
     const where = init.place(placement);
-    this.in_proj_weight = new Parameter(init.xavierUniform([3 * width, width], where));
+    const shape = [3 * width, width];
+    this.in_proj_weight = new Parameter(std ? init.normal(shape, std.attention, where) : init.xavierUniform(shape, where));
     this.in_proj_bias = new Parameter(init.constant([3 * width], 0, where));
-    this.out_proj = new Linear(width, width, where);
+    this.out_proj = new Linear(width, width, { ...where, ...(std && { weight: init.normal([width, width], std.projection, where) }) });
     assign(this.out_proj.bias!, init.constant([width], 0, where));
     this.heads = heads;
     this.causal = causal;
@@ -49,15 +50,31 @@ export class MultiheadAttention extends Module {
   }
 }
 
+/** Standard deviations of a block's initial weights, where they differ from PyTorch's defaults. */
+export interface BlockStd {
+  /** in_proj_weight */
+  attention: number;
+  /** out_proj and c_proj, which write into the residual stream */
+  projection: number;
+  /** c_fc */
+  hidden: number;
+}
+
+interface BlockOptions extends init.Placement {
+  causal?: boolean;
+  std?: BlockStd;
+}
+
 /** Two linear layers with QuickGELU between: width → 4 · width → width. */
 class Mlp extends Module {
   readonly c_fc: Linear;
   readonly c_proj: Linear;
 
-  constructor(width: number, placement: init.Placement) {
+  constructor(width: number, where: init.Placement, std?: BlockStd) {
     super();
-    this.c_fc = new Linear(width, 4 * width, placement);
-    this.c_proj = new Linear(4 * width, width, placement);
+    const hidden = 4 * width;
+    this.c_fc = new Linear(width, hidden, { ...where, ...(std && { weight: init.normal([hidden, width], std.hidden, where) }) });
+    this.c_proj = new Linear(hidden, width, { ...where, ...(std && { weight: init.normal([width, hidden], std.projection, where) }) });
   }
 
   forward(x: Tensor): Tensor {
@@ -72,12 +89,12 @@ export class ResidualAttentionBlock extends Module {
   readonly mlp: Mlp;
   readonly ln_2: LayerNorm;
 
-  constructor(width: number, heads: number, { causal = false, ...placement }: init.Placement & { causal?: boolean } = {}) {
+  constructor(width: number, heads: number, { causal = false, std, ...placement }: BlockOptions = {}) {
     super();
     const where = init.place(placement);
-    this.attn = new MultiheadAttention(width, heads, { causal, ...where });
+    this.attn = new MultiheadAttention(width, heads, { causal, ...(std && { std }), ...where });
     this.ln_1 = new LayerNorm(width, where);
-    this.mlp = new Mlp(width, where);
+    this.mlp = new Mlp(width, where, std);
     this.ln_2 = new LayerNorm(width, where);
   }
 
@@ -93,17 +110,19 @@ export interface TransformerOptions extends init.Placement {
   heads: number;
   /** Token i sees tokens 0…i only. Default false. */
   causal?: boolean;
+  /** Initial standard deviations of all blocks. Default: PyTorch's initialisation. */
+  std?: BlockStd;
 }
 
 /** A stack of residual attention blocks over [batch, tokens, width]. */
 export class Transformer extends Module {
   readonly resblocks: ResidualAttentionBlock[];
 
-  constructor({ width, layers, heads, causal = false, ...placement }: TransformerOptions) {
+  constructor({ width, layers, heads, causal = false, std, ...placement }: TransformerOptions) {
     super();
     checkSizes('Transformer', { width, layers, heads });
     const where = init.place(placement);
-    this.resblocks = Array.from({ length: layers }, () => new ResidualAttentionBlock(width, heads, { causal, ...where }));
+    this.resblocks = Array.from({ length: layers }, () => new ResidualAttentionBlock(width, heads, { causal, ...(std && { std }), ...where }));
   }
 
   forward(x: Tensor): Tensor {

@@ -1,0 +1,126 @@
+/** Sizes of models: the official ones, small ones for the embedded data, or your own. */
+import { DomainError, UsageError } from '../../tensor/errors.js';
+
+/** A model's sizes, with the names of the official configuration files. */
+export interface CloobConfig {
+  /** Size of the shared embedding space. */
+  embed_dim: number;
+  /** Height and width of the input images, pixels. */
+  image_resolution: number;
+  /** Four numbers: blocks in the residual net's stages. One number: layers of a vision transformer. */
+  vision_layers: readonly [number, number, number, number] | number;
+  /** Channels after the residual net's stem, or width of the vision transformer. */
+  vision_width: number;
+  /** Patch size of the vision transformer, pixels; null for the residual net. */
+  vision_patch_size?: number | null;
+  /** Attention heads of the image encoder. Default: one for every 64 of its width, as the official models have. */
+  vision_heads?: number;
+  /** How much the residual net's stem shrinks the image: 4 (official: stride 2, then pooling) or 1 for small images. */
+  stem_reduction?: 4 | 1;
+  /** Longest token sequence, start and end included. */
+  context_length: number;
+  vocab_size: number;
+  transformer_width: number;
+  transformer_heads: number;
+  transformer_layers: number;
+}
+
+const text = { context_length: 77, vocab_size: 49408, transformer_layers: 12 };
+const resNet = { vision_patch_size: null, image_resolution: 224, ...text };
+const base = { transformer_width: 512, transformer_heads: 8 };
+
+/** Every named model. The `emoji-*` ones are for the embedded 32×32 data and its small vocabulary. */
+export const configs = {
+  RN50: { embed_dim: 1024, vision_layers: [3, 4, 6, 3], vision_width: 64, ...resNet, ...base },
+  RN101: { embed_dim: 512, vision_layers: [3, 4, 23, 3], vision_width: 64, ...resNet, ...base },
+  RN50x4: {
+    ...resNet,
+    embed_dim: 640,
+    image_resolution: 288,
+    vision_layers: [4, 6, 10, 6],
+    vision_width: 80,
+    transformer_width: 640,
+    transformer_heads: 10,
+  },
+  RN50x16: {
+    ...resNet,
+    embed_dim: 768,
+    image_resolution: 384,
+    vision_layers: [6, 8, 18, 8],
+    vision_width: 96,
+    transformer_width: 768,
+    transformer_heads: 12,
+  },
+  'ViT-B-32': { embed_dim: 512, image_resolution: 224, vision_layers: 12, vision_width: 768, vision_patch_size: 32, ...text, ...base },
+  'ViT-B-16': { embed_dim: 512, image_resolution: 224, vision_layers: 12, vision_width: 768, vision_patch_size: 16, ...text, ...base },
+  'emoji-resnet': {
+    embed_dim: 128,
+    image_resolution: 32,
+    vision_layers: [1, 1, 1, 1],
+    vision_width: 24,
+    vision_patch_size: null,
+    vision_heads: 4,
+    stem_reduction: 1,
+    context_length: 16,
+    vocab_size: 1024,
+    transformer_width: 128,
+    transformer_heads: 4,
+    transformer_layers: 2,
+  },
+  'emoji-vit': {
+    embed_dim: 128,
+    image_resolution: 32,
+    vision_layers: 3,
+    vision_width: 128,
+    vision_patch_size: 4,
+    vision_heads: 4,
+    context_length: 16,
+    vocab_size: 1024,
+    transformer_width: 128,
+    transformer_heads: 4,
+    transformer_layers: 2,
+  },
+} as const satisfies Record<string, CloobConfig>;
+
+export type ModelName = keyof typeof configs;
+
+/** @throws UsageError for an unknown name; DomainError for sizes that fit no model */
+export function resolveConfig(nameOrConfig: string | CloobConfig): CloobConfig {
+  if (typeof nameOrConfig !== 'string') return checkConfig(nameOrConfig);
+  if (Object.hasOwn(configs, nameOrConfig)) return configs[nameOrConfig as ModelName];
+  throw new UsageError('createModel', {
+    received: `unknown model ${JSON.stringify(nameOrConfig)}`,
+    expected: `one of ${Object.keys(configs).join(', ')}`,
+    hint: 'Or pass a configuration object.',
+  });
+}
+
+/** Whether the image encoder is a vision transformer (else a residual net). */
+export function isTransformer(config: CloobConfig): boolean {
+  return typeof config.vision_layers === 'number';
+}
+
+/** Heads of the image encoder: of the vision transformer's layers, or of the residual net's attention pool. */
+export function visionHeads(config: CloobConfig): number {
+  return config.vision_heads ?? Math.max(1, Math.floor(isTransformer(config) ? config.vision_width / 64 : config.vision_width / 2));
+}
+
+function checkConfig(config: CloobConfig): CloobConfig {
+  const fail = (received: string, expected: string): never => {
+    throw new DomainError('createModel', { received, expected, hint: 'Compare with the configurations of the named models.' });
+  };
+  if (config === null || typeof config !== 'object') fail(String(config), 'a model name or a configuration object');
+  const sizes = ['embed_dim', 'image_resolution', 'vision_width', 'context_length', 'vocab_size', 'transformer_width', 'transformer_heads', 'transformer_layers'] as const;
+  for (const key of sizes)
+    if (!Number.isInteger(config[key]) || config[key] < 1) fail(`${key} ${config[key]}`, 'a whole number ≥ 1');
+  const layers = config.vision_layers;
+  if (Array.isArray(layers) ? layers.length !== 4 || layers.some((n) => !(n >= 1)) : !((layers as number) >= 1))
+    fail(`vision_layers ${JSON.stringify(layers)}`, 'four whole numbers (residual net) or one (vision transformer)');
+  const patch = config.vision_patch_size;
+  if (isTransformer(config) && (!patch || config.image_resolution % patch !== 0))
+    fail(`vision_patch_size ${patch} for image_resolution ${config.image_resolution}`, 'a divisor of the resolution');
+  if (config.transformer_width % config.transformer_heads !== 0)
+    fail(`${config.transformer_heads} transformer_heads for transformer_width ${config.transformer_width}`, 'a divisor of the width');
+  if (config.context_length < 3) fail(`context_length ${config.context_length}`, 'at least 3: start, one token, end');
+  return config;
+}

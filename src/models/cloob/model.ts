@@ -1,0 +1,100 @@
+/** The CLOOB model: two encoders into one space, and the temperature between them. */
+import { tensor } from '../../autograd/create.js';
+import type { Tensor } from '../../autograd/tensor.js';
+import type { DType } from '../../tensor/dtype.js';
+import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
+import { Random } from '../../tensor/random.js';
+import { formatShape } from '../../tensor/shape.js';
+import * as init from '../../nn/init.js';
+import { Module, Parameter } from '../../nn/module.js';
+import { type CloobConfig, isTransformer, resolveConfig } from './config.js';
+import { ModifiedResNet } from './resnet.js';
+import { TextTransformer, VisualTransformer } from './transformers.js';
+
+export interface CreateModelOptions {
+  /** Seed of the initial weights. Default 0. */
+  seed?: number;
+  /** Default float32; float64 lives on the reference device. */
+  dtype?: DType;
+  /** Default: the default device. */
+  device?: string;
+  /** τ⁻¹ to begin with, in [1, 100]. Default 30. */
+  initInvTau?: number;
+}
+
+/**
+ * Image encoder, text encoder and ln τ⁻¹. Member names are those of the official checkpoints.
+ *
+ * Encoders return raw embeddings; `.l2Normalize()` them for the losses and for retrieval.
+ */
+export class CloobModel extends Module {
+  /** ln τ⁻¹, one element. Trained only by those who pass `invTau()` to the loss. */
+  readonly logit_inv_tau: Parameter;
+  readonly visual: ModifiedResNet | VisualTransformer;
+  readonly transformer: TextTransformer;
+
+  constructor(
+    readonly config: CloobConfig,
+    { seed = 0, initInvTau = 30, ...where }: CreateModelOptions = {},
+  ) {
+    super();
+    if (!(initInvTau > 0)) throw new DomainError('createModel', { received: `initInvTau ${initInvTau}`, expected: 'a positive number' });
+    const placement: init.Placement = { ...where, random: new Random(seed) };
+    this.logit_inv_tau = new Parameter(init.constant([1], Math.log(initInvTau), placement), { decay: false });
+    this.visual = isTransformer(config) ? new VisualTransformer(config, placement) : new ModifiedResNet(config, placement);
+    this.transformer = new TextTransformer(config, placement);
+  }
+
+  /**
+   * @param images [batch, 3, resolution, resolution], normalised with CLIP's mean and deviation
+   * @returns [batch, embed_dim], not normalised
+   * @throws ShapeError for other shapes
+   */
+  encodeImage(images: Tensor): Tensor {
+    const side = this.config.image_resolution;
+    if (images.rank !== 4 || images.shape[1] !== 3 || images.shape[2] !== side || images.shape[3] !== side)
+      throw new ShapeError('encodeImage', {
+        received: `images ${formatShape(images.shape)}`,
+        expected: `[batch, 3, ${side}, ${side}]`,
+        hint: 'Channels come first; resize and crop to the resolution of the model.',
+      });
+    return this.visual.forward(images);
+  }
+
+  /**
+   * @param tokens int32 [batch, length], length ≤ context_length; the end token must have the highest id
+   * @returns [batch, embed_dim], not normalised
+   * @throws ShapeError, DTypeError, DomainError (an id outside the vocabulary)
+   */
+  encodeText(tokens: Tensor): Tensor {
+    if (tokens.dtype !== 'int32')
+      throw new DTypeError('encodeText', { received: `${tokens.dtype} tokens`, expected: 'int32', hint: 'ClipTokenizer.tokenize gives them.' });
+    return this.transformer.forward(tokens);
+  }
+
+  /** τ⁻¹ = exp(logit_inv_tau), one element, differentiable. */
+  invTau(): Tensor {
+    return this.logit_inv_tau.exp();
+  }
+
+  /** Keeps ln τ⁻¹ in [0, ln 100], as the official training does after every step. */
+  clampInvTau(): void {
+    const value = this.logit_inv_tau.dataSync()[0]!;
+    const clamped = Math.min(Math.max(value, 0), Math.log(100));
+    if (clamped !== value) {
+      const { dtype, device } = this.logit_inv_tau;
+      this.loadStateDict({ logit_inv_tau: tensor([clamped], { dtype, device }) }, { strict: false });
+    }
+  }
+}
+
+/**
+ * Makes a model with fresh weights, initialised as the official code does.
+ *
+ * @param nameOrConfig RN50, RN101, RN50x4, RN50x16, ViT-B-32, ViT-B-16, a small one, or a configuration object
+ * @throws UsageError, DomainError
+ * @example const model = createModel('emoji-resnet', { seed: 1 })
+ */
+export function createModel(nameOrConfig: string | CloobConfig, options?: CreateModelOptions): CloobModel {
+  return new CloobModel(resolveConfig(nameOrConfig), options);
+}
