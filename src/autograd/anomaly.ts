@@ -22,8 +22,10 @@ export function detectAnomaly<T>(body: () => T): T {
 
 /** Called after every op. @throws DomainError in anomaly mode when `output` is not finite although all inputs are */
 export function checkAnomaly(op: string, inputs: readonly Operand[], output: Tensor): void {
-  if (!active || isFinite(output)) return;
-  const tensors = inputs.map((x) => (typeof x === 'number' ? { text: String(x), finite: Number.isFinite(x) } : describe(x)));
+  if (!active || allFinite(output)) return;
+  const tensors = inputs.map((x) =>
+    typeof x === 'number' ? { text: String(x), finite: Number.isFinite(x) } : describe(x),
+  );
   if (!tensors.every(({ finite }) => finite)) return;
   throw new DomainError(op, {
     received: `a result of shape ${formatShape(output.shape)} with ${describe(output).text} from inputs ${tensors.map(({ text }) => text).join(' and ')}`,
@@ -32,7 +34,7 @@ export function checkAnomaly(op: string, inputs: readonly Operand[], output: Ten
   });
 }
 
-function isFinite(t: Tensor): boolean {
+function allFinite(t: Tensor): boolean {
   return t.storage.device.readSync(t.storage).every(Number.isFinite);
 }
 

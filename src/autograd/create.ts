@@ -1,7 +1,8 @@
 /** Making tensors from data, constants and random numbers. */
-import { defaultDevice, deviceByName } from '../kernels/devices.js';
+
 import type { Device } from '../kernels/device.js';
-import { allocate, checkDType, type DType, dtypeOf, toTypedArray, type TypedArray } from '../tensor/dtype.js';
+import { defaultDevice, deviceByName } from '../kernels/devices.js';
+import { allocate, checkDType, type DType, dtypeOf, type TypedArray, toTypedArray } from '../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
@@ -36,7 +37,11 @@ function build(op: string, data: TypedArray, shape: Shape, { device, requiresGra
 
 function tracked(op: string, t: Tensor, requiresGrad: boolean): Tensor {
   if (requiresGrad && t.dtype === 'int32')
-    throw new DTypeError(op, { received: 'int32 with requiresGrad', expected: 'float32 or float64', hint: 'Whole numbers have no gradient.' });
+    throw new DTypeError(op, {
+      received: 'int32 with requiresGrad',
+      expected: 'float32 or float64',
+      hint: 'Whole numbers have no gradient.',
+    });
   if (requiresGrad) t.node = leafNode(t);
   return t;
 }
@@ -48,9 +53,16 @@ function tracked(op: string, t: Tensor, requiresGrad: boolean): Tensor {
  * @throws ShapeError when rows differ in length or the shape does not hold the data; DTypeError for what is no number
  * @example tensor([[1, 2], [3, 4]])  tensor(new Float32Array(6), { shape: [2, 3] })
  */
-export function tensor(data: NestedArray | TypedArray, options: TensorOptions & { shape?: readonly number[] } = {}): Tensor {
+export function tensor(
+  data: NestedArray | TypedArray,
+  options: TensorOptions & { shape?: readonly number[] } = {},
+): Tensor {
   const typed = ArrayBuffer.isView(data);
-  const shape = options.shape ? checkShape('tensor', options.shape) : typed ? [(data as TypedArray).length] : shapeOfNested(data);
+  const shape = options.shape
+    ? checkShape('tensor', options.shape)
+    : typed
+      ? [(data as TypedArray).length]
+      : shapeOfNested(data);
   const flat = typed ? (data as TypedArray) : flatten(data as NestedArray);
   const known = flat instanceof Float32Array || flat instanceof Float64Array || flat instanceof Int32Array;
   const dtype = checkDType('tensor', options.dtype ?? (known ? dtypeOf(flat) : 'float32'));
@@ -68,7 +80,10 @@ function checkInt32(data: ArrayLike<number>): void {
   if (data instanceof Int32Array) return;
   for (let i = 0; i < data.length; i++)
     if ((data[i]! | 0) !== data[i])
-      throw new DTypeError('tensor', { received: `${data[i]} at position ${i} for int32`, expected: 'whole numbers in [−2³¹, 2³¹)' });
+      throw new DTypeError('tensor', {
+        received: `${data[i]} at position ${i} for int32`,
+        expected: 'whole numbers in [−2³¹, 2³¹)',
+      });
 }
 
 function shapeOfNested(data: NestedArray): number[] {
@@ -85,15 +100,27 @@ function flatten(data: NestedArray): number[] {
     if (axis === shape.length) {
       if (typeof level === 'number') flat.push(level);
       else if (Array.isArray(level)) throw ragged(path, `a list of ${level.length}`, 'a number');
-      else throw new DTypeError('tensor', { received: `${level === null ? 'null' : typeof level} at data${path}`, expected: 'numbers' });
+      else
+        throw new DTypeError('tensor', {
+          received: `${level === null ? 'null' : typeof level} at data${path}`,
+          expected: 'numbers',
+        });
       return;
     }
     if (!Array.isArray(level) || level.length !== shape[axis])
-      throw ragged(path, Array.isArray(level) ? `a list of ${level.length}` : String(level), `a list of ${shape[axis]}`);
+      throw ragged(
+        path,
+        Array.isArray(level) ? `a list of ${level.length}` : String(level),
+        `a list of ${shape[axis]}`,
+      );
     for (let i = 0; i < level.length; i++) walk(level[i], axis + 1, `${path}[${i}]`);
   };
   const ragged = (path: string, received: string, expected: string) =>
-    new ShapeError('tensor', { received: `${received} at data${path}`, expected: `${expected}, as before it`, hint: 'All rows of a tensor are equally long.' });
+    new ShapeError('tensor', {
+      received: `${received} at data${path}`,
+      expected: `${expected}, as before it`,
+      hint: 'All rows of a tensor are equally long.',
+    });
   walk(data, 0, '');
   return flat;
 }
@@ -103,7 +130,11 @@ export function full(shape: readonly number[], value: number, options: TensorOpt
   checkShape('full', shape);
   const dtype = checkDType('full', options.dtype ?? 'float32');
   const device = deviceFor('full', dtype, options.device);
-  return tracked('full', new Tensor(device.fill(sizeOf(shape), value, dtype), [...shape]), options.requiresGrad ?? false);
+  return tracked(
+    'full',
+    new Tensor(device.fill(sizeOf(shape), value, dtype), [...shape]),
+    options.requiresGrad ?? false,
+  );
 }
 
 export function zeros(shape: readonly number[], options?: TensorOptions): Tensor {
@@ -119,7 +150,10 @@ export function arange(start: number, stop?: number, step = 1, options: TensorOp
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
   const count = Math.max(0, Math.ceil((to - from) / step));
   if (step === 0 || !Number.isSafeInteger(count))
-    throw new DomainError('arange', { received: `from ${from} to ${to} in steps of ${step}`, expected: 'finite numbers and a step other than 0' });
+    throw new DomainError('arange', {
+      received: `from ${from} to ${to} in steps of ${step}`,
+      expected: 'finite numbers and a step other than 0',
+    });
   const data = allocate(checkDType('arange', options.dtype ?? 'float32'), count);
   for (let i = 0; i < count; i++) data[i] = from + i * step;
   return build('arange', data, [count], options);
@@ -167,7 +201,10 @@ export function randn(shape: readonly number[], options: RandomOptions & { mean?
 }
 
 /** Numbers spread evenly over [low, high), default [0, 1). */
-export function uniform(shape: readonly number[], options: RandomOptions & { low?: number; high?: number } = {}): Tensor {
+export function uniform(
+  shape: readonly number[],
+  options: RandomOptions & { low?: number; high?: number } = {},
+): Tensor {
   const { low = 0, high = 1 } = options;
   return draw('uniform', shape, options, (random) => low + (high - low) * random.uniform());
 }

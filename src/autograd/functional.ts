@@ -2,8 +2,8 @@
 import type { Storage } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
 import { GraphError, ShapeError, UsageError } from '../tensor/errors.js';
+import type { Random } from '../tensor/random.js';
 import { formatShape } from '../tensor/shape.js';
-import { Random } from '../tensor/random.js';
 import { globalGenerator, zeros } from './create.js';
 import { currentLeafSink, differentiate, enableGrad, isRecording, leafNode, Node, noGrad } from './graph.js';
 import type { Op } from './op.js';
@@ -72,7 +72,11 @@ function gradients(
 ): { value: Tensor; grads: Tensor[] } {
   inputs.forEach((x, i) => {
     if (!(x instanceof Tensor))
-      throw new UsageError('grad', { received: `${typeof x} as input ${i}`, expected: 'tensors', hint: 'Wrap numbers with tensor(…).' });
+      throw new UsageError('grad', {
+        received: `${typeof x} as input ${i}`,
+        expected: 'tensors',
+        hint: 'Wrap numbers with tensor(…).',
+      });
   });
   const nested = isRecording() && inputs.some((x) => x.requiresGrad);
   const createGraph = options.createGraph ?? nested;
@@ -80,7 +84,10 @@ function gradients(
   const value = enableGrad(() => f(...own));
   if (!(value instanceof Tensor) || value.size !== 1)
     throw new ShapeError('grad', {
-      received: value instanceof Tensor ? `a function with a result of shape ${formatShape(value.shape)}` : 'a function whose result is no tensor',
+      received:
+        value instanceof Tensor
+          ? `a function with a result of shape ${formatShape(value.shape)}`
+          : 'a function whose result is no tensor',
       expected: 'a function with one element as result',
       hint: 'Reduce it: .sum() or .mean().',
     });
@@ -128,7 +135,15 @@ export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Te
       return differentiate(again, gradOutput, { createGraph, wrt: own.map((x) => x.node), onLeaf: currentLeafSink() });
     },
   };
-  output.node = new Node(op, inputs.map((x) => x.node), [], undefined, inputs.map((x) => x.shape), null, []);
+  output.node = new Node(
+    op,
+    inputs.map((x) => x.node),
+    [],
+    undefined,
+    inputs.map((x) => x.shape),
+    null,
+    [],
+  );
   return output;
 }
 
@@ -156,7 +171,11 @@ export function scoped<T>(body: () => T): T {
     () => {
       const result = body();
       if (result instanceof Promise)
-        throw new UsageError('scoped', { received: 'a function that returns a promise', expected: 'a synchronous function', hint: 'Read results outside of it.' });
+        throw new UsageError('scoped', {
+          received: 'a function that returns a promise',
+          expected: 'a synchronous function',
+          hint: 'Read results outside of it.',
+        });
       return { result, kept: storagesIn(result) };
     },
     (storage, { kept }) => kept.has(storage),

@@ -144,14 +144,17 @@ function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P>
   if (registry.has(name))
     throw new UsageError('defineOp', { received: `the name ${name}, which is taken`, expected: 'a new name' });
   if (Boolean(definition.kernel) === Boolean(definition.forward))
-    throw new UsageError('defineOp', { received: `${name} with ${definition.kernel ? 'both' : 'neither'} kernel and forward`, expected: 'exactly one of them' });
+    throw new UsageError('defineOp', {
+      received: `${name} with ${definition.kernel ? 'both' : 'neither'} kernel and forward`,
+      expected: 'exactly one of them',
+    });
   const op: Op<P> = { ...definition, builtIn };
   registry.set(name, op);
   return (inputs, params) => apply(op, inputs, params);
 }
 
 /** Runs an op and records it. */
-function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Tensor {
+export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Tensor {
   const inputs = prepare(op, operands);
   const shapes = new Array<Shape>(inputs.length);
   let tracked = false;
@@ -242,7 +245,11 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
     }
   }
   if (first === null)
-    throw new UsageError(op.name, { received: 'no tensor', expected: 'at least one tensor', hint: 'Wrap a number with tensor(…).' });
+    throw new UsageError(op.name, {
+      received: 'no tensor',
+      expected: 'at least one tensor',
+      hint: 'Wrap a number with tensor(…).',
+    });
   dtype ??= 'float32';
   if (dtype === 'int32' && (op.float || fractional)) {
     dtype = 'float32';

@@ -175,7 +175,13 @@ export interface CoreKernels {
   /** The block of `sizes` that begins at `starts`. */
   slice(x: Storage, shape: readonly number[], starts: readonly number[], sizes: readonly number[]): Storage;
   /** x placed at `before` in a block of `outShape` filled with `value`. */
-  pad(x: Storage, shape: readonly number[], before: readonly number[], outShape: readonly number[], value: number): Storage;
+  pad(
+    x: Storage,
+    shape: readonly number[],
+    before: readonly number[],
+    outShape: readonly number[],
+    value: number,
+  ): Storage;
   /** Joins [outer, lengths[i]] blocks side by side into [outer, Σ lengths]. */
   concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage;
   /** [outer, rows, inner] and int32 indices [count] → [outer, count, inner]. Indices must lie in [0, rows). */
@@ -198,14 +204,48 @@ export interface FusedKernels {
   /** exp(x − lse) g, row-wise: the gradient of logSumExp; 0 where a whole row is −∞. */
   logSumExpGrad(gradOutput: Storage, x: Storage, output: Storage, rows: number, length: number): Storage;
   /** (x − mean) · rstd · weight + bias over the last axis of [rows, length]; also [rows] mean and rstd. */
-  layerNorm(x: Storage, weight: Storage, bias: Storage, eps: number, rows: number, length: number): { output: Storage; mean: Storage; rstd: Storage };
-  layerNormGrad(gradOutput: Storage, x: Storage, weight: Storage, mean: Storage, rstd: Storage, rows: number, length: number): { x: Storage; weight: Storage; bias: Storage };
+  layerNorm(
+    x: Storage,
+    weight: Storage,
+    bias: Storage,
+    eps: number,
+    rows: number,
+    length: number,
+  ): { output: Storage; mean: Storage; rstd: Storage };
+  layerNormGrad(
+    gradOutput: Storage,
+    x: Storage,
+    weight: Storage,
+    mean: Storage,
+    rstd: Storage,
+    rows: number,
+    length: number,
+  ): { x: Storage; weight: Storage; bias: Storage };
   /** Batch statistics (biased variance) per channel and the normalised, scaled output. */
-  batchNorm(x: Storage, weight: Storage, bias: Storage, spec: BatchNormSpec): { output: Storage; mean: Storage; variance: Storage };
-  batchNormGrad(gradOutput: Storage, x: Storage, weight: Storage, mean: Storage, variance: Storage, spec: BatchNormSpec): { x: Storage; weight: Storage; bias: Storage };
+  batchNorm(
+    x: Storage,
+    weight: Storage,
+    bias: Storage,
+    spec: BatchNormSpec,
+  ): { output: Storage; mean: Storage; variance: Storage };
+  batchNormGrad(
+    gradOutput: Storage,
+    x: Storage,
+    weight: Storage,
+    mean: Storage,
+    variance: Storage,
+    spec: BatchNormSpec,
+  ): { x: Storage; weight: Storage; bias: Storage };
   /** softmax(scale · Q Kᵀ) V per head; probabilities [batch, heads, queries, keys] are kept for the gradient. */
   attention(q: Storage, k: Storage, v: Storage, spec: AttentionSpec): { output: Storage; probabilities: Storage };
-  attentionGrad(gradOutput: Storage, q: Storage, k: Storage, v: Storage, probabilities: Storage, spec: AttentionSpec): { q: Storage; k: Storage; v: Storage };
+  attentionGrad(
+    gradOutput: Storage,
+    q: Storage,
+    k: Storage,
+    v: Storage,
+    probabilities: Storage,
+    spec: AttentionSpec,
+  ): { q: Storage; k: Storage; v: Storage };
   /** Σ x². Result has one element. */
   sumSquares(x: Storage): Storage;
   /** Updates parameter, m and v in place. */

@@ -34,7 +34,10 @@ export function deviceByName(name: string): Device {
       expected: 'a device that is ready',
       hint: `Call await init({ device: '${name}' }) once before using it.`,
     });
-  throw new DeviceError('device', { received: `unknown device ${JSON.stringify(name)}`, expected: `one of ${names.join(', ')}` });
+  throw new DeviceError('device', {
+    received: `unknown device ${JSON.stringify(name)}`,
+    expected: `one of ${names.join(', ')}`,
+  });
 }
 
 /** The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference. */

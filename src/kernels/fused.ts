@@ -2,10 +2,11 @@
  * The fused kernels written in core kernels: what a device without its own fused version runs, and what fused
  * versions are tested against. Each equation stands here once; derivations are beside the ops that use them.
  */
-import { type Device, type FusedKernels, Storage } from './device.js';
-import { withScope } from './scope.js';
-import * as f from './scalar.js';
+
 import { broadcastPlan } from '../tensor/shape.js';
+import { type Device, type FusedKernels, Storage } from './device.js';
+import * as f from './scalar.js';
+import { withScope } from './scope.js';
 
 /** All fused kernels of `device`: its own where it has them, decompositions elsewhere. */
 export function fused(device: Device): FusedKernels {
@@ -26,7 +27,8 @@ function storagesOf(result: unknown): Storage[] {
 
 /** Frees every temporary of a decomposition as soon as its result is known. */
 function tidy<A extends unknown[], R>(kernel: (...args: A) => R): (...args: A) => R {
-  return (...args) => withScope(
+  return (...args) =>
+    withScope(
       () => kernel(...args),
       (storage, result) => storagesOf(result).includes(storage),
     );
@@ -34,8 +36,22 @@ function tidy<A extends unknown[], R>(kernel: (...args: A) => R): (...args: A) =
 
 /** The decompositions, for any device with the core. */
 export function decomposed(device: Device): FusedKernels {
-  const full = (rows: number, length: number) => broadcastPlan([rows, length], [[rows, length], [rows, length]]);
-  const column = (rows: number, length: number) => broadcastPlan([rows, length], [[rows, length], [rows, 1]]);
+  const full = (rows: number, length: number) =>
+    broadcastPlan(
+      [rows, length],
+      [
+        [rows, length],
+        [rows, length],
+      ],
+    );
+  const column = (rows: number, length: number) =>
+    broadcastPlan(
+      [rows, length],
+      [
+        [rows, length],
+        [rows, 1],
+      ],
+    );
   const row = (rows: number, length: number) => broadcastPlan([rows, length], [[rows, length], [length]]);
   const flat = (x: Storage) => full(1, x.size);
   const sum = (x: Storage, rows: number, length: number) => device.reduce('sum', x, rows, length, 1);
@@ -94,7 +110,12 @@ export function decomposed(device: Device): FusedKernels {
       const hnSum = sum(device.zip(f.mul, h, normal, full(rows, length)), rows, length);
       const hnMean = device.zip(f.div, hnSum, length, flat(hnSum));
       const projected = device.zip(f.mul, normal, hnMean, column(rows, length));
-      const difference = device.zip(f.sub, device.zip(f.sub, h, hMean, column(rows, length)), projected, full(rows, length));
+      const difference = device.zip(
+        f.sub,
+        device.zip(f.sub, h, hMean, column(rows, length)),
+        projected,
+        full(rows, length),
+      );
       return {
         x: device.zip(f.mul, difference, rstd, column(rows, length)),
         weight: device.reduce('sum', device.zip(f.mul, g, normal, full(rows, length)), 1, rows, length),
@@ -136,30 +157,55 @@ export function decomposed(device: Device): FusedKernels {
       };
     },
     attention(q, k, v, s) {
-      const split = (x: Storage, tokens: number) => device.permute(x, [s.batch, tokens, s.heads, s.headDim], [0, 2, 1, 3]);
+      const split = (x: Storage, tokens: number) =>
+        device.permute(x, [s.batch, tokens, s.heads, s.headDim], [0, 2, 1, 3]);
       const matrices = { batch: s.batch * s.heads, broadcastA: false, broadcastB: false };
       const products = device.matmul(split(q, s.queries), split(k, s.keys), {
-        ...matrices, m: s.queries, n: s.keys, k: s.headDim, transposeA: false, transposeB: true,
+        ...matrices,
+        m: s.queries,
+        n: s.keys,
+        k: s.headDim,
+        transposeA: false,
+        transposeB: true,
       });
       let logits = device.zip(f.mul, products, s.scale, flat(products));
       if (s.causal) {
-        const future = Float32Array.from({ length: s.queries * s.keys }, (_, i) => Number(i % s.keys > Math.floor(i / s.keys)));
+        const future = Float32Array.from({ length: s.queries * s.keys }, (_, i) =>
+          Number(i % s.keys > Math.floor(i / s.keys)),
+        );
         const shape = [s.batch * s.heads, s.queries * s.keys];
-        logits = device.where(device.upload(future), -Infinity, logits, broadcastPlan(shape, [[s.queries * s.keys], [], shape]));
+        logits = device.where(
+          device.upload(future),
+          -Infinity,
+          logits,
+          broadcastPlan(shape, [[s.queries * s.keys], [], shape]),
+        );
       }
       const probabilities = kernels.softmax(logits, s.batch * s.heads * s.queries, s.keys);
       const output = device.matmul(probabilities, split(v, s.keys), {
-        ...matrices, m: s.queries, n: s.headDim, k: s.keys, transposeA: false, transposeB: false,
+        ...matrices,
+        m: s.queries,
+        n: s.headDim,
+        k: s.keys,
+        transposeA: false,
+        transposeB: false,
       });
       return { output: device.permute(output, [s.batch, s.heads, s.queries, s.headDim], [0, 2, 1, 3]), probabilities };
     },
     attentionGrad(g, q, k, v, p, s) {
-      const split = (x: Storage, tokens: number) => device.permute(x, [s.batch, tokens, s.heads, s.headDim], [0, 2, 1, 3]);
-      const join = (x: Storage, tokens: number) => device.permute(x, [s.batch, s.heads, tokens, s.headDim], [0, 2, 1, 3]);
+      const split = (x: Storage, tokens: number) =>
+        device.permute(x, [s.batch, tokens, s.heads, s.headDim], [0, 2, 1, 3]);
+      const join = (x: Storage, tokens: number) =>
+        device.permute(x, [s.batch, s.heads, tokens, s.headDim], [0, 2, 1, 3]);
       const common = { batch: s.batch * s.heads, broadcastA: false, broadcastB: false };
       const g4 = split(g, s.queries);
       const probabilityGrad = device.matmul(g4, split(v, s.keys), {
-        ...common, m: s.queries, n: s.keys, k: s.headDim, transposeA: false, transposeB: true,
+        ...common,
+        m: s.queries,
+        n: s.keys,
+        k: s.headDim,
+        transposeA: false,
+        transposeB: true,
       });
       const raw = kernels.softmaxGrad(probabilityGrad, p, s.batch * s.heads * s.queries, s.keys);
       const logitGrad = device.zip(f.mul, raw, s.scale, flat(raw));
@@ -175,7 +221,8 @@ export function decomposed(device: Device): FusedKernels {
       return device.reduce('sum', device.map(f.square, x), 1, x.size, 1);
     },
     adamW(parameter, grad, m, v, s) {
-      const z = (kernel: typeof f.add, a: Storage | number, b: Storage | number) => device.zip(kernel, a, b, flat(parameter));
+      const z = (kernel: typeof f.add, a: Storage | number, b: Storage | number) =>
+        device.zip(kernel, a, b, flat(parameter));
       const g = s.gradScale === 1 ? grad : z(f.mul, grad, s.gradScale);
       const nextM = z(f.add, z(f.mul, m, s.beta1), z(f.mul, g, 1 - s.beta1));
       const nextV = z(f.add, z(f.mul, v, s.beta2), z(f.mul, device.map(f.square, g), 1 - s.beta2));

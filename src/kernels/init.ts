@@ -29,7 +29,11 @@ export async function init({ device: name = 'auto' }: InitOptions = {}): Promise
     const { GpuJsDevice } = await import('./gpu/device.js');
     registerDevice('gpujs-cpu', await GpuJsDevice.create('cpu'));
   } else if (wanted === 'webgpu' || wanted === 'webgl2') {
-    throw new DeviceError('init', { received: wanted, expected: 'wasm, gpujs-cpu or reference', hint: 'This version has no GPU device yet.' });
+    throw new DeviceError('init', {
+      received: wanted,
+      expected: 'wasm, gpujs-cpu or reference',
+      hint: 'This version has no GPU device yet.',
+    });
   }
   const chosen = chooseDevice(wanted);
   return {

@@ -15,8 +15,8 @@ import type {
   Pool2dSpec,
   ReduceKind,
   ScalarKernel,
+  Storage,
 } from './device.js';
-import { Storage } from './device.js';
 import * as conv from './source/conv.js';
 import type { SourceKernel } from './source/kernel.js';
 import { matmul } from './source/matmul.js';
@@ -114,7 +114,13 @@ export abstract class SourceDevice implements Device, CoreKernels {
   }
 
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
-    return this.run(reducers[kind], [inner, outer], [{ storage: x, grid: [inner, length, outer] }], { length }, x.dtype);
+    return this.run(
+      reducers[kind],
+      [inner, outer],
+      [{ storage: x, grid: [inner, length, outer] }],
+      { length },
+      x.dtype,
+    );
   }
 
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {

@@ -19,8 +19,7 @@ function checkPatterns(op: string, state: Tensor, stored: Tensor): void {
       received: `state ${formatShape(state.shape)} and stored ${formatShape(stored.shape)}`,
       expected: '[queries, dim] and [patterns, dim]',
     });
-  if (stored.shape[0] === 0)
-    throw new DomainError(op, { received: 'no stored patterns', expected: 'at least one' });
+  if (stored.shape[0] === 0) throw new DomainError(op, { received: 'no stored patterns', expected: 'at least one' });
 }
 
 export interface HopfieldOptions {
@@ -51,7 +50,11 @@ export interface HopfieldOptions {
  * @throws ShapeError, DomainError (β ≤ 0, no patterns)
  * @source Ramsauer et al. 2020, "Hopfield networks is all you need", arXiv 2008.02217; CLOOB, arXiv 2110.11316
  */
-export function hopfieldRetrieve(state: Tensor, stored: Tensor, { beta, updates = 1, normalize = false }: HopfieldOptions): Tensor {
+export function hopfieldRetrieve(
+  state: Tensor,
+  stored: Tensor,
+  { beta, updates = 1, normalize = false }: HopfieldOptions,
+): Tensor {
   checkPatterns('hopfieldRetrieve', state, stored);
   positive('hopfieldRetrieve', 'beta', beta);
   if (!Number.isInteger(updates) || updates < 1)
@@ -82,6 +85,7 @@ export function hopfieldEnergy(state: Tensor, stored: Tensor, { beta }: { beta: 
   positive('hopfieldEnergy', 'beta', beta);
   const lse = state.matmul(stored, { transposeB: true }).mul(beta).logSumExp({ axis: 1 }).div(beta);
   const largest = stored.square().sum({ axis: 1 }).max(); // M²
-  const logCount = typeof beta === 'number' ? Math.log(stored.shape[0]!) / beta : beta.reciprocal().mul(Math.log(stored.shape[0]!));
+  const logCount =
+    typeof beta === 'number' ? Math.log(stored.shape[0]!) / beta : beta.reciprocal().mul(Math.log(stored.shape[0]!));
   return state.square().sum({ axis: 1 }).mul(0.5).sub(lse).add(logCount).add(largest.mul(0.5));
 }

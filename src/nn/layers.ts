@@ -1,9 +1,10 @@
 /** Linear, convolution, normalisation and embedding layers. Weights have PyTorch's shapes, names and defaults. */
-import type { Tensor } from '../autograd/tensor.js';
+
 import { noGrad } from '../autograd/graph.js';
+import type { Pair } from '../autograd/ops/conv.js';
 import { batchNorm } from '../autograd/ops/norm.js';
 import { gather } from '../autograd/ops/slicing.js';
-import type { Pair } from '../autograd/ops/conv.js';
+import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';
 import * as init from './init.js';
@@ -50,7 +51,10 @@ export class Linear extends Module {
 
 /** y = x Wᵀ + b over the last axis; W is [outFeatures, inFeatures]. */
 export function linear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
-  const y = x.rank === 1 ? x.unsqueeze(0).matmul(weight, { transposeB: true }).squeeze(0) : x.matmul(weight, { transposeB: true });
+  const y =
+    x.rank === 1
+      ? x.unsqueeze(0).matmul(weight, { transposeB: true }).squeeze(0)
+      : x.matmul(weight, { transposeB: true });
   return bias ? y.add(bias) : y;
 }
 
@@ -65,7 +69,12 @@ export class Conv2d extends Module {
     inChannels: number,
     outChannels: number,
     kernelSize: Pair,
-    { stride = 1, padding = 0, bias = true, ...placement }: init.Placement & { stride?: Pair; padding?: Pair; bias?: boolean } = {},
+    {
+      stride = 1,
+      padding = 0,
+      bias = true,
+      ...placement
+    }: init.Placement & { stride?: Pair; padding?: Pair; bias?: boolean } = {},
   ) {
     super();
     const [kernelHeight, kernelWidth] = typeof kernelSize === 'number' ? [kernelSize, kernelSize] : kernelSize;
@@ -104,7 +113,12 @@ export class BatchNorm2d extends Module {
    */
   constructor(
     channels: number,
-    { eps = 1e-5, momentum = 0.1, weight = 1, ...placement }: init.Placement & { eps?: number; momentum?: number; weight?: number } = {},
+    {
+      eps = 1e-5,
+      momentum = 0.1,
+      weight = 1,
+      ...placement
+    }: init.Placement & { eps?: number; momentum?: number; weight?: number } = {},
   ) {
     super();
     checkSizes('BatchNorm2d', { channels });
@@ -119,7 +133,10 @@ export class BatchNorm2d extends Module {
   /** @param x [batch, channels, …]; at least two values per channel in training mode */
   forward(x: Tensor): Tensor {
     if (this.training)
-      return batchNorm(x, this.weight, this.bias, { eps: this.eps, onStatistics: (mean, variance) => this.#observe(mean, variance, x.size) });
+      return batchNorm(x, this.weight, this.bias, {
+        eps: this.eps,
+        onStatistics: (mean, variance) => this.#observe(mean, variance, x.size),
+      });
     const perChannel = [1, -1, ...x.shape.slice(2).map(() => 1)];
     const scale = this.weight.mul(this.running_var.add(this.eps).rsqrt());
     const shift = this.bias.sub(this.running_mean.mul(scale));

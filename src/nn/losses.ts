@@ -64,7 +64,10 @@ export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions
   checkPairs('infoNceLoss', x, y, 1);
   positive('infoNceLoss', 'invTau', invTau);
   const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
-  return logits.logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+  return logits
+    .logSumExp({ axis: 1 })
+    .sub(positives(x, y, invTau))
+    .mean();
 }
 
 /**
@@ -90,7 +93,10 @@ export function infoLoobLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOption
   checkPairs('infoLoobLoss', x, y, 2);
   positive('infoLoobLoss', 'invTau', invTau);
   const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
-  return withoutDiagonal(logits).logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+  return withoutDiagonal(logits)
+    .logSumExp({ axis: 1 })
+    .sub(positives(x, y, invTau))
+    .mean();
 }
 
 /** The logits with −∞ on the diagonal. */
@@ -110,13 +116,21 @@ function withoutDiagonal(logits: Tensor): Tensor {
  * @throws ShapeError, DomainError
  * @source Yeh et al. 2021, "Decoupled contrastive learning", arXiv 2110.06848
  */
-export function dclLoss(x: Tensor, y: Tensor, { invTau, withinView = true }: ContrastiveOptions & { withinView?: boolean }): Tensor {
+export function dclLoss(
+  x: Tensor,
+  y: Tensor,
+  { invTau, withinView = true }: ContrastiveOptions & { withinView?: boolean },
+): Tensor {
   if (!withinView) return infoLoobLoss(x, y, { invTau });
   checkPairs('dclLoss', x, y, 2);
   positive('dclLoss', 'invTau', invTau);
   const across = withoutDiagonal(x.matmul(y, { transposeB: true }).mul(invTau));
   const within = withoutDiagonal(x.matmul(x, { transposeB: true }).mul(invTau));
-  return across.concat(within, { axis: 1 }).logSumExp({ axis: 1 }).sub(positives(x, y, invTau)).mean();
+  return across
+    .concat(within, { axis: 1 })
+    .logSumExp({ axis: 1 })
+    .sub(positives(x, y, invTau))
+    .mean();
 }
 
 /**
@@ -128,7 +142,11 @@ export function dclLoss(x: Tensor, y: Tensor, { invTau, withinView = true }: Con
  * @throws ShapeError, DomainError
  * @source Zhai et al. 2023, arXiv 2303.15343
  */
-export function sigLipLoss(x: Tensor, y: Tensor, { invTau, bias = -10 }: ContrastiveOptions & { bias?: number | Tensor }): Tensor {
+export function sigLipLoss(
+  x: Tensor,
+  y: Tensor,
+  { invTau, bias = -10 }: ContrastiveOptions & { bias?: number | Tensor },
+): Tensor {
   checkPairs('sigLipLoss', x, y, 1);
   positive('sigLipLoss', 'invTau', invTau);
   const n = x.shape[0]!;
@@ -148,7 +166,9 @@ export function sigLipLoss(x: Tensor, y: Tensor, { invTau, bias = -10 }: Contras
  * @source Radford et al. 2021, arXiv 2103.00020
  */
 export function clipLoss(images: Tensor, texts: Tensor, { invTau }: ContrastiveOptions): Tensor {
-  return infoNceLoss(images, texts, { invTau }).add(infoNceLoss(texts, images, { invTau })).mul(0.5);
+  return infoNceLoss(images, texts, { invTau })
+    .add(infoNceLoss(texts, images, { invTau }))
+    .mul(0.5);
 }
 
 export interface CloobOptions extends ContrastiveOptions {

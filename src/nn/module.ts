@@ -1,6 +1,7 @@
 /** Modules: parameters and buffers by name, in training or evaluation mode. */
-import { Tensor } from '../autograd/tensor.js';
+
 import { leafNode } from '../autograd/graph.js';
+import { Tensor } from '../autograd/tensor.js';
 import { touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError } from '../tensor/errors.js';
@@ -30,7 +31,11 @@ export class Buffer extends Tensor {
 /** Overwrites `target` with `value`, in place and without history. Shapes must hold equally many elements. */
 export function assign(target: Tensor, value: Tensor): void {
   const { device, dtype } = target;
-  const source = value.detach().to(value.dtype === dtype ? device : 'reference').cast(dtype).to(device);
+  const source = value
+    .detach()
+    .to(value.dtype === dtype ? device : 'reference')
+    .cast(dtype)
+    .to(device);
   target.storage.device.copyInto(target.storage, source.storage);
   touch(target.storage);
 }
@@ -46,7 +51,9 @@ export abstract class Module {
   /** Direct members, lists spread out as `name.0`, `name.1` … */
   *#members(): Generator<[string, Parameter | Buffer | Module]> {
     for (const [name, value] of Object.entries(this)) {
-      const items: [string, unknown][] = Array.isArray(value) ? value.map((item, i) => [`${name}.${i}`, item]) : [[name, value]];
+      const items: [string, unknown][] = Array.isArray(value)
+        ? value.map((item, i) => [`${name}.${i}`, item])
+        : [[name, value]];
       for (const [path, item] of items)
         if (item instanceof Parameter || item instanceof Buffer || item instanceof Module) yield [path, item];
     }
@@ -93,7 +100,10 @@ export abstract class Module {
    * @param strict when false, missing and unexpected names are allowed and returned
    * @throws CheckpointError that lists every missing, unexpected and mismatched entry; nothing is changed then
    */
-  loadStateDict(state: Record<string, Tensor>, { strict = true }: { strict?: boolean } = {}): { missing: string[]; unexpected: string[] } {
+  loadStateDict(
+    state: Record<string, Tensor>,
+    { strict = true }: { strict?: boolean } = {},
+  ): { missing: string[]; unexpected: string[] } {
     const own = new Map(this.#tensors());
     const missing = [...own.keys()].filter((name) => !(name in state));
     const unexpected = Object.keys(state).filter((name) => !own.has(name) && !name.endsWith('num_batches_tracked'));

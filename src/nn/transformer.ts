@@ -1,6 +1,7 @@
 /** Attention and transformer layers, with the parameter names and defaults of the official CLIP and CLOOB models. */
-import type { Tensor } from '../autograd/tensor.js';
+
 import { attention } from '../autograd/ops/attention.js';
+import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
 import * as init from './init.js';
 import { checkSizes, checkTokens, LayerNorm, Linear, linear } from './layers.js';
@@ -30,12 +31,20 @@ export class MultiheadAttention extends Module {
     super();
     checkSizes('MultiheadAttention', { width, heads });
     if (width % heads !== 0)
-      throw new DomainError('MultiheadAttention', { received: `${heads} heads for width ${width}`, expected: 'a divisor of the width' });
+      throw new DomainError('MultiheadAttention', {
+        received: `${heads} heads for width ${width}`,
+        expected: 'a divisor of the width',
+      });
     const where = init.place(placement);
     const shape = [3 * width, width];
-    this.in_proj_weight = new Parameter(std ? init.normal(shape, std.attention, where) : init.xavierUniform(shape, where));
+    this.in_proj_weight = new Parameter(
+      std ? init.normal(shape, std.attention, where) : init.xavierUniform(shape, where),
+    );
     this.in_proj_bias = new Parameter(init.constant([3 * width], 0, where));
-    this.out_proj = new Linear(width, width, { ...where, ...(std && { weight: init.normal([width, width], std.projection, where) }) });
+    this.out_proj = new Linear(width, width, {
+      ...where,
+      ...(std && { weight: init.normal([width, width], std.projection, where) }),
+    });
     assign(this.out_proj.bias!, init.constant([width], 0, where));
     this.heads = heads;
     this.causal = causal;
@@ -45,7 +54,12 @@ export class MultiheadAttention extends Module {
     const width = this.in_proj_weight.shape[1]!;
     checkTokens('MultiheadAttention', x, width);
     const projected = linear(x, this.in_proj_weight, this.in_proj_bias); // [batch, tokens, 3 · width]
-    const part = (i: number) => projected.slice([[0, null], [0, null], [i * width, (i + 1) * width]]);
+    const part = (i: number) =>
+      projected.slice([
+        [0, null],
+        [0, null],
+        [i * width, (i + 1) * width],
+      ]);
     return this.out_proj.forward(attention(part(0), part(1), part(2), { heads: this.heads, causal: this.causal }));
   }
 }
@@ -73,8 +87,14 @@ class Mlp extends Module {
   constructor(width: number, where: init.Placement, std?: BlockStd) {
     super();
     const hidden = 4 * width;
-    this.c_fc = new Linear(width, hidden, { ...where, ...(std && { weight: init.normal([hidden, width], std.hidden, where) }) });
-    this.c_proj = new Linear(hidden, width, { ...where, ...(std && { weight: init.normal([width, hidden], std.projection, where) }) });
+    this.c_fc = new Linear(width, hidden, {
+      ...where,
+      ...(std && { weight: init.normal([hidden, width], std.hidden, where) }),
+    });
+    this.c_proj = new Linear(hidden, width, {
+      ...where,
+      ...(std && { weight: init.normal([width, hidden], std.projection, where) }),
+    });
   }
 
   forward(x: Tensor): Tensor {
@@ -122,7 +142,10 @@ export class Transformer extends Module {
     super();
     checkSizes('Transformer', { width, layers, heads });
     const where = init.place(placement);
-    this.resblocks = Array.from({ length: layers }, () => new ResidualAttentionBlock(width, heads, { causal, ...(std && { std }), ...where }));
+    this.resblocks = Array.from(
+      { length: layers },
+      () => new ResidualAttentionBlock(width, heads, { causal, ...(std && { std }), ...where }),
+    );
   }
 
   forward(x: Tensor): Tensor {

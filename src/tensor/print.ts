@@ -15,7 +15,11 @@ export function formatTensor(data: ArrayLike<number>, shape: Shape): string {
   const visible = (size: number): (number | null)[] =>
     size <= longest
       ? Array.from({ length: size }, (_, i) => i)
-      : [...Array.from({ length: edge }, (_, i) => i), null, ...Array.from({ length: edge }, (_, i) => size - edge + i)];
+      : [
+          ...Array.from({ length: edge }, (_, i) => i),
+          null,
+          ...Array.from({ length: edge }, (_, i) => size - edge + i),
+        ];
   let width = 0;
   const walk = (axis: number, offset: number, visit: (value: string) => string): string => {
     if (axis === shape.length) return visit(format(data[offset]!));

@@ -19,7 +19,10 @@ function mulHigh(a: number, b: number): number {
 }
 
 /** One Philox 4×32-10 block: four 32-bit words from a 128-bit counter and a 64-bit key. */
-export function philox(counter: readonly [number, number, number, number], key: readonly [number, number]): Uint32Array {
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): Uint32Array {
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {

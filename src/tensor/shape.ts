@@ -64,9 +64,7 @@ export function normalizeAxes(op: string, axis: number | readonly number[] | und
 
 /** The shape left after reducing `axes` (sorted, non-negative). */
 export function reducedShape(shape: Shape, axes: readonly number[], keepDims: boolean): number[] {
-  return keepDims
-    ? shape.map((size, i) => (axes.includes(i) ? 1 : size))
-    : shape.filter((_, i) => !axes.includes(i));
+  return keepDims ? shape.map((size, i) => (axes.includes(i) ? 1 : size)) : shape.filter((_, i) => !axes.includes(i));
 }
 
 /**

@@ -146,7 +146,11 @@ export const gaussianLinear = defineUnary({
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => {
     const distribution = x!.mul(Math.SQRT1_2).erf().add(1).mul(0.5);
-    const density = x!.square().mul(-0.5).exp().mul(1 / Math.sqrt(2 * Math.PI));
+    const density = x!
+      .square()
+      .mul(-0.5)
+      .exp()
+      .mul(1 / Math.sqrt(2 * Math.PI));
     return gradOutput.mul(distribution.add(x!.mul(density)));
   },
   gradKernel: geluGrad,

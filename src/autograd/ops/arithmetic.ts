@@ -69,11 +69,17 @@ export const div = defineBinary({
     ({ gradOutput, inputs: [, b] }) => gradOutput.div(b!),
     ({ gradOutput, inputs: [, b], output }) => gradOutput.mul(output).div(b!).neg(),
   ],
-  test: { scalar: (a, b) => a! / b!, domain: [[-2, 2], [0.5, 2]] },
+  test: {
+    scalar: (a, b) => a! / b!,
+    domain: [
+      [-2, 2],
+      [0.5, 2],
+    ],
+  },
 });
 
 function pow(a: number, b: number): number {
-  return Math.pow(a, b);
+  return a ** b;
 }
 
 /** ln a where the base is positive, 0 at 0: y ln a is 0 there for b > 0, and NaN · 0 must not spoil it. */
@@ -99,7 +105,13 @@ export const power = defineBinary({
     ({ gradOutput, inputs: [a], output }) =>
       gradOutput.mul(output).mul(typeof (a as Operand) === 'number' ? Math.log(a as unknown as number) : safeLog(a!)),
   ],
-  test: { scalar: (a, b) => a! ** b!, domain: [[0.5, 2], [-2, 2]] },
+  test: {
+    scalar: (a, b) => a! ** b!,
+    domain: [
+      [0.5, 2],
+      [-2, 2],
+    ],
+  },
 });
 
 /** Share of the gradient that goes to the operand that was picked: 1, 0, or ½ at a tie. */

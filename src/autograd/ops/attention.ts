@@ -27,7 +27,11 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
     const p = logits.softmax();
     const pGrad = g.matmul(v, { transposeB: true });
     const sGrad = p.mul(pGrad.sub(pGrad.mul(p).sum({ axis: -1, keepDims: true }))).mul(s.scale);
-    return [join(sGrad.matmul(k)), join(sGrad.matmul(q, { transposeA: true })), join(p.matmul(g, { transposeA: true }))];
+    return [
+      join(sGrad.matmul(k)),
+      join(sGrad.matmul(q, { transposeA: true })),
+      join(p.matmul(g, { transposeA: true })),
+    ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [q, k, v], extra: [p], params, shapes }) {
     const grads = fused(storage.device).attentionGrad(storage, q!.storage, k!.storage, v!.storage, p!.storage, params);
@@ -40,7 +44,11 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
       const s = { batch: 1 + random.int(2), heads: 1 + random.int(2), headDim: 1 + random.int(3), queries, causal };
       const keys = causal ? queries : 1 + random.int(3);
       const width = s.heads * s.headDim;
-      const shapes = [[s.batch, queries, width], [s.batch, keys, width], [s.batch, keys, width]];
+      const shapes = [
+        [s.batch, queries, width],
+        [s.batch, keys, width],
+        [s.batch, keys, width],
+      ];
       return { shapes, params: { ...s, keys, scale: 0.7 } };
     },
     oracle([q, k, v], s) {
@@ -53,13 +61,16 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
             const weights = Array.from({ length: seen }, (_, j) => {
               let dot = 0;
               for (let d = 0; d < s.headDim; d++)
-                dot += q!.data[(b * s.queries + i) * width + h * s.headDim + d]! * k!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
+                dot +=
+                  q!.data[(b * s.queries + i) * width + h * s.headDim + d]! *
+                  k!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
               return Math.exp(s.scale * dot);
             });
             const total = weights.reduce((a, w) => a + w, 0);
             for (let d = 0; d < s.headDim; d++)
               for (let j = 0; j < seen; j++)
-                y[(b * s.queries + i) * width + h * s.headDim + d]! += (weights[j]! / total) * v!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
+                y[(b * s.queries + i) * width + h * s.headDim + d]! +=
+                  (weights[j]! / total) * v!.data[(b * s.keys + j) * width + h * s.headDim + d]!;
           }
       return y;
     },
@@ -96,7 +107,18 @@ export function attention(
       expected: `[batch, tokens, width] with equal batch and width${causal ? ', and as many queries as keys (causal)' : ''}`,
     });
   if (!Number.isInteger(heads) || heads < 1 || width % heads !== 0)
-    throw new DomainError('attention', { received: `${heads} heads for width ${width}`, expected: 'a divisor of the width' });
+    throw new DomainError('attention', {
+      received: `${heads} heads for width ${width}`,
+      expected: 'a divisor of the width',
+    });
   const headDim = width / heads;
-  return attentionOp([q, k, v], { batch, heads, queries, keys, headDim, scale: scale ?? 1 / Math.sqrt(headDim), causal });
+  return attentionOp([q, k, v], {
+    batch,
+    heads,
+    queries,
+    keys,
+    headDim,
+    scale: scale ?? 1 / Math.sqrt(headDim),
+    causal,
+  });
 }

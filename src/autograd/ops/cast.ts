@@ -1,8 +1,9 @@
 /** Changing dtype and device. Both are identities to the gradient, which travels back the other way. */
+
+import { deviceByName } from '../../kernels/devices.js';
 import type { DType } from '../../tensor/dtype.js';
 import { checkDType } from '../../tensor/dtype.js';
 import { DeviceError, DTypeError } from '../../tensor/errors.js';
-import { deviceByName } from '../../kernels/devices.js';
 import { defineBuiltIn } from '../op.js';
 import { Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
@@ -40,7 +41,8 @@ function cast(x: Tensor, dtype: DType): Tensor {
     throw new DTypeError('cast', {
       received: `${dtype} on ${device.name}`,
       expected: device.dtypes.join(' or '),
-      hint: dtype === 'float64' ? "Double precision lives on the reference device: x.to('reference').cast('float64')." : '',
+      hint:
+        dtype === 'float64' ? "Double precision lives on the reference device: x.to('reference').cast('float64')." : '',
     });
   return castOp([dtype === 'int32' ? x.detach() : x], { from: x.dtype, to: dtype }); // rounding has no derivative
 }
@@ -75,7 +77,13 @@ const copy = defineBuiltIn<void>({
   equation: 'y = x',
   derivative: 'x̄ = ȳ',
   saves: {},
-  kernel: ([x], { device, shapes }) => device.slice(x as never, shapes[0]!, shapes[0]!.map(() => 0), shapes[0]!),
+  kernel: ([x], { device, shapes }) =>
+    device.slice(
+      x as never,
+      shapes[0]!,
+      shapes[0]!.map(() => 0),
+      shapes[0]!,
+    ),
   vjp: [({ gradOutput }) => gradOutput],
   test: { scalar: (x) => x! },
 });

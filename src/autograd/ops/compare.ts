@@ -38,7 +38,11 @@ function lessEqual(a: number, b: number): number {
   return a <= b ? 1 : 0;
 }
 
-const comparison = (kernel: (a: number, b: number) => number, symbol: string, scalar: (a: number, b: number) => boolean) =>
+const comparison = (
+  kernel: (a: number, b: number) => number,
+  symbol: string,
+  scalar: (a: number, b: number) => boolean,
+) =>
   defineBinary({
     name: kernel.name,
     equation: `y = [a ${symbol} b]`,

@@ -1,8 +1,8 @@
 /** Two-dimensional convolution and average pooling over images [batch, channels, height, width]. */
 import type { Conv2dSpec, Pool2dSpec, Storage } from '../../kernels/device.js';
 import { DomainError, ShapeError } from '../../tensor/errors.js';
-import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import type { Random } from '../../tensor/random.js';
+import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
 import type { Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
@@ -36,7 +36,10 @@ declare module '../tensor.js' {
 function pair(op: string, name: string, value: Pair, least: number): readonly [number, number] {
   const both = typeof value === 'number' ? ([value, value] as const) : value;
   if (both.length !== 2 || !both.every((v) => Number.isInteger(v) && v >= least))
-    throw new DomainError(op, { received: `${name} ${JSON.stringify(value)}`, expected: `a whole number ≥ ${least}, or a pair of them` });
+    throw new DomainError(op, {
+      received: `${name} ${JSON.stringify(value)}`,
+      expected: `a whole number ≥ ${least}, or a pair of them`,
+    });
   return both;
 }
 
@@ -180,7 +183,19 @@ export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tens
     });
   const [batch, inChannels, height, width] = x.shape as [number, number, number, number];
   const [outChannels, , kernelHeight, kernelWidth] = weight.shape as [number, number, number, number];
-  const sizes = { batch, inChannels, height, width, outChannels, kernelHeight, kernelWidth, strideY, strideX, paddingY, paddingX };
+  const sizes = {
+    batch,
+    inChannels,
+    height,
+    width,
+    outChannels,
+    kernelHeight,
+    kernelWidth,
+    strideY,
+    strideX,
+    paddingY,
+    paddingX,
+  };
   const spec = { ...sizes, ...outputSize(sizes) };
   if (spec.outHeight < 1 || spec.outWidth < 1)
     throw new ShapeError('conv2d', {
@@ -206,7 +221,11 @@ function drawPool(random: Random): Pool2dSpec {
     strideY: 1 + random.int(3),
     strideX: 1 + random.int(3),
   };
-  return { ...s, outHeight: Math.floor((s.height - s.kernelY) / s.strideY) + 1, outWidth: Math.floor((s.width - s.kernelX) / s.strideX) + 1 };
+  return {
+    ...s,
+    outHeight: Math.floor((s.height - s.kernelY) / s.strideY) + 1,
+    outWidth: Math.floor((s.width - s.kernelX) / s.strideX) + 1,
+  };
 }
 
 function poolAll(s: Pool2dSpec, visit: (input: number, output: number) => void): void {
@@ -215,7 +234,10 @@ function poolAll(s: Pool2dSpec, visit: (input: number, output: number) => void):
       for (let j = 0; j < s.outWidth; j++)
         for (let u = 0; u < s.kernelY; u++)
           for (let v = 0; v < s.kernelX; v++)
-            visit((p * s.height + i * s.strideY + u) * s.width + j * s.strideX + v, (p * s.outHeight + i) * s.outWidth + j);
+            visit(
+              (p * s.height + i * s.strideY + u) * s.width + j * s.strideX + v,
+              (p * s.outHeight + i) * s.outWidth + j,
+            );
 }
 
 const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({

@@ -30,7 +30,9 @@ export function defineUnary(definition: UnaryDefinition): (x: Operand) => Tensor
     kernel: ([x], { device }) => device.map(kernel, x as never),
     vjp: typeof vjp === 'string' ? vjp : [vjp],
     ...(gradKernel && {
-      fusedVjp: ({ gradOutput, inputs: [x], output }) => [zip(gradKernel, gradOutput, saves === 'output' ? output : x!)],
+      fusedVjp: ({ gradOutput, inputs: [x], output }) => [
+        zip(gradKernel, gradOutput, saves === 'output' ? output : x!),
+      ],
     }),
   });
   return (x) => op([x]);
@@ -73,7 +75,9 @@ export function defineBinary(definition: BinaryDefinition): (a: Operand, b: Oper
 }
 
 /** Adds `x.name(…)` for functions whose first argument is a tensor. Types are declared beside each op. */
-export function addMethods(methods: { [K in keyof Tensor]?: unknown } | Record<string, (...args: never[]) => unknown>): void {
+export function addMethods(
+  methods: { [K in keyof Tensor]?: unknown } | Record<string, (...args: never[]) => unknown>,
+): void {
   for (const [name, fn] of Object.entries(methods)) {
     Object.defineProperty(Tensor.prototype, name, {
       configurable: true,

@@ -63,7 +63,16 @@ const matmulOp: OpFunction<MatmulParams> = defineBuiltIn({
     const batch = sizeOf(outputShape.slice(0, -2));
     const broadcastA = shapes[0]!.length === 2 && batch !== 1;
     const broadcastB = shapes[1]!.length === 2 && batch !== 1;
-    return device.matmul(a as Storage, b as Storage, { batch, m, n, k, transposeA, transposeB, broadcastA, broadcastB });
+    return device.matmul(a as Storage, b as Storage, {
+      batch,
+      m,
+      n,
+      k,
+      transposeA,
+      transposeB,
+      broadcastA,
+      broadcastB,
+    });
   },
   vjp: [
     ({ gradOutput: g, inputs: [, b], params: { transposeA, transposeB }, shapes }) =>
@@ -99,7 +108,9 @@ const matmulOp: OpFunction<MatmulParams> = defineBuiltIn({
         const offsetB = b!.shape.length > 2 ? batch * k * n : 0;
         let sum = 0;
         for (let p = 0; p < k; p++)
-          sum += a!.data[offsetA + (transposeA ? p * m + i : i * k + p)]! * b!.data[offsetB + (transposeB ? j * k + p : p * n + j)]!;
+          sum +=
+            a!.data[offsetA + (transposeA ? p * m + i : i * k + p)]! *
+            b!.data[offsetB + (transposeB ? j * k + p : p * n + j)]!;
         return sum;
       });
     },
@@ -138,7 +149,12 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   const [leadA, leadB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)];
   if (leadA.length > 0 && leadB.length > 0 && !sameShape(leadA, leadB)) {
     const lead = broadcastShapes('matmul', leadA, leadB);
-    return multiply(a.expand([...lead, ...a.shape.slice(-2)]), b.expand([...lead, ...b.shape.slice(-2)]), transposeA, transposeB);
+    return multiply(
+      a.expand([...lead, ...a.shape.slice(-2)]),
+      b.expand([...lead, ...b.shape.slice(-2)]),
+      transposeA,
+      transposeB,
+    );
   }
   return multiply(a, b, transposeA, transposeB);
 }

@@ -32,7 +32,14 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
   saves: { inputs: [0, 1] },
   kernel([x, weight, bias], { device, shapes: [shape], params: { eps }, keep }) {
     const [rows, length] = rowsOf(shape!);
-    const { output, mean, rstd } = fused(device).layerNorm(x as Storage, weight as Storage, bias as Storage, eps, rows, length);
+    const { output, mean, rstd } = fused(device).layerNorm(
+      x as Storage,
+      weight as Storage,
+      bias as Storage,
+      eps,
+      rows,
+      length,
+    );
     keep(mean, [rows, 1]);
     keep(rstd, [rows, 1]);
     return output;
@@ -45,20 +52,35 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
     const h = gradOutput.mul(weight!);
     const rows = x!.shape.slice(0, -1).map((_, i) => i);
     return [
-      wants[0] ? h.sub(h.mean(over)).sub(n.mul(h.mul(n).mean(over))).mul(rstd) : null,
+      wants[0]
+        ? h
+            .sub(h.mean(over))
+            .sub(n.mul(h.mul(n).mean(over)))
+            .mul(rstd)
+        : null,
       wants[1] ? gradOutput.mul(n).sum({ axis: rows }) : null,
       wants[2] ? gradOutput.sum({ axis: rows }) : null,
     ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, rstd], shapes: [shape] }) {
-    const grads = fused(storage.device).layerNormGrad(storage, x!.storage, weight!.storage, mean!.storage, rstd!.storage, ...rowsOf(shape!));
+    const grads = fused(storage.device).layerNormGrad(
+      storage,
+      x!.storage,
+      weight!.storage,
+      mean!.storage,
+      rstd!.storage,
+      ...rowsOf(shape!),
+    );
     const size = [shape![shape!.length - 1]!];
     return [new Tensor(grads.x, shape!), new Tensor(grads.weight, size), new Tensor(grads.bias, size)];
   },
   test: {
     draw(random) {
       const size = 2 + random.int(4);
-      return { shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(3), size], [size], [size]], params: { eps: 0.01 } };
+      return {
+        shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(3), size], [size], [size]],
+        params: { eps: 0.01 },
+      };
     },
     oracle([x, w, b], { eps }) {
       const [rows, length] = rowsOf(x!.shape);
@@ -77,11 +99,20 @@ export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: 
   const { weight, bias, eps = 1e-5 } = checkOptions('layerNorm', options, ['weight', 'bias', 'eps']);
   const size = x.shape[x.rank - 1];
   if (!size)
-    throw new ShapeError('layerNorm', { received: `shape ${formatShape(x.shape)}`, expected: 'a last axis with at least one element' });
+    throw new ShapeError('layerNorm', {
+      received: `shape ${formatShape(x.shape)}`,
+      expected: 'a last axis with at least one element',
+    });
   if (!(eps >= 0)) throw new DomainError('layerNorm', { received: `eps ${eps}`, expected: 'a number ≥ 0' });
-  for (const [name, t] of [['weight', weight], ['bias', bias]] as const)
+  for (const [name, t] of [
+    ['weight', weight],
+    ['bias', bias],
+  ] as const)
     if (t && (t.rank !== 1 || t.shape[0] !== size))
-      throw new ShapeError('layerNorm', { received: `${name} ${formatShape(t.shape)} for shape ${formatShape(x.shape)}`, expected: `[${size}]` });
+      throw new ShapeError('layerNorm', {
+        received: `${name} ${formatShape(t.shape)} for shape ${formatShape(x.shape)}`,
+        expected: `[${size}]`,
+      });
   const constant = (value: number) => new Tensor(x.storage.device.fill(size, value, x.dtype), [size]);
   return layerNormOp([x, weight ?? constant(1), bias ?? constant(0)], { eps });
 }
@@ -97,7 +128,12 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
   float: true,
   saves: { inputs: [0, 1] },
   kernel([x, weight, bias], { device, params, keep }) {
-    const { output, mean, variance } = fused(device).batchNorm(x as Storage, weight as Storage, bias as Storage, params);
+    const { output, mean, variance } = fused(device).batchNorm(
+      x as Storage,
+      weight as Storage,
+      bias as Storage,
+      params,
+    );
     keep(mean, [params.channels]);
     keep(variance, [params.channels]);
     params.onStatistics?.(new Tensor(mean, [params.channels]), new Tensor(variance, [params.channels]));
@@ -110,14 +146,30 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
     const n = centred.mul(rstd);
     const h = gradOutput.mul(weight!.reshape([1, -1, 1]));
     return [
-      wants[0] ? h.sub(mean(h)).sub(n.mul(mean(h.mul(n)))).mul(rstd) : null,
+      wants[0]
+        ? h
+            .sub(mean(h))
+            .sub(n.mul(mean(h.mul(n))))
+            .mul(rstd)
+        : null,
       wants[1] ? perChannel(gradOutput.mul(n)).flatten() : null,
       wants[2] ? perChannel(gradOutput).flatten() : null,
     ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, variance], params, shapes: [shape] }) {
-    const grads = fused(storage.device).batchNormGrad(storage, x!.storage, weight!.storage, mean!.storage, variance!.storage, params);
-    return [new Tensor(grads.x, shape!), new Tensor(grads.weight, [params.channels]), new Tensor(grads.bias, [params.channels])];
+    const grads = fused(storage.device).batchNormGrad(
+      storage,
+      x!.storage,
+      weight!.storage,
+      mean!.storage,
+      variance!.storage,
+      params,
+    );
+    return [
+      new Tensor(grads.x, shape!),
+      new Tensor(grads.weight, [params.channels]),
+      new Tensor(grads.bias, [params.channels]),
+    ];
   },
   test: {
     draw(random: Random) {
@@ -126,7 +178,8 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
     },
     oracle([x, w, b], { batch, channels, inner, eps }) {
       const at = (n: number, c: number, i: number) => x!.data[(n * channels + c) * inner + i]!;
-      const all = (c: number) => Array.from({ length: batch * inner }, (_, k) => at(Math.floor(k / inner), c, k % inner));
+      const all = (c: number) =>
+        Array.from({ length: batch * inner }, (_, k) => at(Math.floor(k / inner), c, k % inner));
       return Array.from({ length: batch * channels * inner }, (_, k) => {
         const [n, c, i] = [Math.floor(k / (channels * inner)), Math.floor(k / inner) % channels, k % inner];
         const values = all(c);
@@ -171,7 +224,10 @@ export function l2Normalize(x: Tensor, options?: { axis?: number; eps?: number }
   normalizeAxis('l2Normalize', axis, x.shape);
   const squares = x.square().sum({ axis, keepDims: true });
   // √ at 0 has an infinite slope: below eps the norm is the constant eps.
-  const norm = squares.greater(eps * eps).where(squares, eps * eps).sqrt();
+  const norm = squares
+    .greater(eps * eps)
+    .where(squares, eps * eps)
+    .sqrt();
   return x.div(norm);
 }
 

@@ -19,7 +19,11 @@ export function checkOptions<T extends object>(op: string, options: T | undefine
     });
   for (const key of Object.keys(options)) {
     if (!known.includes(key))
-      throw new UsageError(op, { received: `an option ${key}`, expected: known.join(', '), hint: key === 'dim' ? 'It is called axis here.' : '' });
+      throw new UsageError(op, {
+        received: `an option ${key}`,
+        expected: known.join(', '),
+        hint: key === 'dim' ? 'It is called axis here.' : '',
+      });
   }
   return options;
 }

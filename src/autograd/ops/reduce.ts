@@ -1,12 +1,12 @@
 /** Reductions over one, several or all axes. */
 import type { ReduceKind, Storage } from '../../kernels/device.js';
 import { DomainError } from '../../tensor/errors.js';
+import type { Random } from '../../tensor/random.js';
 import { formatShape, normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type ForwardContext, type Trial } from '../op.js';
 import type { Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
 import { type AxisOptions, checkOptions } from './options.js';
-import type { Random } from '../../tensor/random.js';
 
 declare module '../tensor.js' {
   interface Tensor {
@@ -62,7 +62,13 @@ function groups(data: ArrayLike<number>, shape: Shape, axes: readonly number[]):
  * Reduces runs of neighbouring axes, from the last, each run as the middle of [outer, length, inner]. For sums and
  * extremes the order of the runs does not matter.
  */
-function reduceAxes(kind: ReduceKind, x: Storage, shape: Shape, axes: readonly number[], { device }: ForwardContext<unknown>): Storage {
+function reduceAxes(
+  kind: ReduceKind,
+  x: Storage,
+  shape: Shape,
+  axes: readonly number[],
+  { device }: ForwardContext<unknown>,
+): Storage {
   let storage = x;
   const sizes = [...shape];
   for (let last = axes.length - 1; last >= 0; last--) {
@@ -70,7 +76,13 @@ function reduceAxes(kind: ReduceKind, x: Storage, shape: Shape, axes: readonly n
     while (first > 0 && axes[first - 1] === axes[first]! - 1) first--;
     const from = axes[first]!;
     const to = axes[last]! + 1;
-    const next = device.reduce(kind, storage, sizeOf(sizes.slice(0, from)), sizeOf(sizes.slice(from, to)), sizeOf(sizes.slice(to)));
+    const next = device.reduce(
+      kind,
+      storage,
+      sizeOf(sizes.slice(0, from)),
+      sizeOf(sizes.slice(from, to)),
+      sizeOf(sizes.slice(to)),
+    );
     if (storage !== x) storage.free();
     storage = next;
     sizes.splice(from, to - from);
@@ -92,7 +104,13 @@ const sumOp = defineBuiltIn<ReduceParams>({
   saves: {},
   kernel: ([x], context) => {
     const { params, shapes, device } = context;
-    if (params.axes.length === 0) return device.slice(x as Storage, shapes[0]!, shapes[0]!.map(() => 0), shapes[0]!);
+    if (params.axes.length === 0)
+      return device.slice(
+        x as Storage,
+        shapes[0]!,
+        shapes[0]!.map(() => 0),
+        shapes[0]!,
+      );
     return reduceAxes('sum', x as Storage, shapes[0]!, params.axes, context);
   },
   vjp: [({ gradOutput, params, shapes }) => spread(gradOutput, shapes[0]!, params.axes)],
@@ -111,7 +129,13 @@ const extreme = (kind: 'max' | 'min', symbol: string) =>
     saves: { inputs: [0], output: true },
     kernel: ([x], context) => {
       const { params, shapes, device } = context;
-      if (params.axes.length === 0) return device.slice(x as Storage, shapes[0]!, shapes[0]!.map(() => 0), shapes[0]!);
+      if (params.axes.length === 0)
+        return device.slice(
+          x as Storage,
+          shapes[0]!,
+          shapes[0]!.map(() => 0),
+          shapes[0]!,
+        );
       return reduceAxes(kind, x as Storage, shapes[0]!, params.axes, context);
     },
     vjp: [
@@ -140,7 +164,13 @@ const argExtreme = (kind: 'max' | 'min') =>
     dtype: () => 'int32',
     shape: ([shape], { axis, keepDims }) => reducedShape(shape!, [axis], keepDims),
     kernel: ([x], { device, shapes: [shape], params: { axis } }) =>
-      device.argReduce(kind, x as Storage, sizeOf(shape!.slice(0, axis)), shape![axis]!, sizeOf(shape!.slice(axis + 1))),
+      device.argReduce(
+        kind,
+        x as Storage,
+        sizeOf(shape!.slice(0, axis)),
+        shape![axis]!,
+        sizeOf(shape!.slice(axis + 1)),
+      ),
     vjp: 'an index is a whole number; gather the values with it instead, or use max()',
     test: {
       draw(random) {

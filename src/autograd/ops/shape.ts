@@ -15,7 +15,7 @@ import {
 } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
+import type { Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
 
 declare module '../tensor.js' {
@@ -172,11 +172,21 @@ export function unsqueeze(x: Tensor, axis: number): Tensor {
 }
 
 export function squeeze(x: Tensor, axis?: number): Tensor {
-  if (axis === undefined) return reshape(x, x.shape.filter((size) => size !== 1));
+  if (axis === undefined)
+    return reshape(
+      x,
+      x.shape.filter((size) => size !== 1),
+    );
   const place = normalizeAxis('squeeze', axis, x.shape);
   if (x.shape[place] !== 1)
-    throw new ShapeError('squeeze', { received: `axis ${axis} of shape ${formatShape(x.shape)}`, expected: 'an axis of size 1' });
-  return reshape(x, x.shape.filter((_, i) => i !== place));
+    throw new ShapeError('squeeze', {
+      received: `axis ${axis} of shape ${formatShape(x.shape)}`,
+      expected: 'an axis of size 1',
+    });
+  return reshape(
+    x,
+    x.shape.filter((_, i) => i !== place),
+  );
 }
 
 export function flatten(x: Tensor, from = 0): Tensor {

@@ -31,7 +31,15 @@ declare module '../tensor.js' {
 }
 
 /** Copies between two row-major blocks in plain loops: the oracle of slice and pad. */
-function copyBlock(from: ArrayLike<number>, fromShape: Shape, to: number[], toShape: Shape, count: Shape, fromStart: Shape, toStart: Shape): number[] {
+function copyBlock(
+  from: ArrayLike<number>,
+  fromShape: Shape,
+  to: number[],
+  toShape: Shape,
+  count: Shape,
+  fromStart: Shape,
+  toStart: Shape,
+): number[] {
   const [a, b] = [stridesOf(fromShape), stridesOf(toShape)];
   for (let i = 0; i < sizeOf(count); i++) {
     let rest = i;
@@ -65,7 +73,16 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
       const starts = shape.map((size) => random.int(size + 1));
       return { shapes: [shape], params: { starts, sizes: shape.map((size, i) => random.int(size - starts[i]! + 1)) } };
     },
-    oracle: ([x], { starts, sizes }) => copyBlock(x!.data, x!.shape, [], sizes, sizes, starts, sizes.map(() => 0)),
+    oracle: ([x], { starts, sizes }) =>
+      copyBlock(
+        x!.data,
+        x!.shape,
+        [],
+        sizes,
+        sizes,
+        starts,
+        sizes.map(() => 0),
+      ),
   },
 });
 
@@ -112,7 +129,15 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
       return { shapes: [shape], params: { before, shape: padded, value: random.int(3) } };
     },
     oracle: ([x], { before, shape, value }) =>
-      copyBlock(x!.data, x!.shape, new Array(sizeOf(shape)).fill(value), shape, x!.shape, before.map(() => 0), before),
+      copyBlock(
+        x!.data,
+        x!.shape,
+        new Array(sizeOf(shape)).fill(value),
+        shape,
+        x!.shape,
+        before.map(() => 0),
+        before,
+      ),
   },
 });
 
@@ -134,7 +159,11 @@ const concatOp = defineBuiltIn<{ axis: number }>({
   shape: (shapes, { axis }) => shapes[0]!.map((size, i) => (i === axis ? shapes.reduce((n, s) => n + s[i]!, 0) : size)),
   saves: {},
   kernel: (inputs, { device, shapes, params: { axis } }) =>
-    device.concat(inputs as Storage[], sizeOf(shapes[0]!.slice(0, axis)), shapes.map((shape) => sizeOf(shape.slice(axis)))),
+    device.concat(
+      inputs as Storage[],
+      sizeOf(shapes[0]!.slice(0, axis)),
+      shapes.map((shape) => sizeOf(shape.slice(axis))),
+    ),
   vjp: ({ gradOutput, params: { axis }, shapes, wants }) => {
     let start = 0;
     return shapes.map((shape, k) => {
@@ -148,7 +177,9 @@ const concatOp = defineBuiltIn<{ axis: number }>({
     draw(random) {
       const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
       const axis = random.int(shape.length);
-      const shapes = Array.from({ length: 1 + random.int(3) }, () => shape.map((size, i) => (i === axis ? random.int(4) : size)));
+      const shapes = Array.from({ length: 1 + random.int(3) }, () =>
+        shape.map((size, i) => (i === axis ? random.int(4) : size)),
+      );
       return { shapes, params: { axis } };
     },
     oracle(inputs, { axis }) {
@@ -168,7 +199,11 @@ export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number
   if (tensors.length === 0) throw new ShapeError('concat', { received: 'no tensors', expected: 'at least one' });
   const first = tensors[0]!.shape;
   const place = normalizeAxis('concat', axis, first);
-  if (!tensors.every(({ shape }) => shape.length === first.length && shape.every((size, i) => i === place || size === first[i])))
+  if (
+    !tensors.every(
+      ({ shape }) => shape.length === first.length && shape.every((size, i) => i === place || size === first[i]),
+    )
+  )
     throw new ShapeError('concat', {
       received: `shapes ${tensors.map(({ shape }) => formatShape(shape)).join(', ')} along axis ${axis}`,
       expected: 'equal sizes on all other axes',
@@ -186,7 +221,10 @@ export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number 
       expected: 'equal shapes',
       hint: 'concat() joins along an existing axis.',
     });
-  return concat(tensors.map((t) => t.unsqueeze(place)), { axis: place });
+  return concat(
+    tensors.map((t) => t.unsqueeze(place)),
+    { axis: place },
+  );
 }
 
 interface GatherParams {
@@ -202,7 +240,13 @@ const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
   saves: { inputs: [1] },
   shape: ([shape], { axis, indexShape }) => [...shape!.slice(0, axis), ...indexShape, ...shape!.slice(axis + 1)],
   kernel: ([x, indices], { device, shapes: [shape], params: { axis } }) =>
-    device.gather(x as Storage, indices as Storage, sizeOf(shape!.slice(0, axis)), shape![axis]!, sizeOf(shape!.slice(axis + 1))),
+    device.gather(
+      x as Storage,
+      indices as Storage,
+      sizeOf(shape!.slice(0, axis)),
+      shape![axis]!,
+      sizeOf(shape!.slice(axis + 1)),
+    ),
   vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => {
     const flat = gradOutput.reshape([...shape!.slice(0, axis), indices!.size, ...shape!.slice(axis + 1)]);
     return [scatterOp([flat, indices!], { axis, rows: shape![axis]! }), null];
@@ -218,7 +262,9 @@ const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
     oracle([x, indices], { axis }) {
       const [outer, rows, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
       return Array.from({ length: outer }, (_, o) =>
-        Array.from(indices!.data, (index) => Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!)),
+        Array.from(indices!.data, (index) =>
+          Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!),
+        ),
       ).flat(2);
     },
   },
@@ -232,7 +278,13 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
   saves: { inputs: [1] },
   shape: ([shape], { axis, rows }) => shape!.map((size, i) => (i === axis ? rows : size)),
   kernel: ([x, indices], { device, shapes: [shape], params: { axis, rows } }) =>
-    device.scatterAdd(x as Storage, indices as Storage, sizeOf(shape!.slice(0, axis)), rows, sizeOf(shape!.slice(axis + 1))),
+    device.scatterAdd(
+      x as Storage,
+      indices as Storage,
+      sizeOf(shape!.slice(0, axis)),
+      rows,
+      sizeOf(shape!.slice(axis + 1)),
+    ),
   vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => [
     gatherOp([gradOutput, indices!], { axis, indexShape: [shape![axis]!] }),
     null,
@@ -246,7 +298,11 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
       return { shapes: [shape, [shape[axis]!]], params: { axis, rows }, fixed: { 1: { data, dtype: 'int32' } } };
     },
     oracle([x, indices], { axis, rows }, outputShape) {
-      const [outer, count, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
+      const [outer, count, inner] = [
+        sizeOf(x!.shape.slice(0, axis)),
+        x!.shape[axis]!,
+        sizeOf(x!.shape.slice(axis + 1)),
+      ];
       const result = new Array<number>(sizeOf(outputShape)).fill(0);
       for (let o = 0; o < outer; o++)
         for (let j = 0; j < count; j++)

@@ -21,7 +21,10 @@ declare module '../tensor.js' {
 }
 
 const rowsOf = (shape: Shape) => [sizeOf(shape.slice(0, -1)), shape[shape.length - 1]!] as const;
-const draw = (random: Random) => ({ shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(4)]], params: undefined });
+const draw = (random: Random) => ({
+  shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(4)]],
+  params: undefined,
+});
 
 /** Applies `f` to each row of plain numbers: the oracles. */
 function perRow(x: { data: ArrayLike<number>; shape: Shape }, f: (row: number[]) => number[]): number[] {
@@ -38,8 +41,7 @@ const softmaxOp = defineBuiltIn<void>({
   saves: { output: true },
   kernel: ([x], { device, shapes }) => fused(device).softmax(x as Storage, ...rowsOf(shapes[0]!)),
   vjp: [
-    ({ gradOutput, output }) =>
-      output.mul(gradOutput.sub(gradOutput.mul(output).sum({ axis: -1, keepDims: true }))),
+    ({ gradOutput, output }) => output.mul(gradOutput.sub(gradOutput.mul(output).sum({ axis: -1, keepDims: true }))),
   ],
   fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
     const grad = fused(storage.device).softmaxGrad(storage, output.storage, ...rowsOf(shape!));
@@ -88,10 +90,17 @@ const logSumExpOp = defineBuiltIn<void>({
 /** Runs a last-axis op along any axis. */
 function along(op: string, x: Tensor, axis: number, run: (x: Tensor) => Tensor): Tensor {
   if (x.rank === 0)
-    throw new ShapeError(op, { received: 'a scalar', expected: 'at least one axis', hint: 'reshape([1]) makes it a vector.' });
+    throw new ShapeError(op, {
+      received: 'a scalar',
+      expected: 'at least one axis',
+      hint: 'reshape([1]) makes it a vector.',
+    });
   const place = normalizeAxis(op, axis, x.shape);
   if (x.shape[place] === 0)
-    throw new DomainError(op, { received: `shape ${formatShape(x.shape)} along axis ${axis}`, expected: 'at least one element' });
+    throw new DomainError(op, {
+      received: `shape ${formatShape(x.shape)} along axis ${axis}`,
+      expected: 'at least one element',
+    });
   return place === x.rank - 1 ? run(x) : run(x.transpose(place, -1)).transpose(place, -1);
 }
 

@@ -79,7 +79,8 @@ export function avgPool2d(this: KernelThis, x: Volume): number {
   let sum = 0;
   for (let u = 0; u < this.constants.kernelY!; u++) {
     for (let v = 0; v < this.constants.kernelX!; v++) {
-      sum += x[this.thread.z]![this.thread.y * this.constants.strideY! + u]![this.thread.x * this.constants.strideX! + v]!;
+      sum +=
+        x[this.thread.z]![this.thread.y * this.constants.strideY! + u]![this.thread.x * this.constants.strideX! + v]!;
     }
   }
   return sum / (this.constants.kernelY! * this.constants.kernelX!);

@@ -4,7 +4,9 @@ import type { KernelThis, Matrix, Vector, Volume } from './kernel.js';
 /** Repeats along the axes whose stride is 0: a flat source walked by integer strides. */
 export function expand(this: KernelThis, x: Vector): number {
   return x[
-    this.thread.z * this.constants.strideZ! + this.thread.y * this.constants.strideY! + this.thread.x * this.constants.strideX!
+    this.thread.z * this.constants.strideZ! +
+      this.thread.y * this.constants.strideY! +
+      this.thread.x * this.constants.strideX!
   ]!;
 }
 

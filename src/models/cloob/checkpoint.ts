@@ -3,8 +3,7 @@ import { CheckpointError } from '../../tensor/errors.js';
 import type { CloobConfig } from './config.js';
 import { CloobModel } from './model.js';
 import { readSafetensors, writeSafetensors } from './safetensors.js';
-// @ts-ignore pending
-import { ClipTokenizer } from "./tokenizer.js";
+import { ClipTokenizer } from './tokenizer.js';
 
 export interface SaveOptions {
   model: CloobModel;
@@ -41,7 +40,9 @@ export async function saveCheckpoint(path: string, { model, tokenizer, metadata 
  */
 export async function loadCheckpoint(path: string, { model }: { model?: CloobModel } = {}): Promise<LoadedCheckpoint> {
   const { tensors, metadata } = readSafetensors(path);
-  const state = Object.fromEntries(Object.entries(tensors).map(([name, value]) => [name.replace(/^module\./, ''), value]));
+  const state = Object.fromEntries(
+    Object.entries(tensors).map(([name, value]) => [name.replace(/^module\./, ''), value]),
+  );
   const target = model ?? new CloobModel(readConfig(path, metadata));
   target.loadStateDict(state);
   const tokenizer = metadata.tokenizer ? ClipTokenizer.fromJSON(JSON.parse(metadata.tokenizer)) : null;

@@ -51,8 +51,24 @@ export const configs = {
     transformer_width: 768,
     transformer_heads: 12,
   },
-  'ViT-B-32': { embed_dim: 512, image_resolution: 224, vision_layers: 12, vision_width: 768, vision_patch_size: 32, ...text, ...base },
-  'ViT-B-16': { embed_dim: 512, image_resolution: 224, vision_layers: 12, vision_width: 768, vision_patch_size: 16, ...text, ...base },
+  'ViT-B-32': {
+    embed_dim: 512,
+    image_resolution: 224,
+    vision_layers: 12,
+    vision_width: 768,
+    vision_patch_size: 32,
+    ...text,
+    ...base,
+  },
+  'ViT-B-16': {
+    embed_dim: 512,
+    image_resolution: 224,
+    vision_layers: 12,
+    vision_width: 768,
+    vision_patch_size: 16,
+    ...text,
+    ...base,
+  },
   'emoji-resnet': {
     embed_dim: 128,
     image_resolution: 32,
@@ -102,15 +118,31 @@ export function isTransformer(config: CloobConfig): boolean {
 
 /** Heads of the image encoder: of the vision transformer's layers, or of the residual net's attention pool. */
 export function visionHeads(config: CloobConfig): number {
-  return config.vision_heads ?? Math.max(1, Math.floor(isTransformer(config) ? config.vision_width / 64 : config.vision_width / 2));
+  return (
+    config.vision_heads ??
+    Math.max(1, Math.floor(isTransformer(config) ? config.vision_width / 64 : config.vision_width / 2))
+  );
 }
 
 function checkConfig(config: CloobConfig): CloobConfig {
   const fail = (received: string, expected: string): never => {
-    throw new DomainError('createModel', { received, expected, hint: 'Compare with the configurations of the named models.' });
+    throw new DomainError('createModel', {
+      received,
+      expected,
+      hint: 'Compare with the configurations of the named models.',
+    });
   };
   if (config === null || typeof config !== 'object') fail(String(config), 'a model name or a configuration object');
-  const sizes = ['embed_dim', 'image_resolution', 'vision_width', 'context_length', 'vocab_size', 'transformer_width', 'transformer_heads', 'transformer_layers'] as const;
+  const sizes = [
+    'embed_dim',
+    'image_resolution',
+    'vision_width',
+    'context_length',
+    'vocab_size',
+    'transformer_width',
+    'transformer_heads',
+    'transformer_layers',
+  ] as const;
   for (const key of sizes)
     if (!Number.isInteger(config[key]) || config[key] < 1) fail(`${key} ${config[key]}`, 'a whole number ≥ 1');
   const layers = config.vision_layers;
@@ -120,7 +152,10 @@ function checkConfig(config: CloobConfig): CloobConfig {
   if (isTransformer(config) && (!patch || config.image_resolution % patch !== 0))
     fail(`vision_patch_size ${patch} for image_resolution ${config.image_resolution}`, 'a divisor of the resolution');
   if (config.transformer_width % config.transformer_heads !== 0)
-    fail(`${config.transformer_heads} transformer_heads for transformer_width ${config.transformer_width}`, 'a divisor of the width');
+    fail(
+      `${config.transformer_heads} transformer_heads for transformer_width ${config.transformer_width}`,
+      'a divisor of the width',
+    );
   if (config.context_length < 3) fail(`context_length ${config.context_length}`, 'at least 3: start, one token, end');
   return config;
 }

@@ -1,12 +1,12 @@
 /** The CLOOB model: two encoders into one space, and the temperature between them. */
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
+import * as init from '../../nn/init.js';
+import { Module, Parameter } from '../../nn/module.js';
 import type { DType } from '../../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { Random } from '../../tensor/random.js';
 import { formatShape } from '../../tensor/shape.js';
-import * as init from '../../nn/init.js';
-import { Module, Parameter } from '../../nn/module.js';
 import { type CloobConfig, isTransformer, resolveConfig } from './config.js';
 import { ModifiedResNet } from './resnet.js';
 import { TextTransformer, VisualTransformer } from './transformers.js';
@@ -38,10 +38,13 @@ export class CloobModel extends Module {
     { seed = 0, initInvTau = 30, ...where }: CreateModelOptions = {},
   ) {
     super();
-    if (!(initInvTau > 0)) throw new DomainError('createModel', { received: `initInvTau ${initInvTau}`, expected: 'a positive number' });
+    if (!(initInvTau > 0))
+      throw new DomainError('createModel', { received: `initInvTau ${initInvTau}`, expected: 'a positive number' });
     const placement: init.Placement = { ...where, random: new Random(seed) };
     this.logit_inv_tau = new Parameter(init.constant([1], Math.log(initInvTau), placement), { decay: false });
-    this.visual = isTransformer(config) ? new VisualTransformer(config, placement) : new ModifiedResNet(config, placement);
+    this.visual = isTransformer(config)
+      ? new VisualTransformer(config, placement)
+      : new ModifiedResNet(config, placement);
     this.transformer = new TextTransformer(config, placement);
   }
 
@@ -68,7 +71,11 @@ export class CloobModel extends Module {
    */
   encodeText(tokens: Tensor): Tensor {
     if (tokens.dtype !== 'int32')
-      throw new DTypeError('encodeText', { received: `${tokens.dtype} tokens`, expected: 'int32', hint: 'ClipTokenizer.tokenize gives them.' });
+      throw new DTypeError('encodeText', {
+        received: `${tokens.dtype} tokens`,
+        expected: 'int32',
+        hint: 'ClipTokenizer.tokenize gives them.',
+      });
     return this.transformer.forward(tokens);
   }
 

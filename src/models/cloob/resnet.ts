@@ -1,6 +1,7 @@
 /** The residual image encoder of CLIP and CLOOB. */
-import type { Tensor } from '../../autograd/tensor.js';
+
 import { attention } from '../../autograd/ops/attention.js';
+import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { BatchNorm2d, Conv2d, Linear } from '../../nn/layers.js';
 import { Module, Parameter } from '../../nn/module.js';
@@ -27,7 +28,8 @@ class Bottleneck extends Module {
 
   constructor(inChannels: number, channels: number, stride: number, where: init.Placement) {
     super();
-    const conv = (from: number, to: number, size: number) => new Conv2d(from, to, size, { padding: (size - 1) / 2, bias: false, ...where });
+    const conv = (from: number, to: number, size: number) =>
+      new Conv2d(from, to, size, { padding: (size - 1) / 2, bias: false, ...where });
     const wide = channels * expansion;
     this.conv1 = conv(inChannels, channels, 1);
     this.bn1 = new BatchNorm2d(channels, where);
@@ -35,7 +37,8 @@ class Bottleneck extends Module {
     this.bn2 = new BatchNorm2d(channels, where);
     this.conv3 = conv(channels, wide, 1);
     this.bn3 = new BatchNorm2d(wide, { ...where, weight: 0 }); // each block begins as its shortcut
-    this.downsample = stride > 1 || inChannels !== wide ? [conv(inChannels, wide, 1), new BatchNorm2d(wide, where)] : null;
+    this.downsample =
+      stride > 1 || inChannels !== wide ? [conv(inChannels, wide, 1), new BatchNorm2d(wide, where)] : null;
     this.#stride = stride;
   }
 
@@ -65,7 +68,8 @@ class AttentionPool2d extends Module {
   constructor(side: number, channels: number, heads: number, outDim: number, where: init.Placement) {
     super();
     const std = 1 / Math.sqrt(channels);
-    const projection = (to: number) => new Linear(channels, to, { ...where, weight: init.normal([to, channels], std, where) });
+    const projection = (to: number) =>
+      new Linear(channels, to, { ...where, weight: init.normal([to, channels], std, where) });
     this.positional_embedding = new Parameter(init.normal([side * side + 1, channels], std, where));
     this.k_proj = projection(channels);
     this.q_proj = projection(channels);
@@ -79,7 +83,12 @@ class AttentionPool2d extends Module {
     const positions = x.reshape([batch, channels, -1]).transpose(); // [batch, positions, channels]
     const mean = positions.mean({ axis: 1, keepDims: true });
     const tokens = mean.concat(positions, { axis: 1 }).add(this.positional_embedding); // [batch, 1 + positions, channels]
-    const query = this.q_proj.forward(tokens.slice([[0, null], [0, 1]])); // only the mean's answer is used
+    const query = this.q_proj.forward(
+      tokens.slice([
+        [0, null],
+        [0, 1],
+      ]),
+    ); // only the mean's answer is used
     const pooled = attention(query, this.k_proj.forward(tokens), this.v_proj.forward(tokens), { heads: this.#heads });
     return this.c_proj.forward(pooled.squeeze(1));
   }
@@ -110,7 +119,8 @@ export class ModifiedResNet extends Module {
     const { vision_width: width, stem_reduction: reduction = 4 } = config;
     const layers = config.vision_layers as readonly number[];
     const half = Math.floor(width / 2);
-    const conv = (from: number, to: number, stride: number) => new Conv2d(from, to, 3, { stride, padding: 1, bias: false, ...where });
+    const conv = (from: number, to: number, stride: number) =>
+      new Conv2d(from, to, 3, { stride, padding: 1, bias: false, ...where });
     this.#shrinkingStem = reduction === 4;
     this.conv1 = conv(3, half, this.#shrinkingStem ? 2 : 1);
     this.bn1 = new BatchNorm2d(half, where);
@@ -123,7 +133,8 @@ export class ModifiedResNet extends Module {
       const inChannels = index === 0 ? width : (channels / 2) * expansion;
       return Array.from(
         { length: layers[index]! },
-        (_, i) => new Bottleneck(i === 0 ? inChannels : channels * expansion, channels, i === 0 && index > 0 ? 2 : 1, where),
+        (_, i) =>
+          new Bottleneck(i === 0 ? inChannels : channels * expansion, channels, i === 0 && index > 0 ? 2 : 1, where),
       );
     };
     this.layer1 = stage(0);

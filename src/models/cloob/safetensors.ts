@@ -28,8 +28,16 @@ const decoders: Record<string, { bytes: number; dtype: DType; decode(bytes: Uint
   F64: { bytes: 8, dtype: 'float64', decode: (b) => new Float64Array(b.buffer, b.byteOffset, b.length / 8) },
   F32: { bytes: 4, dtype: 'float32', decode: (b) => new Float32Array(b.buffer, b.byteOffset, b.length / 4) },
   I32: { bytes: 4, dtype: 'int32', decode: (b) => new Int32Array(b.buffer, b.byteOffset, b.length / 4) },
-  I64: { bytes: 8, dtype: 'int32', decode: (b) => Int32Array.from(new BigInt64Array(b.buffer, b.byteOffset, b.length / 8), Number) },
-  F16: { bytes: 2, dtype: 'float32', decode: (b) => Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, b.length / 2), halfToFloat) },
+  I64: {
+    bytes: 8,
+    dtype: 'int32',
+    decode: (b) => Int32Array.from(new BigInt64Array(b.buffer, b.byteOffset, b.length / 8), Number),
+  },
+  F16: {
+    bytes: 2,
+    dtype: 'float32',
+    decode: (b) => Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, b.length / 2), halfToFloat),
+  },
   BF16: { bytes: 2, dtype: 'float32', decode: widenBfloat16 },
 };
 
@@ -81,7 +89,8 @@ export function readSafetensors(
     };
     if (fileSize < 8) fail(`${fileSize} bytes`, 'a safetensors file');
     const headerSize = Number(new DataView(read(0, 8).buffer).getBigUint64(0, true));
-    if (headerSize > fileSize - 8) fail(`a header of ${headerSize} bytes in a file of ${fileSize}`, 'a safetensors file');
+    if (headerSize > fileSize - 8)
+      fail(`a header of ${headerSize} bytes in a file of ${fileSize}`, 'a safetensors file');
     let header: Record<string, Entry> & { __metadata__?: Record<string, string> };
     try {
       header = JSON.parse(new TextDecoder().decode(read(8, headerSize)));
@@ -95,9 +104,16 @@ export function readSafetensors(
       const decoder = decoders[dtype] ?? fail(`dtype ${dtype} of ${name}`, Object.keys(decoders).join(', '));
       const [start, end] = offsets;
       if (end - start !== sizeOf(shape) * decoder.bytes || 8 + headerSize + end > fileSize)
-        fail(`${name} at bytes ${start} to ${end} of ${fileSize - 8 - headerSize}`, `${sizeOf(shape) * decoder.bytes} bytes inside the file`);
+        fail(
+          `${name} at bytes ${start} to ${end} of ${fileSize - 8 - headerSize}`,
+          `${sizeOf(shape) * decoder.bytes} bytes inside the file`,
+        );
       const data = decoder.decode(read(8 + headerSize + start, end - start));
-      tensors[name] = tensor(data, { shape, dtype: decoder.dtype, ...(device && decoder.dtype !== 'float64' && { device }) });
+      tensors[name] = tensor(data, {
+        shape,
+        dtype: decoder.dtype,
+        ...(device && decoder.dtype !== 'float64' && { device }),
+      });
     }
     return { metadata, tensors };
   } finally {
@@ -133,7 +149,8 @@ export async function writeSafetensors(
     const file = openSync(partial, 'w');
     try {
       const write = (bytes: Uint8Array) => {
-        for (let done = 0; done < bytes.length; ) done += writeSync(file, bytes, done, Math.min(bytes.length - done, 2 ** 30));
+        for (let done = 0; done < bytes.length; )
+          done += writeSync(file, bytes, done, Math.min(bytes.length - done, 2 ** 30));
       };
       write(length);
       write(padded);
@@ -146,6 +163,9 @@ export async function writeSafetensors(
     }
     renameSync(partial, path);
   } catch (error) {
-    throw new DataError('writeSafetensors', { received: `${path}: ${(error as Error).message}`, expected: 'a writable file' });
+    throw new DataError('writeSafetensors', {
+      received: `${path}: ${(error as Error).message}`,
+      expected: 'a writable file',
+    });
   }
 }

@@ -1,13 +1,14 @@
 /** The vision transformer and the text transformer of CLIP and CLOOB. */
-import { gather } from '../../autograd/ops/slicing.js';
+
 import { arange } from '../../autograd/create.js';
+import { gather } from '../../autograd/ops/slicing.js';
 import type { Tensor } from '../../autograd/tensor.js';
-import { ShapeError } from '../../tensor/errors.js';
-import { formatShape } from '../../tensor/shape.js';
 import * as init from '../../nn/init.js';
 import { Conv2d, Embedding, LayerNorm } from '../../nn/layers.js';
 import { Module, Parameter } from '../../nn/module.js';
 import { Transformer } from '../../nn/transformer.js';
+import { ShapeError } from '../../tensor/errors.js';
+import { formatShape } from '../../tensor/shape.js';
 import { type CloobConfig, visionHeads } from './config.js';
 
 /**
@@ -36,7 +37,12 @@ export class VisualTransformer extends Module {
     this.proj = new Parameter(init.normal([width, embed_dim], std, where));
     this.conv1 = new Conv2d(3, width, patch, { stride: patch, bias: false, ...where });
     this.ln_pre = new LayerNorm(width, where);
-    this.transformer = new Transformer({ width, layers: config.vision_layers as number, heads: visionHeads(config), ...where });
+    this.transformer = new Transformer({
+      width,
+      layers: config.vision_layers as number,
+      heads: visionHeads(config),
+      ...where,
+    });
     this.ln_post = new LayerNorm(width, where);
   }
 
@@ -47,7 +53,16 @@ export class VisualTransformer extends Module {
     const classToken = this.class_embedding.expand([batch, 1, this.class_embedding.size]);
     const tokens = classToken.concat(patches, { axis: 1 }).add(this.positional_embedding); // [batch, 1 + patches, width]
     const x = this.transformer.forward(this.ln_pre.forward(tokens));
-    return this.ln_post.forward(x.slice([[0, null], [0, 1]]).squeeze(1)).matmul(this.proj);
+    return this.ln_post
+      .forward(
+        x
+          .slice([
+            [0, null],
+            [0, 1],
+          ])
+          .squeeze(1),
+      )
+      .matmul(this.proj);
   }
 }
 
@@ -98,7 +113,9 @@ export class TextTransformer extends Module {
     const embedded = this.token_embedding.forward(tokens).add(this.positional_embedding.slice([[0, length]]));
     const x = this.ln_final.forward(this.transformer.forward(embedded)); // [batch, length, width]
     // Row b · length + position of the highest id: the end token of sequence b.
-    const rows = arange(0, batch * length, length, { dtype: 'int32', device: tokens.device }).add(tokens.argmax({ axis: 1 }));
+    const rows = arange(0, batch * length, length, { dtype: 'int32', device: tokens.device }).add(
+      tokens.argmax({ axis: 1 }),
+    );
     return gather(x.reshape([batch * length, width]), rows).matmul(this.text_projection);
   }
 }

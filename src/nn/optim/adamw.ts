@@ -1,6 +1,7 @@
 /** AdamW: Adam with decoupled weight decay. */
-import type { Tensor } from '../../autograd/tensor.js';
+
 import { zeros } from '../../autograd/create.js';
+import type { Tensor } from '../../autograd/tensor.js';
 import { type Storage, touch } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { keep } from '../../kernels/scope.js';
@@ -116,7 +117,9 @@ export class AdamW {
 
   /** The global gradient norm, √Σ‖g‖²; 0 without gradients. */
   gradNorm(): number {
-    const squares = this.parameters.flatMap(({ grad }): Storage[] => (grad ? [fused(grad.storage.device).sumSquares(grad.storage)] : []));
+    const squares = this.parameters.flatMap(({ grad }): Storage[] =>
+      grad ? [fused(grad.storage.device).sumSquares(grad.storage)] : [],
+    );
     return Math.sqrt(squares.reduce((sum, storage) => sum + storage.device.readSync(storage)[0]!, 0));
   }
 
@@ -124,7 +127,11 @@ export class AdamW {
     if (this.maxGradNorm === null) return 1;
     const norm = this.gradNorm();
     if (!Number.isFinite(norm))
-      throw new GraphError('AdamW.step', { received: `a gradient norm of ${norm}`, expected: 'a finite gradient', hint: 'Find its origin with detectAnomaly(), or lower the learning rate.' });
+      throw new GraphError('AdamW.step', {
+        received: `a gradient norm of ${norm}`,
+        expected: 'a finite gradient',
+        hint: 'Find its origin with detectAnomaly(), or lower the learning rate.',
+      });
     return norm > this.maxGradNorm ? this.maxGradNorm / norm : 1;
   }
 
@@ -139,7 +146,10 @@ export class AdamW {
 
   /** Continues from a saved state. @throws CheckpointError when it belongs to other parameters */
   loadState({ step, m, v }: AdamWState): void {
-    for (const [name, moments] of [['m', m], ['v', v]] as const)
+    for (const [name, moments] of [
+      ['m', m],
+      ['v', v],
+    ] as const)
       if (moments.length !== this.parameters.length || moments.some((t, i) => t.size !== this.parameters[i]!.size))
         throw new CheckpointError('AdamW.loadState', {
           received: `${moments.length} moments ${name}, not all of the parameters' sizes`,

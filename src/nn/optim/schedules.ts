@@ -43,7 +43,8 @@ export function cosineWarmup(options: WarmupOptions): Schedule {
 export function cosineHardRestarts(options: WarmupOptions & { cycles?: number }): Schedule {
   const { lr, warmup, total } = check('cosineHardRestarts', options);
   const { cycles = 1 } = options;
-  if (!(cycles > 0)) throw new DomainError('cosineHardRestarts', { received: `cycles ${cycles}`, expected: 'a number > 0' });
+  if (!(cycles > 0))
+    throw new DomainError('cosineHardRestarts', { received: `cycles ${cycles}`, expected: 'a number > 0' });
   return (step) => {
     if (step < warmup) return (lr * step) / Math.max(1, warmup);
     const progress = (step - warmup) / Math.max(1, total - warmup);

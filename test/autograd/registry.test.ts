@@ -1,0 +1,110 @@
+/** Tests that every op gets by being registered: its oracle, its derivatives, its devices. */
+import assert from 'node:assert/strict';
+import { grad, init, registeredOps, tensor, withDevice } from 'hopgrad';
+import { asFunction, checkGradients, drawTrial, expectedOutput } from 'hopgrad/testing';
+import { differentiate, enableGrad, leafNode } from '#src/autograd/graph.js';
+import { apply } from '#src/autograd/op.js';
+import { Tensor } from '#src/autograd/tensor.js';
+import { relativeError, values } from '../helpers.js';
+
+const ops = [...registeredOps().values()].filter(({ builtIn }) => builtIn);
+const seeds = Array.from({ length: 12 }, (_, i) => i);
+const differentiable = ops.filter(({ vjp }) => typeof vjp !== 'string');
+
+describe('every registered op', () => {
+  before(() => init({ device: 'gpujs-cpu' }).then(() => init({ device: 'reference' })));
+
+  for (const op of ops) {
+    it(`${op.name}: ${op.equation}`, async () => {
+      assert.ok(op.equation && op.derivative && op.test, 'equation, derivative and test are described');
+      for (const seed of seeds) {
+        const trial = drawTrial(op, seed);
+        const expected = expectedOutput(op, trial);
+        const { f, free } = asFunction(op, trial, 'float64', 'reference');
+        const result = f(...free);
+        assert.deepEqual([...result.shape], [...expected.shape], `shape, seed ${seed}`);
+        assert.ok(relativeError(values(result), expected.data) < 1e-9, `float64 forward, seed ${seed}`);
+        const tolerance = op.test!.tolerance32 ?? 1e-5;
+        for (const device of ['reference', 'gpujs-cpu']) {
+          if (['cast', 'to'].includes(op.name)) continue; // their parameters name a dtype and a device
+          const single = asFunction(op, trial, 'float32', device);
+          const run = withDevice(device, () => single.f(...single.free));
+          assert.ok(relativeError(values(run), expected.data, 1) < tolerance, `float32 on ${device}, seed ${seed}`);
+        }
+      }
+    });
+  }
+
+  for (const op of differentiable) {
+    it(`${op.name} differentiates: ${op.derivative}`, async () => {
+      for (const seed of seeds.slice(0, 6)) {
+        const { f, free } = asFunction(op, drawTrial(op, seed), 'float64', 'reference');
+        for (const mode of ['full', 'projection', 'taylor'] as const) {
+          const report = await checkGradients(f, free, { mode, order: mode === 'full' ? 2 : 1, seed });
+          assert.deepEqual(report.failures, [], `${mode}, seed ${seed}`);
+        }
+      }
+    });
+
+    it(`${op.name}: the fused derivative is the plain one`, () => {
+      if (!op.fusedVjp) return;
+      for (const seed of seeds.slice(0, 6)) {
+        const { f, free } = asFunction(op, drawTrial(op, seed), 'float64', 'reference');
+        const run = (createGraph: boolean) => {
+          const xs = free.map((x) => {
+            const leaf = new Tensor(x.storage, x.shape);
+            leaf.node = leafNode(leaf);
+            return leaf;
+          });
+          const y = enableGrad(() => f(...xs));
+          const seedGrad = tensor(
+            Float64Array.from({ length: y.size }, (_, i) => Math.sin(i + 1)),
+            { shape: y.shape },
+          );
+          return differentiate(y, seedGrad, { createGraph, wrt: xs.map((x) => x.node) }).map((g) => values(g!));
+        };
+        const plain = run(true);
+        run(false).forEach((fused, i) => {
+          assert.ok(relativeError(fused, plain[i]!) < 1e-10, `argument ${i}, seed ${seed}`);
+        });
+      }
+    });
+
+    it(`${op.name}: a derivative that is 1 % off is caught`, async () => {
+      const wrong = {
+        ...op,
+        fusedVjp: undefined,
+        vjp: (context: never) => {
+          const parts =
+            typeof op.vjp === 'function'
+              ? op.vjp(context)
+              : (op.vjp as ((c: never) => Tensor)[]).map((part, i) =>
+                  (context as { wants: boolean[] }).wants[i] ? part(context) : null,
+                );
+          return parts.map((part) => part?.mul(1.01) ?? null);
+        },
+      };
+      let caught = 0;
+      for (const seed of seeds) {
+        const trial = drawTrial(op, seed);
+        const inputs = asFunction(op, trial, 'float64', 'reference');
+        const all = asFunction(wrong as never, trial, 'float64', 'reference');
+        for (const mode of ['full', 'projection', 'coordinate'] as const)
+          if (!(await checkGradients(all.f, inputs.free, { mode, seed, atol: 1e-7 })).ok) caught++;
+      }
+      assert.ok(caught >= 6, `caught in ${caught} of ${3 * seeds.length} checks`);
+    });
+  }
+
+  it('broadcasting with plain numbers equals broadcasting with scalars', () => {
+    const x = tensor([[1.5, -0.5, 2]], { dtype: 'float64' });
+    for (const name of ['add', 'sub', 'mul', 'div', 'maximum', 'minimum'] as const) {
+      const scalar = tensor(0.75, { dtype: 'float64' });
+      assert.deepEqual(values(x[name](0.75)), values(x[name](scalar)), name);
+      const f = grad((t: Tensor) => t[name](0.75).sum());
+      const g = grad((t: Tensor) => t[name](scalar).sum());
+      assert.deepEqual(values(f(x)), values(g(x)), name);
+    }
+    assert.equal(apply(registeredOps().get('add')!, [x, 1], undefined).size, 3);
+  });
+});
