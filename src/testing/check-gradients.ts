@@ -310,8 +310,10 @@ class Checker {
     const tolerance = this.settings.atol + this.settings.rtol * Math.abs(numeric);
     const index = coordinate === null ? null : unravel(coordinate, this.points[argument]!.shape);
     this.report.checked++;
-    if (![analytic, numeric].every(Number.isFinite))
-      return this.#fail('nonfinite', argument, index, analytic, numeric, tolerance, eps);
+    if (![analytic, numeric].every(Number.isFinite)) {
+      this.#fail('nonfinite', argument, index, analytic, numeric, tolerance, eps);
+      return;
+    }
     const [right, left] = [(forward - here) / eps, (here - backward) / eps];
     if (
       Math.abs(right - left) > 0.1 * (Math.abs(right) + Math.abs(left)) + 100 * tolerance &&
@@ -366,8 +368,10 @@ class Checker {
       for (let i = 0; i < sum.length; i++) {
         const expected = a[i]! + 2 * b[i]!;
         const tolerance = this.settings.atol + this.settings.rtol * (Math.abs(a[i]!) + 2 * Math.abs(b[i]!));
-        if (!(Math.abs(sum[i]! - expected) <= tolerance))
-          return this.#fail('linearity', argument, unravel(i, grad.shape), sum[i]!, expected, tolerance, 0);
+        if (!(Math.abs(sum[i]! - expected) <= tolerance)) {
+          this.#fail('linearity', argument, unravel(i, grad.shape), sum[i]!, expected, tolerance, 0);
+          return;
+        }
       }
     });
   }
