@@ -74,6 +74,8 @@ for (const kind of ['vit', 'resnet'])
           return values(step)[0]!;
         });
         const error = relativeError(losses, golden('trajectory.cloob_loss'));
-        assert.ok(error < tolerance, `trajectory: ${error}`);
+        // In float32 Adam turns rounding into steps wherever a gradient is near zero, so paths part slowly: 1e-6 at the
+        // second step, 2.4e-4 measured at the tenth for the residual net.
+        assert.ok(error < (dtype === 'float32' ? 1e-3 : tolerance), `trajectory: ${error}`);
       });
     });
