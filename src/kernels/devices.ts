@@ -2,9 +2,11 @@
 import { DeviceError } from '../tensor/errors.js';
 import type { Device, DeviceName } from './device.js';
 import { ReferenceDevice } from './reference/device.js';
+import { canLoadNow, createWasmDevice } from './wasm/load.js';
 
 const names: readonly DeviceName[] = ['reference', 'wasm', 'webgpu', 'webgl2', 'gpujs-cpu'];
 const factories = new Map<string, () => Device>([['reference', () => new ReferenceDevice()]]);
+if (canLoadNow()) factories.set('wasm', createWasmDevice);
 const made = new Map<string, Device>();
 let chosen: string | null = null;
 

@@ -25,7 +25,7 @@ describe('every registered op', () => {
         assert.deepEqual([...result.shape], [...expected.shape], `shape, seed ${seed}`);
         assert.ok(relativeError(values(result), expected.data) < 1e-9, `float64 forward, seed ${seed}`);
         const tolerance = op.test!.tolerance32 ?? 1e-5;
-        for (const device of ['reference', 'gpujs-cpu']) {
+        for (const device of ['reference', 'gpujs-cpu', 'wasm']) {
           if (['cast', 'to'].includes(op.name)) continue; // their parameters name a dtype and a device
           const single = asFunction(op, trial, 'float32', device);
           const run = withDevice(device, () => single.f(...single.free));

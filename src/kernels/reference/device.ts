@@ -140,7 +140,7 @@ function array(x: Storage): TypedArray {
 }
 
 /** The array as nested rows, as a kernel's x[z][y][x] expects. Rows are views, not copies. */
-function nest(data: TypedArray, [nx, ny, nz]: Grid): ArrayLike<unknown> {
+export function nest(data: TypedArray, [nx, ny, nz]: Grid): ArrayLike<unknown> {
   if (ny === undefined) return data;
   const row = (y: number) => data.subarray(y * nx, (y + 1) * nx);
   const plane = (z: number) => Array.from({ length: ny }, (_, y) => row(z * ny + y));

@@ -31,6 +31,7 @@ for (const kind of ['vit', 'resnet'])
   for (const [dtype, device, tolerance] of [
     ['float64', 'reference', 1e-9],
     ['float32', 'reference', 1e-4],
+    ['float32', 'wasm', 1e-4],
   ] as const)
     describe(`official tiny ${kind}, ${dtype} on ${device}`, function () {
       this.timeout(300_000);

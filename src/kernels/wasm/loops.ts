@@ -1,0 +1,77 @@
+/**
+ * Elementwise loops, compiled from the text of scalar kernels: the kernel becomes part of the loop, so the engine sees
+ * one closed piece of arithmetic over typed arrays. The same idea as gpu.js's, for the memory of the wasm device.
+ */
+import type { TypedArray } from '../../tensor/dtype.js';
+import type { BroadcastPlan } from '../../tensor/shape.js';
+import type { ScalarKernel } from '../device.js';
+
+type Loop = (
+  out: TypedArray,
+  sources: (TypedArray | number)[],
+  shape: readonly number[],
+  strides: readonly (readonly number[])[],
+) => void;
+
+const compiled = new Map<ScalarKernel, Map<string, Loop>>();
+const names = ['a', 'b', 'c'];
+
+/** y = f(operands) over a plan of at most three axes; a number operand is the same for all. */
+export function runLoop(
+  f: ScalarKernel,
+  out: TypedArray,
+  sources: (TypedArray | number)[],
+  { shape, strides }: BroadcastPlan,
+): void {
+  let variants = compiled.get(f);
+  if (!variants) {
+    variants = new Map();
+    compiled.set(f, variants);
+  }
+  const inner = shape.length - 1;
+  const kinds = sources.map((source, k) =>
+    typeof source === 'number' ? 'n' : strides[k]![inner] === 1 ? 'v' : strides[k]![inner] === 0 ? 's' : 'g',
+  );
+  const key = `${kinds.join('')}${shape.length}`;
+  let loop = variants.get(key);
+  if (!loop) {
+    loop = compile(f, kinds, shape.length);
+    variants.set(key, loop);
+  }
+  loop(out, sources, shape, strides);
+}
+
+/** Per operand kind: n number, v inner stride 1, s inner stride 0, g any inner stride. */
+function compile(f: ScalarKernel, kinds: readonly string[], rank: number): Loop {
+  const used = names.slice(0, kinds.length);
+  const arrays = used.filter((_, k) => kinds[k] !== 'n');
+  const position = (name: string) => used.indexOf(name);
+  const lines: string[] = [`const f = ${f.toString()};`];
+  for (const name of used) lines.push(`const ${name} = sources[${position(name)}];`);
+  for (const name of arrays)
+    for (let axis = 0; axis < rank; axis++) lines.push(`const ${name}${axis} = strides[${position(name)}][${axis}];`);
+  lines.push('let i = 0;');
+  const inner = rank - 1;
+  const indices = ['p', 'q'].slice(0, inner);
+  indices.forEach((index, axis) => {
+    lines.push(`for (let ${index} = 0; ${index} < shape[${axis}]; ${index}++)`);
+  });
+  lines.push('{');
+  for (const name of arrays) {
+    const offset = indices.map((index, axis) => `${index} * ${name}${axis}`).join(' + ') || '0';
+    lines.push(`const ${name}o = ${offset};`);
+    if (kinds[position(name)] === 's') lines.push(`const ${name}s = ${name}[${name}o];`);
+  }
+  const reads = used.map((name, k) => {
+    if (kinds[k] === 'n') return name;
+    if (kinds[k] === 's') return `${name}s`;
+    return kinds[k] === 'v' ? `${name}[${name}o + x]` : `${name}[${name}o + x * ${name}${inner}]`;
+  });
+  lines.push(
+    `const n = shape[${inner}];`,
+    `for (let x = 0; x < n; x++) out[i + x] = f(${reads.join(', ')});`,
+    'i += n;',
+    '}',
+  );
+  return new Function('out', 'sources', 'shape', 'strides', lines.join('\n')) as Loop;
+}
