@@ -7,7 +7,7 @@ import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { leafNode } from './graph.js';
-import { type NestedArray, Tensor } from './tensor.js';
+import { type NestedArray, noGradientOfIntegers, Tensor } from './tensor.js';
 
 export interface TensorOptions {
   /** Default float32; that of the data for typed arrays. */
@@ -36,12 +36,7 @@ function build(op: string, data: TypedArray, shape: Shape, { device, requiresGra
 }
 
 function tracked(op: string, t: Tensor, requiresGrad: boolean): Tensor {
-  if (requiresGrad && t.dtype === 'int32')
-    throw new DTypeError(op, {
-      received: 'int32 with requiresGrad',
-      expected: 'float32 or float64',
-      hint: 'Whole numbers have no gradient.',
-    });
+  if (requiresGrad && t.dtype === 'int32') throw noGradientOfIntegers(op);
   if (requiresGrad) t.node = leafNode(t);
   return t;
 }
@@ -58,6 +53,12 @@ export function tensor(
   options: TensorOptions & { shape?: readonly number[] } = {},
 ): Tensor {
   const typed = ArrayBuffer.isView(data);
+  if (typed && typeof (data as TypedArray)[0] === 'bigint')
+    throw new DTypeError('tensor', {
+      received: '64-bit integers',
+      expected: 'numbers',
+      hint: 'Convert with Float64Array.from(data, Number).',
+    });
   const shape = options.shape
     ? checkShape('tensor', options.shape)
     : typed

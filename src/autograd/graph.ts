@@ -10,7 +10,7 @@ import { keep, withScope } from '../kernels/scope.js';
 import { GraphError, NotDifferentiableError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
 import type { Op, VjpContext } from './op.js';
-import { type Operand, Tensor } from './tensor.js';
+import { checkTensor, type Operand, Tensor } from './tensor.js';
 
 let nextId = 0;
 
@@ -161,6 +161,7 @@ export function differentiate(
       hint: 'Set requiresGrad on an input, and do not call this after detach() or on results of noGrad().',
     });
   const seed = gradOutput ?? onesFor(root);
+  checkTensor('backward', 'gradOutput', seed);
   if (!sameShape(seed.shape, root.shape))
     throw new ShapeError('backward', {
       received: `gradOutput of shape ${formatShape(seed.shape)} for a tensor of shape ${formatShape(root.shape)}`,

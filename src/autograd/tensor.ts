@@ -4,7 +4,7 @@
  */
 import type { Device, Storage } from '../kernels/device.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
-import { GraphError, HopgradError, ShapeError } from '../tensor/errors.js';
+import { DTypeError, describeValue, GraphError, HopgradError, ShapeError, UsageError } from '../tensor/errors.js';
 import { formatTensor } from '../tensor/print.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type BackwardOptions, backward, leafNode, type Node } from './graph.js';
@@ -62,8 +62,9 @@ export class Tensor {
         expected: 'a tensor that no operation produced',
         hint: 'Use detach() to cut it off from its history first.',
       });
-    if (value) this.node ??= leafNode(this);
-    else this.node = null;
+    if (!value) this.node = null;
+    else if (this.dtype === 'int32') throw noGradientOfIntegers('requiresGrad');
+    else this.node ??= leafNode(this);
   }
 
   /** The same elements (not a copy) without history. */
@@ -134,9 +135,37 @@ export class Tensor {
     }
   }
 
+  /** Text in template strings; `a + b`, `a < b` on tensors are refused rather than computed on their text. */
+  [Symbol.toPrimitive](hint: 'number' | 'string' | 'default'): string {
+    if (hint === 'string') return this.toString();
+    throw new UsageError('Tensor', {
+      received: `a tensor of shape ${formatShape(this.shape)} where JavaScript wants a number`,
+      expected: 'methods, since operators do not work on tensors',
+      hint: 'Write a.add(b), a.mul(2), a.greater(b) …, or read a number with await a.item().',
+    });
+  }
+
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
   }
+}
+
+/** @throws UsageError when `value` is not a tensor; `name` is what the caller calls it */
+export function checkTensor(op: string, name: string, value: unknown): asserts value is Tensor {
+  if (!(value instanceof Tensor))
+    throw new UsageError(op, {
+      received: `${describeValue(value)} as ${name}`,
+      expected: 'a tensor',
+      hint: 'Wrap data with tensor(…).',
+    });
+}
+
+export function noGradientOfIntegers(op: string): DTypeError {
+  return new DTypeError(op, {
+    received: 'an int32 tensor to be differentiated',
+    expected: 'float32 or float64',
+    hint: 'Whole numbers have no gradient: cast() them, or let the function use them from outside.',
+  });
 }
 
 export function freedError(op: string, t: Tensor): GraphError {

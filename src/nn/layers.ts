@@ -2,8 +2,8 @@
 
 import { noGrad } from '../autograd/graph.js';
 import type { Pair } from '../autograd/ops/conv.js';
+import { gather } from '../autograd/ops/gather.js';
 import { batchNorm } from '../autograd/ops/norm.js';
-import { gather } from '../autograd/ops/slicing.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';

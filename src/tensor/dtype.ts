@@ -1,5 +1,5 @@
 /** Element types. Reductions and products of float32 are accumulated in higher precision than they are stored. */
-import { DTypeError } from './errors.js';
+import { DTypeError, describeValue } from './errors.js';
 
 export type DType = 'float32' | 'float64' | 'int32';
 export type TypedArray = Float32Array | Float64Array | Int32Array;
@@ -26,7 +26,7 @@ export function dtypeOf(data: TypedArray): DType {
 export function checkDType(op: string, dtype: unknown): DType {
   if (typeof dtype === 'string' && dtype in constructors) return dtype as DType;
   throw new DTypeError(op, {
-    received: `dtype ${String(dtype)}`,
+    received: `dtype ${describeValue(dtype)}`,
     expected: 'float32, float64 or int32',
     hint: 'Convert the data first; half precision and 64-bit integers are not element types here.',
   });

@@ -12,6 +12,16 @@ export interface ErrorParts {
   hint?: string;
 }
 
+/** Any value in a few words, for the `received` of an error. */
+export function describeValue(value: unknown): string {
+  if (typeof value === 'function') return 'a function';
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (value === null || typeof value !== 'object') return String(value);
+  if ('shape' in value && Array.isArray(value.shape)) return `a tensor of shape [${value.shape.join(', ')}]`;
+  if (Array.isArray(value)) return `[${value.map(describeValue).join(', ')}]`;
+  return `an object with ${Object.keys(value).join(', ') || 'no keys'}`;
+}
+
 /** Base of every error that hopgrad throws on purpose. */
 export class HopgradError extends Error {
   readonly op: string;

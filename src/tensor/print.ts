@@ -7,7 +7,7 @@ const longest = 8;
 function format(value: number): string {
   if (Number.isInteger(value) || !Number.isFinite(value)) return String(value);
   const magnitude = Math.abs(value);
-  return magnitude >= 1e6 || magnitude < 1e-4 ? value.toExponential(3) : value.toPrecision(5).replace(/\.?0+$/, '');
+  return magnitude >= 1e6 || magnitude < 1e-4 ? value.toExponential(3) : String(Number(value.toPrecision(5)));
 }
 
 /** Values of a row-major array as nested brackets. */

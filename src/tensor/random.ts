@@ -76,12 +76,17 @@ export class Random {
 
   static fromState({ seed, stream, position }: RandomState): Random {
     const random = new Random(seed, stream);
-    random.#position = position;
+    random.seek(position);
     return random;
   }
 
-  /** Moves to an absolute position in the stream (32-bit words from its start). */
+  /** Moves to an absolute position in the stream (32-bit words from its start). @throws DomainError */
   seek(position: number): void {
+    if (!Number.isSafeInteger(position) || position < 0)
+      throw new DomainError('Random.seek', {
+        received: `position ${position}`,
+        expected: 'a non-negative integer below 2^53',
+      });
     this.#position = position;
   }
 
@@ -110,8 +115,10 @@ export class Random {
     return ((this.uint32() >>> 5) * 67108864 + (this.uint32() >>> 6)) / 9007199254740992;
   }
 
-  /** Uniform integer in [0, bound). */
+  /** Uniform integer in [0, bound). @throws DomainError unless bound is an integer ≥ 1 */
   int(bound: number): number {
+    if (!Number.isSafeInteger(bound) || bound < 1)
+      throw new DomainError('Random.int', { received: `bound ${bound}`, expected: 'an integer ≥ 1' });
     return Math.floor(this.uniform() * bound);
   }
 
@@ -120,7 +127,7 @@ export class Random {
     return Math.sqrt(-2 * Math.log(1 - this.uniform())) * Math.cos(2 * Math.PI * this.uniform());
   }
 
-  /** One element of a non-empty list. */
+  /** One element of a non-empty list. @throws DomainError for an empty one */
   pick<T>(list: readonly T[]): T {
     return list[this.int(list.length)]!;
   }

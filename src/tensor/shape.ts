@@ -1,5 +1,5 @@
 /** Shapes, axes and NumPy broadcasting. A shape is a list of non-negative integers; `[]` is a scalar. */
-import { AxisError, BroadcastError, ShapeError } from './errors.js';
+import { AxisError, BroadcastError, describeValue, ShapeError } from './errors.js';
 
 export type Shape = readonly number[];
 
@@ -35,7 +35,7 @@ export function stridesOf(shape: Shape): number[] {
 export function checkShape(op: string, shape: unknown): Shape {
   if (Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0)) return shape;
   throw new ShapeError(op, {
-    received: `shape ${Array.isArray(shape) ? formatShape(shape) : String(shape)}`,
+    received: `shape ${describeValue(shape)}`,
     expected: 'a list of non-negative integers',
     hint: 'A scalar has the shape [].',
   });
@@ -46,7 +46,7 @@ export function normalizeAxis(op: string, axis: number, shape: Shape): number {
   const rank = shape.length;
   if (Number.isInteger(axis) && axis >= -rank && axis < rank) return axis < 0 ? axis + rank : axis;
   throw new AxisError(op, {
-    received: `axis ${axis} for shape ${formatShape(shape)}`,
+    received: `axis ${describeValue(axis)} for shape ${formatShape(shape)}`,
     expected: rank === 0 ? 'no axis, since a scalar has none' : `an integer in [${-rank}, ${rank - 1}]`,
     hint: 'Negative axes count from the last.',
   });
@@ -55,7 +55,7 @@ export function normalizeAxis(op: string, axis: number, shape: Shape): number {
 /** Sorted, distinct, non-negative axes; all of them when `axis` is undefined. @throws AxisError */
 export function normalizeAxes(op: string, axis: number | readonly number[] | undefined, shape: Shape): number[] {
   if (axis === undefined) return shape.map((_, i) => i);
-  const axes = (typeof axis === 'number' ? [axis] : axis).map((a) => normalizeAxis(op, a, shape));
+  const axes = (Array.isArray(axis) ? axis : [axis as number]).map((a) => normalizeAxis(op, a, shape));
   const sorted = [...new Set(axes)].sort((a, b) => a - b);
   if (sorted.length !== axes.length)
     throw new AxisError(op, { received: `axes ${formatShape(axes)}`, expected: 'each axis once' });

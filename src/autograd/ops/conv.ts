@@ -1,10 +1,10 @@
 /** Two-dimensional convolution and average pooling over images [batch, channels, height, width]. */
 import type { Conv2dSpec, Pool2dSpec, Storage } from '../../kernels/device.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import type { Random } from '../../tensor/random.js';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
 
@@ -35,9 +35,9 @@ declare module '../tensor.js' {
 
 function pair(op: string, name: string, value: Pair, least: number): readonly [number, number] {
   const both = typeof value === 'number' ? ([value, value] as const) : value;
-  if (both.length !== 2 || !both.every((v) => Number.isInteger(v) && v >= least))
+  if (!Array.isArray(both) || both.length !== 2 || !both.every((v) => Number.isInteger(v) && v >= least))
     throw new DomainError(op, {
-      received: `${name} ${JSON.stringify(value)}`,
+      received: `${name} ${describeValue(value)}`,
       expected: `a whole number ≥ ${least}, or a pair of them`,
     });
   return both;
@@ -172,6 +172,7 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
 
 export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tensor {
   const { stride = 1, padding = 0, bias = null } = checkOptions('conv2d', options, ['stride', 'padding', 'bias']);
+  checkTensor('conv2d', 'weight', weight);
   const [strideY, strideX] = pair('conv2d', 'stride', stride, 1);
   const [paddingY, paddingX] = pair('conv2d', 'padding', padding, 0);
   const shapes = `image ${formatShape(x.shape)} and weight ${formatShape(weight.shape)}`;

@@ -6,6 +6,7 @@ export * from './cast.js';
 export * from './compare.js';
 export * from './conv.js';
 export * from './explog.js';
+export * from './gather.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './reduce.js';

@@ -3,8 +3,9 @@ import type { Storage } from '../../kernels/device.js';
 import { ShapeError } from '../../tensor/errors.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
+import { checkOptions } from './options.js';
 
 export interface MatmulOptions {
   /** Use the transpose of this (its last two axes), without a copy. */
@@ -126,7 +127,9 @@ function shared(grad: Tensor, shape: Shape): Tensor {
   return shape.length === 2 && grad.rank > 2 ? grad.reshape([-1, ...shape]).sum({ axis: 0 }) : grad;
 }
 
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: MatmulOptions = {}): Tensor {
+export function matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor {
+  const { transposeA = false, transposeB = false } = checkOptions('matmul', options, ['transposeA', 'transposeB']);
+  checkTensor('matmul', 'right factor', b);
   if (a.rank === 0 || b.rank === 0)
     throw new ShapeError('matmul', {
       received: `shapes ${formatShape(a.shape)} and ${formatShape(b.shape)}`,

@@ -1,6 +1,6 @@
 /** Ops that rearrange or repeat elements. Each is linear; each derivative is its adjoint. */
 import type { Storage } from '../../kernels/device.js';
-import { AxisError, ShapeError } from '../../tensor/errors.js';
+import { AxisError, describeValue, ShapeError } from '../../tensor/errors.js';
 import type { Random } from '../../tensor/random.js';
 import {
   broadcastPlan,
@@ -101,6 +101,12 @@ const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
 });
 
 export function permute(x: Tensor, axes?: readonly number[]): Tensor {
+  if (axes !== undefined && !Array.isArray(axes))
+    throw new AxisError('permute', {
+      received: describeValue(axes),
+      expected: 'a list of axes',
+      hint: 'For example x.permute([1, 0]); transpose() exchanges two.',
+    });
   const order = (axes ?? x.shape.map((_, i) => x.rank - 1 - i)).map((axis) => normalizeAxis('permute', axis, x.shape));
   if (order.length !== x.rank || new Set(order).size !== x.rank)
     throw new AxisError('permute', {

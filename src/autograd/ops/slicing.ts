@@ -1,9 +1,9 @@
-/** Taking parts and joining them: slice, pad, concat, stack, gather and its transpose. */
+/** Taking parts and joining them: slice, split, pad, concat, stack. */
 import type { Storage } from '../../kernels/device.js';
-import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
-import { formatShape, normalizeAxis, type Shape, sizeOf, stridesOf } from '../../tensor/shape.js';
-import { defineBuiltIn, type OpFunction } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
+import { checkShape, formatShape, normalizeAxis, type Shape, sizeOf, stridesOf } from '../../tensor/shape.js';
+import { defineBuiltIn } from '../op.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
 
@@ -16,17 +16,12 @@ declare module '../tensor.js' {
     slice(ranges: readonly (readonly [number, (number | null)?])[]): Tensor;
     /** Surrounds with `value`: [before, after] for each axis. */
     pad(widths: readonly (readonly [number, number])[], value?: number): Tensor;
+    /** Cuts `axis` (default 0) into parts: of one size (the last may be smaller), or of the listed sizes. */
+    split(sizes: number | readonly number[], options?: { axis?: number }): Tensor[];
     /** Joins along an existing axis (default 0). */
     concat(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
     /** Joins along a new axis (default 0). */
     stack(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
-    /**
-     * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.
-     * @throws DomainError for an index outside [0, size), where the device can be read at once
-     */
-    gather(indices: Tensor, options?: { axis?: number }): Tensor;
-    /** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
-    scatterAdd(indices: Tensor, rows: number, options?: { axis?: number }): Tensor;
   }
 }
 
@@ -89,7 +84,7 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
 export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
   if (!Array.isArray(ranges) || ranges.length > x.rank || !ranges.every(Array.isArray))
     throw new ShapeError('slice', {
-      received: `${JSON.stringify(ranges)} for shape ${formatShape(x.shape)}`,
+      received: `${describeValue(ranges)} for shape ${formatShape(x.shape)}`,
       expected: `a list of at most ${x.rank} [start, end] pairs`,
       hint: 'For example x.slice([[0, 2], [1, 3]]).',
     });
@@ -142,9 +137,11 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
 });
 
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
-  if (widths.length !== x.rank || !widths.every((pair) => pair.every((width) => Number.isInteger(width) && width >= 0)))
+  const natural = (width: number) => Number.isInteger(width) && width >= 0;
+  const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(natural);
+  if (!Array.isArray(widths) || widths.length !== x.rank || !widths.every(isPair))
     throw new ShapeError('pad', {
-      received: `${JSON.stringify(widths)} for shape ${formatShape(x.shape)}`,
+      received: `${describeValue(widths)} for shape ${formatShape(x.shape)}`,
       expected: `${x.rank} pairs of non-negative whole numbers [before, after]`,
     });
   if (widths.every(([before, after]) => before + after === 0)) return x;
@@ -227,135 +224,48 @@ export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number 
   );
 }
 
-interface GatherParams {
-  axis: number;
-  indexShape: Shape;
-}
-
-const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
-  name: 'gather',
-  equation: 'y[…, j, …] = x[…, index_j, …]',
-  derivative: 'x̄[…, i, …] = Σ_{j: index_j = i} ȳ[…, j, …]',
-  untyped: [1],
-  saves: { inputs: [1] },
-  shape: ([shape], { axis, indexShape }) => [...shape!.slice(0, axis), ...indexShape, ...shape!.slice(axis + 1)],
-  kernel: ([x, indices], { device, shapes: [shape], params: { axis } }) =>
-    device.gather(
-      x as Storage,
-      indices as Storage,
-      sizeOf(shape!.slice(0, axis)),
-      shape![axis]!,
-      sizeOf(shape!.slice(axis + 1)),
-    ),
-  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => {
-    const flat = gradOutput.reshape([...shape!.slice(0, axis), indices!.size, ...shape!.slice(axis + 1)]);
-    return [scatterOp([flat, indices!], { axis, rows: shape![axis]! }), null];
-  },
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => 1 + random.int(4));
-      const axis = random.int(shape.length);
-      const indexShape = Array.from({ length: random.int(3) }, () => random.int(4));
-      const data = Array.from({ length: sizeOf(indexShape) }, () => random.int(shape[axis]!));
-      return { shapes: [shape, indexShape], params: { axis, indexShape }, fixed: { 1: { data, dtype: 'int32' } } };
-    },
-    oracle([x, indices], { axis }) {
-      const [outer, rows, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
-      return Array.from({ length: outer }, (_, o) =>
-        Array.from(indices!.data, (index) =>
-          Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!),
-        ),
-      ).flat(2);
-    },
-  },
-});
-
-const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
-  name: 'scatterAdd',
-  equation: 'y[…, i, …] = Σ_{j: index_j = i} x[…, j, …]',
-  derivative: 'x̄[…, j, …] = ȳ[…, index_j, …]',
-  untyped: [1],
-  saves: { inputs: [1] },
-  shape: ([shape], { axis, rows }) => shape!.map((size, i) => (i === axis ? rows : size)),
-  kernel: ([x, indices], { device, shapes: [shape], params: { axis, rows } }) =>
-    device.scatterAdd(
-      x as Storage,
-      indices as Storage,
-      sizeOf(shape!.slice(0, axis)),
-      rows,
-      sizeOf(shape!.slice(axis + 1)),
-    ),
-  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => [
-    gatherOp([gradOutput, indices!], { axis, indexShape: [shape![axis]!] }),
-    null,
-  ],
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
-      const axis = random.int(shape.length);
-      const rows = 1 + random.int(4);
-      const data = Array.from({ length: shape[axis]! }, () => random.int(rows));
-      return { shapes: [shape, [shape[axis]!]], params: { axis, rows }, fixed: { 1: { data, dtype: 'int32' } } };
-    },
-    oracle([x, indices], { axis, rows }, outputShape) {
-      const [outer, count, inner] = [
-        sizeOf(x!.shape.slice(0, axis)),
-        x!.shape[axis]!,
-        sizeOf(x!.shape.slice(axis + 1)),
-      ];
-      const result = new Array<number>(sizeOf(outputShape)).fill(0);
-      for (let o = 0; o < outer; o++)
-        for (let j = 0; j < count; j++)
-          for (let i = 0; i < inner; i++)
-            result[(o * rows + indices!.data[j]!) * inner + i]! += x!.data[(o * count + j) * inner + i]!;
-      return result;
-    },
-  },
-});
-
-function checkIndices(op: string, indices: Tensor, rows: number): void {
-  if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
-    throw new DTypeError(op, {
-      received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',
-      expected: 'an int32 tensor',
-      hint: "Make them with tensor([…], { dtype: 'int32' }) or argmax().",
+/**
+ * Cuts an axis into parts of `sizes`; one number makes parts of that size, the last of them what is left.
+ * @throws ShapeError when the sizes do not add up to the axis
+ */
+export function split(x: Tensor, sizes: number | readonly number[], options?: { axis?: number }): Tensor[] {
+  const { axis = 0 } = checkOptions('split', options, ['axis']);
+  const place = normalizeAxis('split', axis, x.shape);
+  const length = x.shape[place]!;
+  if (typeof sizes === 'number') {
+    if (!Number.isInteger(sizes) || sizes < 1)
+      throw new DomainError('split', { received: `parts of size ${sizes}`, expected: 'a whole number ≥ 1' });
+    return split(x, partsOf(length, sizes), { axis });
+  }
+  if (sizeSum(checkShape('split', sizes)) !== length)
+    throw new ShapeError('split', {
+      received: `sizes ${formatShape(sizes)} for axis ${axis} of shape ${formatShape(x.shape)}`,
+      expected: `sizes that add up to ${length}`,
     });
-  // A device that answers at once is checked; on others an index outside reads some other element.
-  const { device } = indices.storage;
-  if (!device.synchronous) return;
-  const wrong = device.readSync(indices.storage).find((index) => index < 0 || index >= rows);
-  if (wrong !== undefined)
-    throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
+  const before = x.shape.slice(0, place).map((size) => [0, size] as const);
+  return sizes.map((size, i) => {
+    const start = sizeSum(sizes.slice(0, i));
+    return slice(x, [...before, [start, start + size]]);
+  });
 }
 
-export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }): Tensor {
-  const { axis = 0 } = checkOptions('gather', options, ['axis']);
-  const place = normalizeAxis('gather', axis, x.shape);
-  checkIndices('gather', indices, x.shape[place]!);
-  return gatherOp([x, indices], { axis: place, indexShape: indices.shape });
-}
+const sizeSum = (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + size, 0);
+const partsOf = (length: number, size: number) =>
+  Array.from({ length: Math.ceil(length / size) }, (_, i) => Math.min(size, length - i * size));
 
-export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: { axis?: number }): Tensor {
-  const { axis = 0 } = checkOptions('scatterAdd', options, ['axis']);
-  const place = normalizeAxis('scatterAdd', axis, x.shape);
-  checkIndices('scatterAdd', indices, rows);
-  if (indices.size !== x.shape[place])
-    throw new ShapeError('scatterAdd', {
-      received: `${indices.size} indices for shape ${formatShape(x.shape)} along axis ${axis}`,
-      expected: `${x.shape[place]} indices`,
-    });
-  return scatterOp([x, indices], { axis: place, rows });
+function list(op: string, x: Tensor, others: Tensor | readonly Tensor[]): Tensor[] {
+  return [x, ...(Array.isArray(others) ? others : [others])].map((t, i) => {
+    checkTensor(op, `tensor ${i}`, t);
+    return t;
+  });
 }
-
-const list = (x: Tensor, others: Tensor | readonly Tensor[]) => [x, ...(others instanceof Tensor ? [others] : others)];
 
 addMethods({
   slice,
   pad,
-  gather,
-  scatterAdd,
+  split,
   concat: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    concat(list(x, others), checkOptions('concat', options, ['axis'])),
+    concat(list('concat', x, others), checkOptions('concat', options, ['axis'])),
   stack: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    stack(list(x, others), checkOptions('stack', options, ['axis'])),
+    stack(list('stack', x, others), checkOptions('stack', options, ['axis'])),
 });

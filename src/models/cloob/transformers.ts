@@ -1,7 +1,7 @@
 /** The vision transformer and the text transformer of CLIP and CLOOB. */
 
 import { arange } from '../../autograd/create.js';
-import { gather } from '../../autograd/ops/slicing.js';
+import { gather } from '../../autograd/ops/gather.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { Conv2d, Embedding, LayerNorm } from '../../nn/layers.js';

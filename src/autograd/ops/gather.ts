@@ -1,0 +1,142 @@
+/** Picking entries by index, and the transpose of it. */
+import type { Storage } from '../../kernels/device.js';
+import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
+import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
+import { defineBuiltIn, type OpFunction } from '../op.js';
+import { Tensor } from '../tensor.js';
+import { addMethods } from './elementwise.js';
+import { checkOptions } from './options.js';
+
+declare module '../tensor.js' {
+  interface Tensor {
+    /**
+     * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.
+     * @throws DomainError for an index outside [0, size), where the device can be read at once
+     */
+    gather(indices: Tensor, options?: { axis?: number }): Tensor;
+    /** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
+    scatterAdd(indices: Tensor, rows: number, options?: { axis?: number }): Tensor;
+  }
+}
+
+interface GatherParams {
+  axis: number;
+  indexShape: Shape;
+}
+
+const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
+  name: 'gather',
+  equation: 'y[…, j, …] = x[…, index_j, …]',
+  derivative: 'x̄[…, i, …] = Σ_{j: index_j = i} ȳ[…, j, …]',
+  untyped: [1],
+  saves: { inputs: [1] },
+  shape: ([shape], { axis, indexShape }) => [...shape!.slice(0, axis), ...indexShape, ...shape!.slice(axis + 1)],
+  kernel: ([x, indices], { device, shapes: [shape], params: { axis } }) =>
+    device.gather(
+      x as Storage,
+      indices as Storage,
+      sizeOf(shape!.slice(0, axis)),
+      shape![axis]!,
+      sizeOf(shape!.slice(axis + 1)),
+    ),
+  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => {
+    const flat = gradOutput.reshape([...shape!.slice(0, axis), indices!.size, ...shape!.slice(axis + 1)]);
+    return [scatterOp([flat, indices!], { axis, rows: shape![axis]! }), null];
+  },
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => 1 + random.int(4));
+      const axis = random.int(shape.length);
+      const indexShape = Array.from({ length: random.int(3) }, () => random.int(4));
+      const data = Array.from({ length: sizeOf(indexShape) }, () => random.int(shape[axis]!));
+      return { shapes: [shape, indexShape], params: { axis, indexShape }, fixed: { 1: { data, dtype: 'int32' } } };
+    },
+    oracle([x, indices], { axis }) {
+      const [outer, rows, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
+      return Array.from({ length: outer }, (_, o) =>
+        Array.from(indices!.data, (index) =>
+          Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!),
+        ),
+      ).flat(2);
+    },
+  },
+});
+
+const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
+  name: 'scatterAdd',
+  equation: 'y[…, i, …] = Σ_{j: index_j = i} x[…, j, …]',
+  derivative: 'x̄[…, j, …] = ȳ[…, index_j, …]',
+  untyped: [1],
+  saves: { inputs: [1] },
+  shape: ([shape], { axis, rows }) => shape!.map((size, i) => (i === axis ? rows : size)),
+  kernel: ([x, indices], { device, shapes: [shape], params: { axis, rows } }) =>
+    device.scatterAdd(
+      x as Storage,
+      indices as Storage,
+      sizeOf(shape!.slice(0, axis)),
+      rows,
+      sizeOf(shape!.slice(axis + 1)),
+    ),
+  vjp: ({ gradOutput, inputs: [, indices], params: { axis }, shapes: [shape] }) => [
+    gatherOp([gradOutput, indices!], { axis, indexShape: [shape![axis]!] }),
+    null,
+  ],
+  test: {
+    draw(random) {
+      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
+      const axis = random.int(shape.length);
+      const rows = 1 + random.int(4);
+      const data = Array.from({ length: shape[axis]! }, () => random.int(rows));
+      return { shapes: [shape, [shape[axis]!]], params: { axis, rows }, fixed: { 1: { data, dtype: 'int32' } } };
+    },
+    oracle([x, indices], { axis, rows }, outputShape) {
+      const [outer, count, inner] = [
+        sizeOf(x!.shape.slice(0, axis)),
+        x!.shape[axis]!,
+        sizeOf(x!.shape.slice(axis + 1)),
+      ];
+      const result = new Array<number>(sizeOf(outputShape)).fill(0);
+      for (let o = 0; o < outer; o++)
+        for (let j = 0; j < count; j++)
+          for (let i = 0; i < inner; i++)
+            result[(o * rows + indices!.data[j]!) * inner + i]! += x!.data[(o * count + j) * inner + i]!;
+      return result;
+    },
+  },
+});
+
+function checkIndices(op: string, indices: Tensor, rows: number): void {
+  if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
+    throw new DTypeError(op, {
+      received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',
+      expected: 'an int32 tensor',
+      hint: "Make them with tensor([…], { dtype: 'int32' }) or argmax().",
+    });
+  // A device that answers at once is checked; on others an index outside reads some other element.
+  const { device } = indices.storage;
+  if (!device.synchronous) return;
+  const wrong = device.readSync(indices.storage).find((index) => index < 0 || index >= rows);
+  if (wrong !== undefined)
+    throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
+}
+
+export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('gather', options, ['axis']);
+  const place = normalizeAxis('gather', axis, x.shape);
+  checkIndices('gather', indices, x.shape[place]!);
+  return gatherOp([x, indices], { axis: place, indexShape: indices.shape });
+}
+
+export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('scatterAdd', options, ['axis']);
+  const place = normalizeAxis('scatterAdd', axis, x.shape);
+  checkIndices('scatterAdd', indices, rows);
+  if (indices.size !== x.shape[place])
+    throw new ShapeError('scatterAdd', {
+      received: `${indices.size} indices for shape ${formatShape(x.shape)} along axis ${axis}`,
+      expected: `${x.shape[place]} indices`,
+    });
+  return scatterOp([x, indices], { axis: place, rows });
+}
+
+addMethods({ gather, scatterAdd });
