@@ -5,7 +5,7 @@ import { Tensor } from '../autograd/tensor.js';
 import { touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError } from '../tensor/errors.js';
-import { formatShape, sizeOf } from '../tensor/shape.js';
+import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 
 /** A tensor that is trained. It knows itself whether weight decay applies; nobody matches on names. */
 export class Parameter extends Tensor {
@@ -38,6 +38,40 @@ export function assign(target: Tensor, value: Tensor): void {
     .to(device);
   target.storage.device.copyInto(target.storage, source.storage);
   touch(target.storage);
+}
+
+/**
+ * Compares names and shapes of a state dict with those of a model; `num_batches_tracked` is passed over, and a scalar
+ * may be [] or [1].
+ * @param strict when false, missing and unexpected names are allowed and returned
+ * @throws CheckpointError that lists every missing, unexpected and mismatched entry
+ */
+export function checkState(
+  op: string,
+  own: ReadonlyMap<string, Shape>,
+  given: ReadonlyMap<string, Shape>,
+  { strict }: { strict: boolean },
+): { missing: string[]; unexpected: string[] } {
+  const missing = [...own.keys()].filter((name) => !given.has(name));
+  const unexpected = [...given.keys()].filter((name) => !own.has(name) && !name.endsWith('num_batches_tracked'));
+  const mismatched = [...own].flatMap(([name, shape]) => {
+    const other = given.get(name);
+    const scalar = other && sizeOf(other) === 1 && sizeOf(shape) === 1;
+    return !other || scalar || formatShape(other) === formatShape(shape)
+      ? []
+      : [`${name}: ${formatShape(other)} instead of ${formatShape(shape)}`];
+  });
+  const faults = [
+    strict && missing.length > 0 && `missing: ${missing.join(', ')}`,
+    strict && unexpected.length > 0 && `unexpected: ${unexpected.join(', ')}`,
+    mismatched.length > 0 && `wrong shape: ${mismatched.join(', ')}`,
+  ].filter(Boolean);
+  if (faults.length === 0) return { missing, unexpected };
+  throw new CheckpointError(op, {
+    received: faults.join('; '),
+    expected: `the ${own.size} entries of this model`,
+    hint: 'Is the checkpoint from another architecture or size? { strict: false } loads what fits by name.',
+  });
 }
 
 /**
@@ -105,28 +139,11 @@ export abstract class Module {
     { strict = true }: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
     const own = new Map(this.#tensors());
-    const missing = [...own.keys()].filter((name) => !(name in state));
-    const unexpected = Object.keys(state).filter((name) => !own.has(name) && !name.endsWith('num_batches_tracked'));
-    const mismatched = [...own].flatMap(([name, tensor]) => {
-      const given = state[name];
-      const scalar = given && sizeOf(given.shape) === 1 && tensor.size === 1;
-      return !given || scalar || formatShape(given.shape) === formatShape(tensor.shape)
-        ? []
-        : [`${name}: ${formatShape(given.shape)} instead of ${formatShape(tensor.shape)}`];
-    });
-    const faults = [
-      strict && missing.length > 0 && `missing: ${missing.join(', ')}`,
-      strict && unexpected.length > 0 && `unexpected: ${unexpected.join(', ')}`,
-      mismatched.length > 0 && `wrong shape: ${mismatched.join(', ')}`,
-    ].filter(Boolean);
-    if (faults.length > 0)
-      throw new CheckpointError('loadStateDict', {
-        received: faults.join('; '),
-        expected: `the ${own.size} entries of this model`,
-        hint: 'Is the checkpoint from another architecture or size? { strict: false } loads what fits by name.',
-      });
+    const shapes = (entries: Iterable<[string, Tensor]>) =>
+      new Map([...entries].map(([name, { shape }]) => [name, shape]));
+    const faults = checkState('loadStateDict', shapes(own), shapes(Object.entries(state)), { strict });
     for (const [name, tensor] of own) if (state[name]) assign(tensor, state[name]);
-    return { missing, unexpected };
+    return faults;
   }
 
   /** Training mode for this module and all inside: batch norm uses and updates batch statistics. */

@@ -4,18 +4,23 @@
  *
  * @source https://github.com/huggingface/safetensors, "Format"
  */
-import { closeSync, fstatSync, openSync, readSync, renameSync, writeSync } from 'node:fs';
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
-import { bytesPerElement, type DType, type TypedArray } from '../../tensor/dtype.js';
+import { bytesPerElement, type DType } from '../../tensor/dtype.js';
 import { DataError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
-
-interface Entry {
-  dtype: string;
-  shape: number[];
-  data_offsets: [number, number];
-}
+import {
+  type ByteSource,
+  chunkBytes,
+  encodeFloats,
+  type FloatStorage,
+  fileSystem,
+  openBytes,
+  openFile,
+  type StoredTensor,
+  storedType,
+  type WeightFile,
+} from './stored.js';
 
 export interface SafetensorsFile {
   /** Free text by key, from `__metadata__`. */
@@ -23,105 +28,169 @@ export interface SafetensorsFile {
   tensors: Record<string, Tensor>;
 }
 
-/** How the bytes of a stored dtype become numbers. Half precisions widen to float32, int64 must fit int32. */
-const decoders: Record<string, { bytes: number; dtype: DType; decode(bytes: Uint8Array): TypedArray }> = {
-  F64: { bytes: 8, dtype: 'float64', decode: (b) => new Float64Array(b.buffer, b.byteOffset, b.length / 8) },
-  F32: { bytes: 4, dtype: 'float32', decode: (b) => new Float32Array(b.buffer, b.byteOffset, b.length / 4) },
-  I32: { bytes: 4, dtype: 'int32', decode: (b) => new Int32Array(b.buffer, b.byteOffset, b.length / 4) },
-  I64: {
-    bytes: 8,
-    dtype: 'int32',
-    decode: (b) => Int32Array.from(new BigInt64Array(b.buffer, b.byteOffset, b.length / 8), Number),
-  },
-  F16: {
-    bytes: 2,
-    dtype: 'float32',
-    decode: (b) => Float32Array.from(new Uint16Array(b.buffer, b.byteOffset, b.length / 2), halfToFloat),
-  },
-  BF16: { bytes: 2, dtype: 'float32', decode: widenBfloat16 },
-};
-
-/** IEEE half precision: sign, 5 exponent bits, 10 fraction bits. */
-function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+interface Entry {
+  dtype: string;
+  shape: number[];
+  data_offsets: [number, number];
 }
 
-/** bfloat16 is the upper half of a float32. */
-function widenBfloat16(bytes: Uint8Array): Float32Array {
-  const halves = new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length / 2);
-  return new Float32Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+/** The format's own limit. */
+const maxHeaderBytes = 100_000_000;
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+function isEntry(value: unknown): value is Entry {
+  if (!isRecord(value)) return false;
+  const { dtype, shape, data_offsets: range } = value;
+  return (
+    typeof dtype === 'string' &&
+    Array.isArray(shape) &&
+    shape.every(isCount) &&
+    isCount(sizeOf(shape)) &&
+    Array.isArray(range) &&
+    range.length === 2 &&
+    range.every(isCount)
+  );
 }
 
 /**
- * Reads a safetensors file. Tensors are placed by `place` (default: float32 on the default device, others where
- * their dtype lives).
+ * Opens a safetensors file: its header is read and checked, its tensors wait to be read.
+ * @param source a path, or the bytes of a file
+ * @throws DataError when it is missing, truncated or malformed, or has an element type that is not supported
+ */
+export function openSafetensors(source: string | Uint8Array): WeightFile {
+  const op = 'readSafetensors';
+  const bytes = typeof source === 'string' ? openFile(op, source) : openBytes(op, source);
+  const label = typeof source === 'string' ? source : `${source.length} bytes`;
+  try {
+    return { ...parse(bytes, label, op), close: bytes.close };
+  } catch (error) {
+    bytes.close();
+    throw error;
+  }
+}
+
+function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, 'metadata' | 'tensors'> {
+  const fail = (received: string, expected = 'a safetensors file'): never => {
+    throw new DataError(op, { received: `${label}: ${received}`, expected });
+  };
+  if (bytes.size < 8) fail(`${bytes.size} bytes`);
+  const headerSize = Number(new DataView(bytes.read(0, 8).buffer).getBigUint64(0, true));
+  if (headerSize > Math.min(bytes.size - 8, maxHeaderBytes))
+    fail(`a header of ${headerSize} bytes in a file of ${bytes.size}`);
+  let header: unknown;
+  try {
+    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.read(8, headerSize)));
+  } catch (error) {
+    fail(`a header that is no JSON (${(error as Error).message})`);
+  }
+  if (!isRecord(header)) return fail('a header that is no JSON object');
+  const { __metadata__: metadata = {}, ...rest } = header;
+  if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
+    fail('__metadata__ that is no object of texts');
+  const entries = Object.entries(rest).map(([name, entry]): [string, Entry] =>
+    isEntry(entry)
+      ? [name, entry]
+      : fail(`entry ${JSON.stringify(name)}: ${JSON.stringify(entry).slice(0, 200)}`, '{ dtype, shape, data_offsets }'),
+  );
+  const start = 8 + headerSize;
+  checkRanges(entries, bytes.size - start, (type, name) => storedType(op, type, `${label}: ${name}`).bytes, fail);
+  const tensors = new Map(
+    entries.map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [from, to],
+        },
+      ]): [string, StoredTensor] => {
+        const what = `${label}: ${name}`;
+        const read = () => storedType(op, dtype, what).decode(bytes.read(start + from, to - from), what);
+        return [name, { type: dtype, shape, read }];
+      },
+    ),
+  );
+  return { metadata: metadata as Record<string, string>, tensors };
+}
+
+/** Byte ranges must have the size of their tensors and follow each other without gap or overlap to the file's end. */
+function checkRanges(
+  entries: [string, Entry][],
+  dataSize: number,
+  bytesOf: (type: string, name: string) => number,
+  fail: (received: string, expected: string) => never,
+): void {
+  let position = 0;
+  const inOrder = [...entries].sort(([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0]);
+  for (const [name, { dtype, shape, data_offsets }] of inOrder) {
+    const end = position + sizeOf(shape) * bytesOf(dtype, name);
+    if (data_offsets[0] !== position || data_offsets[1] !== end)
+      fail(`${name} at bytes ${data_offsets.join(' to ')}`, `bytes ${position} to ${end}`);
+    position = end;
+  }
+  if (position !== dataSize) fail(`${dataSize} bytes of tensors`, `the ${position} bytes that the header describes`);
+}
+
+/**
+ * Reads a safetensors file. Float64 tensors go to the reference device, the one that has them; half precision widens
+ * to float32; whole numbers become int32.
+ * @param source a path, or the bytes of a file
+ * @param device for all others; default the default device
  * @param select reads only the names it accepts; default all
- * @throws DataError when the file is missing, truncated or malformed, or has a dtype that is not supported
+ * @throws DataError when the file is missing, truncated or malformed, or has numbers that are not supported
  */
 export function readSafetensors(
-  path: string,
+  source: string | Uint8Array,
   { device, select = () => true }: { device?: string; select?: (name: string) => boolean } = {},
 ): SafetensorsFile {
-  const fail = (received: string, expected: string): never => {
-    throw new DataError('readSafetensors', { received: `${path}: ${received}`, expected });
-  };
-  let file: number;
+  const file = openSafetensors(source);
   try {
-    file = openSync(path, 'r');
-  } catch (error) {
-    return fail((error as Error).message, 'a readable file');
-  }
-  try {
-    const fileSize = fstatSync(file).size;
-    const read = (position: number, length: number): Uint8Array => {
-      const bytes = new Uint8Array(length);
-      for (let done = 0; done < length; ) {
-        const count = readSync(file, bytes, done, Math.min(length - done, 2 ** 30), position + done);
-        if (count === 0) fail(`ends at byte ${position + done}`, `${position + length} bytes`);
-        done += count;
-      }
-      return bytes;
-    };
-    if (fileSize < 8) fail(`${fileSize} bytes`, 'a safetensors file');
-    const headerSize = Number(new DataView(read(0, 8).buffer).getBigUint64(0, true));
-    if (headerSize > fileSize - 8)
-      fail(`a header of ${headerSize} bytes in a file of ${fileSize}`, 'a safetensors file');
-    let header: Record<string, Entry> & { __metadata__?: Record<string, string> };
-    try {
-      header = JSON.parse(new TextDecoder().decode(read(8, headerSize)));
-    } catch {
-      return fail('a header that is no JSON', 'a safetensors file');
-    }
-    const { __metadata__: metadata = {}, ...entries } = header;
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { dtype, shape, data_offsets: offsets }] of Object.entries(entries as Record<string, Entry>)) {
-      if (!select(name)) continue;
-      const decoder = decoders[dtype] ?? fail(`dtype ${dtype} of ${name}`, Object.keys(decoders).join(', '));
-      const [start, end] = offsets;
-      if (end - start !== sizeOf(shape) * decoder.bytes || 8 + headerSize + end > fileSize)
-        fail(
-          `${name} at bytes ${start} to ${end} of ${fileSize - 8 - headerSize}`,
-          `${sizeOf(shape) * decoder.bytes} bytes inside the file`,
-        );
-      const data = decoder.decode(read(8 + headerSize + start, end - start));
-      tensors[name] = tensor(data, {
-        shape,
-        dtype: decoder.dtype,
-        ...(device && decoder.dtype !== 'float64' && { device }),
-      });
-    }
-    return { metadata, tensors };
+    const tensors = [...file.tensors].flatMap(([name, stored]): [string, Tensor][] => {
+      if (!select(name)) return [];
+      const data = stored.read();
+      const place = device !== undefined && !(data instanceof Float64Array) ? { device } : {};
+      return [[name, tensor(data, { shape: stored.shape, ...place })]];
+    });
+    return { metadata: file.metadata, tensors: Object.fromEntries(tensors) };
   } finally {
-    closeSync(file);
+    file.close();
   }
 }
 
 const storedName: Record<DType, string> = { float32: 'F32', float64: 'F64', int32: 'I32' };
+
+export interface WriteOptions {
+  /** How float32 tensors are stored: as they are (default), or rounded to a half precision. */
+  floats?: FloatStorage;
+}
+
+/**
+ * The bytes before the tensors: length and JSON, padded so that data begins at a multiple of 8.
+ * @param tensors anything with the type and shape of the tensors to come, in their order
+ */
+export function safetensorsHeader(
+  tensors: Record<string, { dtype: DType; shape: readonly number[] }>,
+  metadata: Record<string, string>,
+  { floats = 'F32' }: WriteOptions = {},
+): Uint8Array {
+  const entries: [string, unknown][] = [['__metadata__', metadata]];
+  let offset = 0;
+  for (const [name, { dtype, shape }] of Object.entries(tensors)) {
+    const half = dtype === 'float32' && floats !== 'F32';
+    const end = offset + sizeOf(shape) * (half ? 2 : bytesPerElement[dtype]);
+    const type = dtype === 'float32' ? floats : storedName[dtype];
+    entries.push([name, { dtype: type, shape, data_offsets: [offset, end] }]);
+    offset = end;
+  }
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  const bytes = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(bytes.length - 8), true);
+  bytes.set(json, 8);
+  return bytes;
+}
 
 /**
  * Writes tensors as a safetensors file: under a temporary name first, so that a crash leaves no half file.
@@ -131,41 +200,39 @@ export async function writeSafetensors(
   path: string,
   tensors: Record<string, Tensor>,
   metadata: Record<string, string> = {},
+  options: WriteOptions = {},
 ): Promise<void> {
-  const header: Record<string, unknown> = { __metadata__: metadata };
-  let offset = 0;
-  for (const [name, { dtype, shape, size }] of Object.entries(tensors)) {
-    const end = offset + size * bytesPerElement[dtype];
-    header[name] = { dtype: storedName[dtype], shape, data_offsets: [offset, end] };
-    offset = end;
-  }
-  const json = new TextEncoder().encode(JSON.stringify(header));
-  const padded = new Uint8Array(Math.ceil(json.length / 8) * 8).fill(0x20); // data begins at a multiple of 8
-  padded.set(json);
-  const length = new Uint8Array(8);
-  new DataView(length.buffer).setBigUint64(0, BigInt(padded.length), true);
+  const fs = fileSystem('writeSafetensors');
   const partial = `${path}.partial`;
-  try {
-    const file = openSync(partial, 'w');
+  const attempt = <T>(action: () => T): T => {
     try {
-      const write = (bytes: Uint8Array) => {
-        for (let done = 0; done < bytes.length; )
-          done += writeSync(file, bytes, done, Math.min(bytes.length - done, 2 ** 30));
-      };
-      write(length);
-      write(padded);
-      for (const value of Object.values(tensors)) {
-        const data = await value.data();
-        write(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-      }
-    } finally {
-      closeSync(file);
+      return action();
+    } catch (error) {
+      fs.rmSync(partial, { force: true });
+      throw new DataError('writeSafetensors', {
+        received: `${path}: ${(error as Error).message}`,
+        expected: 'a writable file',
+      });
     }
-    renameSync(partial, path);
-  } catch (error) {
-    throw new DataError('writeSafetensors', {
-      received: `${path}: ${(error as Error).message}`,
-      expected: 'a writable file',
-    });
+  };
+  const file = attempt(() => fs.openSync(partial, 'w'));
+  const write = (bytes: Uint8Array) => {
+    for (let done = 0; done < bytes.length; )
+      done += fs.writeSync(file, bytes, done, Math.min(bytes.length - done, chunkBytes));
+  };
+  try {
+    attempt(() => write(safetensorsHeader(tensors, metadata, options)));
+    for (const value of Object.values(tensors)) {
+      const data = await value.data();
+      const bytes =
+        data instanceof Float32Array
+          ? encodeFloats(data, options.floats ?? 'F32')
+          : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      attempt(() => write(bytes));
+    }
+    attempt(() => fs.fsyncSync(file));
+  } finally {
+    fs.closeSync(file);
   }
+  attempt(() => fs.renameSync(partial, path));
 }

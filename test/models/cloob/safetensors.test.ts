@@ -1,0 +1,216 @@
+/** The safetensors format: round trips, every element type, large offsets, and files that are broken in every way. */
+import assert from 'node:assert/strict';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { DataError, type Tensor, tensor } from 'hopgrad';
+import { readSafetensors, writeSafetensors } from 'hopgrad/models/cloob';
+import { safetensorsHeader } from '#src/models/cloob/safetensors.js';
+import { floatToHalf, halfToFloat } from '#src/models/cloob/stored.js';
+import { fixture, property } from '../../helpers.js';
+
+/** A file's bytes from a header (or its text) and data. */
+function file(header: unknown, data: Uint8Array = new Uint8Array()): Uint8Array {
+  const json = new TextEncoder().encode(typeof header === 'string' ? header : JSON.stringify(header));
+  const bytes = new Uint8Array(8 + json.length + data.length);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(json.length), true);
+  bytes.set(json, 8);
+  bytes.set(data, 8 + json.length);
+  return bytes;
+}
+
+const bytesOf = (view: ArrayBufferView) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+
+function single(dtype: string, view: ArrayBufferView & { length: number }): Tensor {
+  const entry = { dtype, shape: [view.length], data_offsets: [0, view.byteLength] };
+  return readSafetensors(file({ x: entry }, bytesOf(view))).tensors.x!;
+}
+
+describe('safetensors', () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hopgrad-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  const names = fc.string({ minLength: 1 }).filter((name) => name !== '__metadata__');
+  const shapes = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 3 });
+  const stored = fc.oneof(
+    fc.record({ dtype: fc.constant('float32' as const), shape: shapes, value: fc.float() }),
+    fc.record({ dtype: fc.constant('float64' as const), shape: shapes, value: fc.double() }),
+    fc.record({ dtype: fc.constant('int32' as const), shape: shapes, value: fc.integer() }),
+  );
+  property(
+    'gives back what was written: names, shapes, types, values and metadata',
+    fc.tuple(fc.dictionary(names, stored), fc.dictionary(fc.string(), fc.string())),
+    async ([entries, metadata]) => {
+      const path = join(folder, 'round.safetensors');
+      const tensors = Object.fromEntries(
+        Object.entries(entries).map(([name, { dtype, shape, value }]) => {
+          const size = shape.reduce((a, b) => a * b, 1);
+          return [name, tensor(new Array(size).fill(value), { shape, dtype })];
+        }),
+      );
+      await writeSafetensors(path, tensors, metadata);
+      const back = readSafetensors(path);
+      assert.deepEqual({ ...back.metadata }, { ...metadata });
+      assert.deepEqual(Object.keys(back.tensors).sort(), Object.keys(tensors).sort());
+      for (const [name, value] of Object.entries(tensors)) {
+        assert.deepEqual(back.tensors[name]!.shape, value.shape);
+        assert.deepEqual(back.tensors[name]!.dataSync(), value.dataSync());
+      }
+      assert.ok(!existsSync(`${path}.partial`));
+    },
+  );
+
+  it('reads every element type', () => {
+    assert.deepEqual(single('F64', Float64Array.of(1e300, -0)).dataSync(), Float64Array.of(1e300, -0));
+    assert.deepEqual(single('I64', BigInt64Array.of(2147483647n, -5n)).dataSync(), Int32Array.of(2147483647, -5));
+    assert.deepEqual(single('U64', BigUint64Array.of(7n)).dataSync(), Int32Array.of(7));
+    assert.deepEqual(single('U32', Uint32Array.of(7)).dataSync(), Int32Array.of(7));
+    assert.deepEqual(single('I16', Int16Array.of(-3)).dataSync(), Int32Array.of(-3));
+    assert.deepEqual(single('U16', Uint16Array.of(65535)).dataSync(), Int32Array.of(65535));
+    assert.deepEqual(single('I8', Int8Array.of(-3)).dataSync(), Int32Array.of(-3));
+    assert.deepEqual(single('U8', Uint8Array.of(200)).dataSync(), Int32Array.of(200));
+    assert.deepEqual(single('BOOL', Uint8Array.of(1, 0)).dataSync(), Int32Array.of(1, 0));
+    assert.deepEqual(single('BF16', Uint16Array.of(0x3fc0, 0xff80)).dataSync(), Float32Array.of(1.5, -Infinity));
+    assert.deepEqual(
+      single('F16', Uint16Array.of(0x3e00, 0x0001, 0x7bff, 0xfc00)).dataSync(),
+      Float32Array.of(1.5, 2 ** -24, 65504, -Infinity),
+    );
+  });
+
+  it('refuses whole numbers that int32 does not hold', () => {
+    for (const [dtype, view] of [
+      ['I64', BigInt64Array.of(2n ** 31n)],
+      ['U64', BigUint64Array.of(2n ** 63n)],
+      ['U32', Uint32Array.of(2 ** 31)],
+    ] as const)
+      assert.throws(() => single(dtype, view), DataError);
+  });
+
+  it('converts every half-precision number to float and back', () => {
+    for (let half = 0; half < 65536; half++) {
+      const value = halfToFloat(half);
+      if (Number.isNaN(value)) assert.ok(Number.isNaN(halfToFloat(floatToHalf(value))));
+      else assert.equal(floatToHalf(value), half);
+    }
+  });
+
+  property('rounds to the nearest half-precision number, ties to even', fc.float({ noNaN: true }), (x) => {
+    const half = floatToHalf(x);
+    if (Math.abs(x) >= 65520) return assert.equal(half & 0x7fff, 0x7c00);
+    const error = Math.abs(halfToFloat(half) - x);
+    for (const other of [half - 1, half + 1]) {
+      const distance = Math.abs(halfToFloat(other & 0xffff) - x);
+      if (Number.isFinite(distance)) assert.ok(error < distance || (error === distance && half % 2 === 0));
+    }
+  });
+
+  it('writes half precisions', async () => {
+    const path = join(folder, 'half.safetensors');
+    const x = tensor([1.5, -1 / 3, 1e-7, 70000, 0]);
+    const n = tensor([3], { dtype: 'int32' });
+    for (const [floats, third, tiny, large] of [
+      ['F16', -0.333251953125, 2 * 2 ** -24, Infinity],
+      ['BF16', -0.333984375, 1.00117176818e-7, 70144],
+    ] as const) {
+      await writeSafetensors(path, { x, n }, {}, { floats });
+      const back = readSafetensors(path).tensors;
+      assert.deepEqual(back.x!.dataSync(), Float32Array.of(1.5, third, tiny, large, 0));
+      assert.deepEqual(back.n!.dataSync(), Int32Array.of(3));
+    }
+  });
+
+  it('reads a tensor beyond 4 GiB without reading what is before it', () => {
+    const path = join(folder, 'large.safetensors');
+    const big = 5 * 2 ** 30;
+    const header = safetensorsHeader(
+      { big: { dtype: 'float32', shape: [big / 4] }, small: { dtype: 'float32', shape: [2] } },
+      {},
+    );
+    const handle = openSync(path, 'w'); // sparse: the gap takes no room
+    writeSync(handle, header);
+    ftruncateSync(handle, header.length + big);
+    writeSync(handle, bytesOf(Float32Array.of(3, 4)), 0, 8, header.length + big);
+    closeSync(handle);
+    const { tensors } = readSafetensors(path, { select: (name) => name === 'small' });
+    assert.deepEqual(Object.keys(tensors), ['small']);
+    assert.deepEqual(tensors.small!.dataSync(), Float32Array.of(3, 4));
+  });
+
+  const entry = { dtype: 'F32', shape: [2], data_offsets: [0, 8] };
+  const data = new Uint8Array(8);
+  const broken: Record<string, Uint8Array> = {
+    'an empty file': new Uint8Array(),
+    'a header longer than the file': file({ x: entry }).fill(255, 0, 8),
+    'a header that is no JSON': file('{"x": '),
+    'a header that is a list': file('[]'),
+    'invalid UTF-8': file('{"x": 1}').fill(255, 10, 11),
+    'an entry that is null': file({ x: null }, data),
+    'no dtype': file({ x: { ...entry, dtype: undefined } }, data),
+    'an unknown dtype': file({ x: { ...entry, dtype: 'F8_E5M2' } }, data),
+    'a dtype named like a member of objects': file({ x: { ...entry, dtype: 'constructor' } }, data),
+    'a negative size': file({ x: { ...entry, shape: [-2] } }, data),
+    'a size that is no number': file({ x: { ...entry, shape: ['2'] } }, data),
+    'sizes whose product overflows': file({ x: { ...entry, shape: [2 ** 40, 2 ** 40] } }, data),
+    'no offsets': file({ x: { ...entry, data_offsets: [] } }, data),
+    'offsets in reverse': file({ x: { ...entry, data_offsets: [8, 0] } }, data),
+    'fractional offsets': file({ x: { ...entry, data_offsets: [0, 7.5] } }, data),
+    'offsets that do not fit the shape': file({ x: { ...entry, shape: [1] } }, data),
+    'overlapping tensors': file({ x: entry, y: { ...entry, data_offsets: [4, 12] } }, new Uint8Array(12)),
+    'a gap between tensors': file({ x: entry, y: { ...entry, data_offsets: [12, 20] } }, new Uint8Array(20)),
+    'a truncated tensor': file({ x: entry }, data.subarray(1)),
+    'bytes after the last tensor': file({ x: entry }, new Uint8Array(9)),
+    'metadata that is no text': file({ __metadata__: { a: 1 } }),
+  };
+  for (const [what, bytes] of Object.entries(broken))
+    it(`refuses ${what}`, () => {
+      assert.throws(() => readSafetensors(bytes), DataError);
+      const path = join(folder, 'broken.safetensors');
+      writeFileSync(path, bytes);
+      assert.throws(
+        () => readSafetensors(path),
+        (error: Error) => error instanceof DataError && error.message.includes(path),
+      );
+    });
+
+  const valid = readFileSync(fixture('official-tiny-vit.safetensors')).subarray(0, 4096);
+  property(
+    'a damaged header gives a DataError or a valid file, nothing else',
+    fc.tuple(fc.nat(4095), fc.nat(255), fc.integer({ min: 0, max: 4096 })),
+    ([position, value, length]) => {
+      const bytes = new Uint8Array(valid);
+      bytes[position] = value;
+      try {
+        readSafetensors(bytes.subarray(0, length));
+      } catch (error) {
+        assert.ok(error instanceof DataError, String(error));
+      }
+    },
+    300,
+  );
+
+  it('says which file cannot be read or written', async () => {
+    const missing = join(folder, 'no', 'file.safetensors');
+    assert.throws(
+      () => readSafetensors(missing),
+      (error: Error) => error instanceof DataError && error.message.includes(missing),
+    );
+    await assert.rejects(
+      writeSafetensors(missing, {}),
+      (error: Error) => error instanceof DataError && error.message.includes(missing),
+    );
+  });
+});
