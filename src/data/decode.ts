@@ -1,0 +1,95 @@
+/** From the bytes of a picture file to pixels, through sharp (libvips); formats: JPEG, PNG, WebP, GIF, AVIF, TIFF, SVG. */
+import { readFile } from 'node:fs/promises';
+import type { Sharp, SharpOptions } from 'sharp';
+import { DataError } from '../tensor/errors.js';
+import type { Raster } from './resample.js';
+
+/** How the channels of a picture are to be read: grey, colours of light, or inks; with an opacity at the end. */
+export type ColourMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK';
+
+/** A decoded picture, straight (not premultiplied) alpha. */
+export interface Picture extends Raster {
+  mode: ColourMode;
+}
+
+/** Where a picture comes from: a file, the bytes of one, or pixels. */
+export type ImageInput = { path: string } | { bytes: Uint8Array } | { pixels: Picture };
+
+export interface DecodeOptions {
+  /** Turn the picture as its EXIF orientation says. The official code does not, so the default is false. */
+  orient?: boolean;
+  /** Pictures with more pixels are refused (memory: 3 to 4 bytes a pixel and worker). Default 178,956,970, as in Pillow. */
+  maxPixels?: number;
+  /** Drawings without pixels of their own (SVG) are drawn so that their shorter side has at least so many. */
+  minSide?: number;
+}
+
+type SharpFactory = typeof import('sharp');
+let loading: Promise<SharpFactory> | undefined;
+
+/**
+ * The package sharp, an optional dependency.
+ * @throws DataError when it is not installed
+ */
+export function loadSharp(): Promise<SharpFactory> {
+  loading ??= import('sharp').then(
+    ({ default: sharp }) => sharp,
+    (error: Error) => {
+      throw new DataError('decode', {
+        received: `the package sharp cannot be loaded (${error.message.split('\n')[0]})`,
+        expected: 'it, to read JPEG, PNG and WebP pictures',
+        hint: 'Install it: npm install sharp.',
+      });
+    },
+  );
+  return loading;
+}
+
+const reason = (error: unknown) => (error as Error).message.trim().split('\n')[0]!;
+
+async function bytesOf(image: { path: string } | { bytes: Uint8Array }): Promise<Uint8Array> {
+  if ('bytes' in image) return image.bytes;
+  return readFile(image.path).catch((error: NodeJS.ErrnoException) => {
+    throw new DataError('decode', {
+      received: error.code === 'ENOENT' ? `no such file, ${image.path}` : `unreadable file, ${reason(error)}`,
+      expected: 'a picture',
+    });
+  });
+}
+
+/** SVG dots per inch at which the shorter side gets `minSide` pixels; 72 draws one pixel a unit. */
+const densityFor = (shorter: number, minSide: number) => Math.min(100_000, 72 * Math.max(1, minSide / shorter));
+
+/** Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, as in Pillow. */
+async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOptions, minSide: number): Promise<Sharp> {
+  let image = sharp(bytes, options);
+  const { format, space, width, height } = await image.metadata();
+  if (format === 'svg') image = sharp(bytes, { ...options, density: densityFor(Math.min(width, height), minSide) });
+  return space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image;
+}
+
+/**
+ * Decodes a picture. Pixels of JPEG, PNG and WebP files are those that Pillow reads, bit for bit (baseline, progressive,
+ * grey and CMYK JPEG; PNG with 8 bits; lossy and lossless WebP). Of 16-bit channels the upper byte is kept.
+ * Animations give their first frame.
+ *
+ * @throws DataError for a missing, broken, truncated or too large file, or when sharp is not installed
+ */
+export async function decode(
+  image: ImageInput,
+  { orient = false, maxPixels = 178_956_970, minSide = 0 }: DecodeOptions = {},
+): Promise<Picture> {
+  if ('pixels' in image) return image.pixels;
+  const sharp = await loadSharp();
+  const bytes = await bytesOf(image);
+  try {
+    const options: SharpOptions = { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels };
+    const opened = await open(sharp, bytes, options, minSide);
+    const { data, info } = await (orient ? opened.autoOrient() : opened).raw().toBuffer({ resolveWithObject: true });
+    const { space } = await opened.metadata();
+    const modes: ColourMode[] = ['L', 'LA', 'RGB', space === 'cmyk' ? 'CMYK' : 'RGBA'];
+    return { ...info, data, mode: modes[info.channels - 1]! };
+  } catch (error) {
+    throw new DataError('decode', { received: reason(error), expected: 'a whole picture in a known format' });
+  }
+}

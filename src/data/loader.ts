@@ -1,0 +1,232 @@
+/**
+ * Batches for training and evaluation from any {@link Source}: tables, folders, tar shards, lists in memory.
+ *
+ *     const source = await tableSource('pairs.tsv');
+ *     const loader = new Loader(source, { batchSize: 64, transform: { size: 224 }, train: true, seed: 1 });
+ *     for (let epoch = 0; epoch < 30; epoch++)
+ *       for await (const { images, captions, next } of loader.epoch(epoch)) …   // images: [64, 3, 224, 224]
+ *     await loader.close();
+ *
+ * - **Reproducible**: order and pixels are functions of (seed, epoch, row) alone, whatever the number of workers.
+ * - **Resumable**: save `batch.next`; `loader.epoch(next.epoch, next.position)` goes on exactly there.
+ * - **Next to training**: rows ahead of the current batch are read, decoded and cropped on worker threads while it trains.
+ * - **Bounded**: at most `prefetch` prepared pictures (3·S² bytes each) wait; nothing else is kept.
+ * - **Forgiving, up to a point**: rows that cannot be used are logged once by name, counted and skipped; when they are more
+ *   than `maxBadShare` of the rows seen, the run stops with a DataError.
+ */
+import { availableParallelism } from 'node:os';
+import { DataError, DomainError } from '../tensor/errors.js';
+import { type Prepared, type PrepareJob, Preparer } from './preparer.js';
+import type { BadRow, Row, Source } from './source.js';
+import { normalisePlanes, type TransformOptions } from './transforms.js';
+
+export interface LoaderOptions {
+  batchSize: number;
+  /** Size of the pictures and what differs from the official transforms. */
+  transform: TransformOptions;
+  /** Random order and random crops; otherwise the order of the source and centre crops. Default false. */
+  train?: boolean;
+  /** Seed of order and crops. Default 0. */
+  seed?: number;
+  /** Random order. Default: as `train`. */
+  shuffle?: boolean;
+  /** Leave out a last batch that is not full. Default: as `train`. */
+  dropLast?: boolean;
+  /** Threads that decode; 0 decodes on the calling thread. Default: one fewer than processors, 1 to 8. */
+  workers?: number;
+  /** Rows under way beyond the current batch. Default two batches. */
+  prefetch?: number;
+  /** Largest tolerated share of bad rows, 0 … 1. Default 0.1. */
+  maxBadShare?: number;
+  /** Where a skipped row is reported. Default console.warn. */
+  log?: (message: string) => void;
+}
+
+/** Where to go on: rows of the epoch's order already consumed, bad ones included. */
+export interface Position {
+  epoch: number;
+  position: number;
+}
+
+export interface Batch {
+  /** Rows in this batch. */
+  count: number;
+  /** Normalised pictures, [count, 3, S, S]. */
+  images: Float32Array;
+  /** Captions; '' for rows of a source without words. */
+  captions: string[];
+  /** Classes; −1 for rows of a source without classes. */
+  labels: Int32Array;
+  /** The rows' own numbers. */
+  indices: number[];
+  /** The rows' names. */
+  names: string[];
+  /** Where the next batch begins. */
+  next: Position;
+}
+
+/** A row whose pixels are there, and how many rows of the epoch are done with it. */
+interface Ready {
+  row: Row;
+  pixels: Uint8Array;
+  position: number;
+}
+
+/** Rows seen before the share of bad ones is judged; at the end of an epoch it always is. */
+const judgedAfter = 100;
+
+/** Rows seen and skipped in one pass over an epoch. */
+interface Tally {
+  seen: number;
+  bad: number;
+}
+
+function checkOptions(options: LoaderOptions): void {
+  const whole = (name: 'batchSize' | 'workers' | 'prefetch', least: number) => {
+    const value = options[name];
+    if (value !== undefined && (!Number.isInteger(value) || value < least))
+      throw new DomainError('Loader', { received: `${name} ${value}`, expected: `a whole number ≥ ${least}` });
+  };
+  whole('batchSize', 1);
+  whole('workers', 0);
+  whole('prefetch', 1);
+  const { maxBadShare: share = 0.1, transform } = options;
+  if (!(share >= 0 && share <= 1))
+    throw new DomainError('Loader', { received: `maxBadShare ${share}`, expected: 'a share, 0 … 1' });
+  if (!Number.isInteger(transform.size) || transform.size < 1)
+    throw new DomainError('Loader', { received: `size ${transform.size}`, expected: 'a whole number of pixels ≥ 1' });
+}
+
+/** Batches from a source, see the top of this file. */
+export class Loader {
+  readonly source: Source;
+  readonly #options: Required<LoaderOptions>;
+  readonly #preparer: Preparer;
+  readonly #badRows = new Map<string, string>();
+
+  /** @throws DomainError for options out of range */
+  constructor(source: Source, options: LoaderOptions) {
+    checkOptions(options);
+    const { batchSize, transform, train = false, seed = 0, shuffle = train, dropLast = train } = options;
+    const { workers = Math.min(8, Math.max(1, availableParallelism() - 1)), prefetch = 2 * batchSize } = options;
+    const { maxBadShare = 0.1, log = console.warn } = options;
+    const order = { train, seed, shuffle, dropLast };
+    this.source = source;
+    this.#options = { batchSize, transform, ...order, workers, prefetch, maxBadShare, log };
+    this.#preparer = new Preparer(this.#options.workers);
+  }
+
+  /** Batches an epoch if no row is bad; undefined when the source does not know its size. */
+  get batchesPerEpoch(): number | undefined {
+    const { size } = this.source;
+    const { batchSize, dropLast } = this.#options;
+    return size === undefined ? undefined : dropLast ? Math.floor(size / batchSize) : Math.ceil(size / batchSize);
+  }
+
+  /** The rows skipped so far: name → why. */
+  get badRows(): ReadonlyMap<string, string> {
+    return this.#badRows;
+  }
+
+  /**
+   * The batches of one epoch, from a row position on.
+   * @throws DataError when more than `maxBadShare` of the rows are bad, or none makes a batch
+   */
+  async *epoch(epoch: number, position = 0): AsyncGenerator<Batch, void, undefined> {
+    const { batchSize, dropLast } = this.#options;
+    let ready: Ready[] = [];
+    let batches = 0;
+    for await (const row of this.#usable(epoch, position)) {
+      if (ready.push(row) < batchSize) continue;
+      yield this.#batch(ready, epoch);
+      ready = [];
+      batches++;
+    }
+    if (ready.length > 0 && !dropLast) yield this.#batch(ready, epoch);
+    else if (batches === 0 && position === 0)
+      throw new DataError('Loader', {
+        received: `${ready.length} usable rows in ${this.source.name}`,
+        expected: `at least one batch of ${batchSize}`,
+        hint: 'Use a smaller batch.',
+      });
+  }
+
+  /** Ends the worker threads. */
+  async close(): Promise<void> {
+    await this.#preparer.close();
+  }
+
+  /** Usable rows in order; bad ones are counted, logged and left out. */
+  async *#usable(epoch: number, start: number): AsyncGenerator<Ready> {
+    const tally = { seen: 0, bad: 0 };
+    for await (const { row, prepared } of this.#inOrder(epoch, start)) {
+      tally.seen++;
+      if ('pixels' in prepared) yield { row: row as Row, pixels: prepared.pixels, position: start + tally.seen };
+      else this.#skip(row, prepared.error, tally);
+    }
+    this.#judge(tally);
+  }
+
+  /** Every row with its pixels, in the order of the epoch, `prefetch` rows ahead of the one that is awaited. */
+  async *#inOrder(epoch: number, start: number): AsyncGenerator<{ row: Row | BadRow; prepared: Prepared }> {
+    const { seed, shuffle, prefetch } = this.#options;
+    const underWay: { row: Row | BadRow; prepared: Promise<Prepared | { failure: unknown }> }[] = [];
+    const first = async () => {
+      const { row, prepared } = underWay.shift()!;
+      const outcome = await prepared;
+      if ('failure' in outcome) throw outcome.failure;
+      return { row, prepared: outcome };
+    };
+    let position = 0;
+    for await (const row of this.source.rows({ seed, epoch, shuffle })) {
+      if (position++ < start) continue;
+      // Failures are carried as values: a row that is never awaited, after a break, must not reject unheard.
+      underWay.push({ row, prepared: this.#prepare(row, epoch).catch((failure: unknown) => ({ failure })) });
+      if (underWay.length > prefetch) yield await first();
+    }
+    while (underWay.length > 0) yield await first();
+  }
+
+  async #prepare(row: Row | BadRow, epoch: number): Promise<Prepared> {
+    if ('bad' in row) return { error: row.bad };
+    const { seed, train, transform } = this.#options;
+    const job: PrepareJob = { image: row.image, transform };
+    if (train) job.view = { seed, epoch, index: row.index };
+    return this.#preparer.run(job);
+  }
+
+  #skip({ name }: Row | BadRow, why: string, tally: Tally): void {
+    tally.bad++;
+    if (!this.#badRows.has(name)) this.#options.log(`skipped ${name}: ${why}`);
+    this.#badRows.set(name, why);
+    if (tally.seen >= judgedAfter) this.#judge(tally);
+  }
+
+  #judge({ seen, bad }: Tally): void {
+    const { maxBadShare } = this.#options;
+    if (bad <= maxBadShare * seen) return;
+    const [name, why] = [...this.#badRows].at(-1)!;
+    throw new DataError('Loader', {
+      received: `${bad} of ${seen} rows of ${this.source.name} cannot be used, for example ${name}: ${why}`,
+      expected: `at most ${100 * maxBadShare} % of bad rows`,
+      hint: 'Mend the data, or tolerate more with --max-bad-share.',
+    });
+  }
+
+  #batch(ready: Ready[], epoch: number): Batch {
+    const length = ready[0]!.pixels.length;
+    const images = new Float32Array(ready.length * length);
+    ready.forEach(({ pixels }, i) => {
+      normalisePlanes(pixels, images, i * length);
+    });
+    return {
+      count: ready.length,
+      images,
+      captions: ready.map(({ row }) => row.caption ?? ''),
+      labels: Int32Array.from(ready, ({ row }) => row.label ?? -1),
+      indices: ready.map(({ row }) => row.index),
+      names: ready.map(({ row }) => row.name),
+      next: { epoch, position: ready.at(-1)!.position },
+    };
+  }
+}

@@ -1,0 +1,102 @@
+/** Decoding and transforming on worker threads, next to training. */
+import { Worker } from 'node:worker_threads';
+import { DataError } from '../tensor/errors.js';
+import { Random } from '../tensor/random.js';
+import { decode, type ImageInput, loadSharp } from './decode.js';
+import { evalTransform, type TransformOptions, trainTransform } from './transforms.js';
+
+/** A picture to prepare. `view` names the random training view; without it the evaluation transform is used. */
+export interface PrepareJob {
+  image: ImageInput;
+  transform: TransformOptions;
+  view?: { seed: number; epoch: number; index: number };
+}
+
+/** What a worker answers: RGB planes [3, S, S], or why there are none. */
+export type Prepared = { pixels: Uint8Array } | { error: string };
+
+/** The training view depends on (seed, epoch, row) alone: not on the order, the batch or the worker. */
+export async function prepare({ image, transform, view }: PrepareJob): Promise<Prepared> {
+  try {
+    const picture = await decode(image, { ...transform, minSide: transform.size });
+    const pixels = view
+      ? trainTransform(
+          picture,
+          new Random(view.seed).fork(`view of row ${view.index} in epoch ${view.epoch}`),
+          transform,
+        )
+      : evalTransform(picture, transform);
+    return { pixels };
+  } catch (error) {
+    if (error instanceof DataError) return { error: error.received };
+    throw error;
+  }
+}
+
+interface Waiting {
+  job: PrepareJob;
+  resolve: (prepared: Prepared) => void;
+  reject: (error: Error) => void;
+}
+
+/**
+ * Prepares pictures on `workers` threads, each one at a time; 0 prepares on the calling thread. Threads start with the
+ * first job, keep the process alive only while they have one, and end at `close`.
+ */
+export class Preparer {
+  readonly #limit: number;
+  readonly #idle: Worker[] = [];
+  readonly #busy = new Map<Worker, Waiting>();
+  readonly #queue: Waiting[] = [];
+  #closed = false;
+
+  constructor(workers: number) {
+    this.#limit = workers;
+  }
+
+  /** @throws DataError when sharp is needed and not installed; what is wrong with a picture is in the answer */
+  async run(job: PrepareJob): Promise<Prepared> {
+    if (!('pixels' in job.image)) await loadSharp();
+    if (this.#limit === 0) return prepare(job);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ job, resolve, reject });
+      this.#next();
+    });
+  }
+
+  #next(): void {
+    while (this.#queue.length > 0 && !this.#closed) {
+      const worker = this.#idle.pop() ?? (this.#busy.size < this.#limit ? this.#start() : undefined);
+      if (!worker) return;
+      const waiting = this.#queue.shift()!;
+      this.#busy.set(worker, waiting);
+      worker.ref();
+      worker.postMessage(waiting.job);
+    }
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./prepare-worker.js', import.meta.url));
+    worker.on('message', (prepared: Prepared) => {
+      worker.unref();
+      const waiting = this.#busy.get(worker);
+      this.#busy.delete(worker);
+      this.#idle.push(worker);
+      waiting?.resolve(prepared);
+      this.#next();
+    });
+    worker.on('error', (error) => {
+      const waiting = this.#busy.get(worker);
+      this.#busy.delete(worker);
+      waiting?.reject(error);
+      this.#next();
+    });
+    return worker;
+  }
+
+  /** Ends the threads; jobs that still wait are abandoned. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.all([...this.#idle, ...this.#busy.keys()].map((worker) => worker.terminate()));
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * What every data set looks like to the loader: rows in an order that is a pure function of (seed, epoch).
+ * Tables, folders, tar shards and pictures in memory implement {@link Source}; so may users.
+ */
+import { Random } from '../tensor/random.js';
+import type { ImageInput } from './decode.js';
+
+/** One picture with its words or its class. */
+export interface Row {
+  /** The row's own number, the same in every epoch: it seeds the augmentation. */
+  index: number;
+  /** What a person can find it by: a path, a line of a table, a shard and key. */
+  name: string;
+  image: ImageInput;
+  caption?: string;
+  label?: number;
+}
+
+/** A row that cannot be used, and why. The loader counts, logs and skips it. */
+export interface BadRow {
+  index: number;
+  name: string;
+  bad: string;
+}
+
+export interface Order {
+  seed: number;
+  epoch: number;
+  /** False: the order of the files. */
+  shuffle: boolean;
+}
+
+export interface Source {
+  /** What it is, for messages. */
+  readonly name: string;
+  /** Rows an epoch, bad ones included; undefined when not known before reading. */
+  readonly size?: number | undefined;
+  /** Names of the labels 0, 1, … */
+  readonly classNames?: readonly string[];
+  /** All rows once, in an order that depends on nothing but `order`. */
+  rows(order: Order): Iterable<Row | BadRow> | AsyncIterable<Row | BadRow>;
+}
+
+/** 0 … count − 1 in the order of an epoch. */
+export function epochOrder(count: number, { seed, epoch, shuffle }: Order): Iterable<number> {
+  const positions = Array.from({ length: count }, (_, i) => i);
+  return shuffle ? new Random(seed).fork(`order of epoch ${epoch}`).shuffle(positions) : positions;
+}
+
+/** A source of rows that are all known: they stay in memory, their pictures need not. */
+export function listSource(
+  name: string,
+  rows: readonly (Row | BadRow)[],
+  classNames?: readonly string[],
+): Source & { size: number } {
+  return {
+    name,
+    size: rows.length,
+    ...(classNames && { classNames }),
+    *rows(order) {
+      for (const at of epochOrder(rows.length, order)) yield rows[at]!;
+    },
+  };
+}
+
+/** A row, or a bad one when its caption is empty. */
+export function captioned(row: Row & { caption: string }): Row | BadRow {
+  return row.caption.trim() ? row : { index: row.index, name: row.name, bad: 'empty caption' };
+}

@@ -1,0 +1,211 @@
+import { strict as assert } from 'node:assert';
+import fc from 'fast-check';
+import { DataError, DomainError, Random } from 'hopgrad';
+import { type Batch, Loader, type LoaderOptions } from '#src/data/loader.js';
+import { type BadRow, listSource, type Row } from '#src/data/source.js';
+import { fixture, property } from '../helpers.js';
+import { all } from './helpers.js';
+
+const silent = () => {};
+
+/** Pictures of noise; `bad` rows among them. */
+function noise(count: number, bad: ReadonlySet<number> = new Set()) {
+  const random = new Random(1);
+  return listSource(
+    'noise',
+    Array.from({ length: count }, (_, index): Row | BadRow => {
+      const data = Uint8Array.from({ length: 5 * 6 * 3 }, () => random.int(256));
+      if (bad.has(index)) return { index, name: `row ${index}`, bad: 'empty caption' };
+      const pixels = { data, width: 5, height: 6, channels: 3, mode: 'RGB' as const };
+      return { index, name: `row ${index}`, image: { pixels }, caption: `caption ${index}`, label: index % 3 };
+    }),
+  );
+}
+
+const files = [
+  'photo.jpg',
+  'plain.png',
+  'alpha.webp',
+  'truncated.jpg',
+  'missing.jpg',
+  'cmyk.jpg',
+  'grey.png',
+  'tall.webp',
+];
+const fileSource = listSource(
+  'files',
+  files.map((file, index) => ({ index, name: file, image: { path: fixture(`images/${file}`) }, caption: file })),
+);
+
+async function collect(
+  source: typeof fileSource,
+  options: Partial<LoaderOptions>,
+  epoch = 0,
+  position = 0,
+): Promise<Batch[]> {
+  const loader = new Loader(source, { batchSize: 2, transform: { size: 8 }, workers: 0, log: silent, ...options });
+  try {
+    return await all(loader.epoch(epoch, position));
+  } finally {
+    await loader.close();
+  }
+}
+
+describe('loader', () => {
+  for (const train of [true, false])
+    it(`gives the same ${train ? 'training' : 'evaluation'} batches with 0, 1 and 3 workers, whatever the prefetch`, async () => {
+      const options = { train, seed: 5, maxBadShare: 0.5 };
+      const expected = await collect(fileSource, options, 3);
+      assert.equal(expected.length, 3);
+      assert.deepEqual(await collect(fileSource, { ...options, workers: 1, prefetch: 1 }, 3), expected);
+      assert.deepEqual(await collect(fileSource, { ...options, workers: 3, prefetch: 5 }, 3), expected);
+    });
+
+  property(
+    'visits every usable row once an epoch, in an order of its own for every epoch and seed',
+    fc.record({
+      count: fc.integer({ min: 20, max: 40 }),
+      bad: fc.uniqueArray(fc.nat(19), { maxLength: 5 }),
+      seed: fc.nat(),
+      batchSize: fc.integer({ min: 1, max: 9 }),
+    }),
+    async ({ count, bad, seed, batchSize }) => {
+      const source = noise(count, new Set(bad));
+      const options = { train: true, dropLast: false, seed, batchSize, maxBadShare: 1 };
+      const orders = await Promise.all(
+        [0, 1].map(async (epoch) => (await collect(source, options, epoch)).flatMap(({ indices }) => indices)),
+      );
+      const usable = Array.from({ length: count }, (_, i) => i).filter((i) => !bad.includes(i));
+      for (const order of orders)
+        assert.deepEqual(
+          [...order].sort((a, b) => a - b),
+          usable,
+        );
+      assert.notDeepEqual(orders[0], orders[1]);
+      const other = (await collect(source, { ...options, seed: seed + 1 }, 0)).flatMap(({ indices }) => indices);
+      assert.notDeepEqual(orders[0], other);
+    },
+    20,
+  );
+
+  property(
+    'resumes from any batch as if never interrupted',
+    fc.record({
+      bad: fc.uniqueArray(fc.nat(29), { maxLength: 6 }),
+      seed: fc.nat(),
+      batchSize: fc.integer({ min: 1, max: 7 }),
+      stop: fc.nat(5),
+    }),
+    async ({ bad, seed, batchSize, stop }) => {
+      const source = noise(30, new Set(bad));
+      const options = { train: true, seed, batchSize, maxBadShare: 1 };
+      const whole = await collect(source, options, 2);
+      const at = Math.min(stop, whole.length - 1);
+      const { epoch, position } = whole[at]!.next;
+      assert.deepEqual(await collect(source, options, epoch, position), whole.slice(at + 1));
+    },
+    20,
+  );
+
+  it('keeps pictures with their captions, labels and names', async () => {
+    const source = noise(9);
+    for (const { captions, labels, indices, names, images, count } of await collect(source, {
+      train: true,
+      batchSize: 4,
+    })) {
+      assert.equal(count, 4);
+      assert.equal(images.length, 4 * 3 * 64);
+      assert.deepEqual(
+        captions,
+        indices.map((i) => `caption ${i}`),
+      );
+      assert.deepEqual(
+        [...labels],
+        indices.map((i) => i % 3),
+      );
+      assert.deepEqual(
+        names,
+        indices.map((i) => `row ${i}`),
+      );
+    }
+    const [one] = await collect(source, { batchSize: 1 });
+    const [, , third] = await collect(source, { batchSize: 1 });
+    const [batch] = await collect(source, { batchSize: 3 });
+    assert.deepEqual(batch!.images.subarray(0, 192), one!.images);
+    assert.deepEqual(batch!.images.subarray(384), third!.images);
+  });
+
+  it('crops anew in every epoch, and differently for every row', async () => {
+    const [a] = await collect(noise(2), { train: true, shuffle: false }, 0);
+    const [b] = await collect(noise(2), { train: true, shuffle: false }, 1);
+    assert.deepEqual(a!.indices, b!.indices);
+    assert.notDeepEqual(a!.images, b!.images);
+  });
+
+  it('counts bad rows and logs each once by name', async () => {
+    const lines: string[] = [];
+    const log = (line: string) => lines.push(line);
+    const loader = new Loader(fileSource, { batchSize: 3, transform: { size: 8 }, workers: 1, maxBadShare: 0.25, log });
+    for (const epoch of [0, 1]) {
+      const batches = await all(loader.epoch(epoch));
+      assert.deepEqual(
+        batches.map(({ count }) => count),
+        [3, 3],
+      );
+    }
+    await loader.close();
+    assert.deepEqual([...loader.badRows.keys()], ['truncated.jpg', 'missing.jpg']);
+    assert.match(lines[0]!, /^skipped truncated\.jpg: .*premature end/);
+    assert.match(lines[1]!, /^skipped missing\.jpg: no such file/);
+    assert.equal(lines.length, 2);
+  });
+
+  it('stops when too many rows are bad: at the end of an epoch, or early in a long one', async () => {
+    await assert.rejects(collect(fileSource, { maxBadShare: 0.2 }), (error: Error) => {
+      assert.ok(error instanceof DataError);
+      assert.match(error.message, /2 of 8 rows of files cannot be used.*missing\.jpg.*at most 20 %/);
+      return true;
+    });
+    const bad = new Set(Array.from({ length: 500 }, (_, i) => i).filter((i) => i % 5 === 4));
+    await assert.rejects(collect(noise(1000, bad), { batchSize: 10 }), /20 of 100 rows/);
+    assert.equal((await collect(noise(1000, bad), { batchSize: 10, maxBadShare: 0.2 })).length, 90);
+  });
+
+  it('refuses to make no batch at all', async () => {
+    await assert.rejects(collect(noise(3), { train: true, batchSize: 4 }), /3 usable rows in noise.*one batch of 4/);
+    await assert.rejects(collect(noise(0), {}), DataError);
+  });
+
+  it('says how many batches to expect', () => {
+    const batches = (train: boolean) =>
+      new Loader(noise(10), { batchSize: 4, transform: { size: 8 }, train }).batchesPerEpoch;
+    assert.deepEqual([batches(true), batches(false)], [2, 3]);
+  });
+
+  it('reads no further ahead than asked', async () => {
+    let taken = 0;
+    const source = {
+      name: 'endless',
+      *rows() {
+        const [row] = noise(1).rows({ seed: 0, epoch: 0, shuffle: false }) as Iterable<Row>;
+        for (let index = 0; ; index++, taken++) yield { ...row!, index };
+      },
+    };
+    const loader = new Loader(source, { batchSize: 4, prefetch: 6, transform: { size: 8 }, workers: 0 });
+    for await (const { next } of loader.epoch(0)) {
+      assert.ok(taken <= next.position + 6, `${taken} rows taken for ${next.position}`);
+      if (next.position >= 40) break; // an abandoned epoch leaves nothing behind
+    }
+  });
+
+  it('refuses options out of range', () => {
+    for (const wrong of [
+      { batchSize: 0 },
+      { workers: -1 },
+      { prefetch: 0.5 },
+      { maxBadShare: 2 },
+      { transform: { size: 0 } },
+    ])
+      assert.throws(() => new Loader(noise(3), { batchSize: 2, transform: { size: 8 }, ...wrong }), DomainError);
+  });
+});
