@@ -1,7 +1,8 @@
 /** Choosing the device: `init` once at the start, or not at all in Node. */
-import { DeviceError } from '../tensor/errors.js';
+import { HopgradError } from '../tensor/errors.js';
 import type { Device, MemoryInfo } from './device.js';
-import { chooseDevice, defaultDevice, registerDevice } from './devices.js';
+import { chooseDevice, defaultDevice, deviceByName, isReady, registerDevice } from './devices.js';
+import { selfTest } from './gpu/self-test.js';
 
 export interface InitOptions {
   /** Which device becomes the default. `auto` takes the fastest that works here. */
@@ -24,23 +25,48 @@ export interface InitResult {
  * @throws DeviceError when the device is unknown or cannot run here, with the reason
  */
 export async function init({ device: name = 'auto' }: InitOptions = {}): Promise<InitResult> {
-  const wanted = name === 'auto' ? defaultDevice().name : name;
-  if (wanted === 'gpujs-cpu') {
-    const { GpuJsDevice } = await import('./gpu/device.js');
-    registerDevice('gpujs-cpu', await GpuJsDevice.create('cpu'));
-  } else if (wanted === 'webgpu' || wanted === 'webgl2') {
-    throw new DeviceError('init', {
-      received: wanted,
-      expected: 'wasm, gpujs-cpu or reference',
-      hint: 'This version has no GPU device yet.',
-    });
+  const answer = name === 'auto' ? await prepareBest() : { name, reason: 'it was asked for' };
+  if (name !== 'auto') await prepare(name);
+  const chosen = chooseDevice(answer.name);
+  return { device: chosen.name, description: chosen.description, reason: answer.reason };
+}
+
+/** Makes a device unless it is there already; a GPU is made again when it was lost, and tested before it is trusted. */
+async function prepare(name: string): Promise<Device> {
+  const existing = isReady(name) ? deviceByName(name) : null;
+  if (name !== 'webgpu' && name !== 'webgl2' && name !== 'gpujs-cpu') return existing ?? deviceByName(name);
+  if (existing && !(existing as { lost?: boolean }).lost) return existing;
+  const device = await createGpu(name);
+  await selfTest(device);
+  registerDevice(name, device);
+  return device;
+}
+
+async function createGpu(name: 'webgpu' | 'webgl2' | 'gpujs-cpu'): Promise<Device> {
+  if (name === 'webgpu') return (await import('./gpu/webgpu.js')).WebGpuDevice.create();
+  if (name === 'webgl2') return (await import('./gpu/webgl2.js')).WebGl2Device.create();
+  return (await import('./gpu/cpu.js')).GpuJsDevice.create();
+}
+
+/**
+ * The first that works: webgpu, webgl2, wasm in a browser; in Node webgpu only on a real adapter, since WebAssembly
+ * is faster than a GPU in software.
+ */
+async function prepareBest(): Promise<{ name: string; reason: string }> {
+  const inBrowser = typeof document !== 'undefined';
+  const tried: string[] = [];
+  for (const name of inBrowser ? ['webgpu', 'webgl2', 'wasm'] : ['webgpu', 'wasm']) {
+    try {
+      const device = await prepare(name);
+      const software = !inBrowser && (device as { software?: boolean }).software;
+      if (!software) return { name, reason: [...tried, `${name} works`].join('; ') };
+      tried.push(`webgpu is only there in software (${device.description})`);
+    } catch (error) {
+      if (!(error instanceof HopgradError)) throw error;
+      tried.push(`${name} is not available: ${error.message}`);
+    }
   }
-  const chosen = chooseDevice(wanted);
-  return {
-    device: chosen.name,
-    description: chosen.description,
-    reason: name === 'auto' ? `${chosen.name} is the fastest device here` : 'it was asked for',
-  };
+  return { name: 'reference', reason: tried.join('; ') };
 }
 
 /** The default device: its name, description and dtypes. */

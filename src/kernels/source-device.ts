@@ -31,6 +31,9 @@ export type View = { storage: Storage; grid: Grid } | number;
 
 const reducers = { sum: reduce.reduceSum, max: reduce.reduceMax, min: reduce.reduceMin };
 
+/** What a reduction over nothing gives. */
+export const emptyReduction = { sum: 0, max: -Infinity, min: Infinity };
+
 /** condition ? a : b, elementwise. A scalar kernel like any other, but of three operands. */
 export function select(condition: number, a: number, b: number): number {
   return condition !== 0 ? a : b;
@@ -96,7 +99,7 @@ export abstract class SourceDevice implements Device, CoreKernels {
         move.expand,
         size === 0 ? [0] : [nx!, ny ?? 1, nz ?? 1],
         [{ storage: x, grid: [x.size] }],
-        { strideX: sx!, strideY: sy ?? 0, strideZ: sz ?? 0 },
+        { stepX: sx!, stepY: sy ?? 0, stepZ: sz ?? 0 },
         x.dtype,
       );
     }
@@ -114,6 +117,7 @@ export abstract class SourceDevice implements Device, CoreKernels {
   }
 
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
+    if (length === 0) return this.fill(outer * inner, emptyReduction[kind], x.dtype);
     return this.run(
       reducers[kind],
       [inner, outer],
@@ -188,12 +192,22 @@ export abstract class SourceDevice implements Device, CoreKernels {
       const a = sizeOf(sizes.slice(place, from));
       const b = sizes[from]!;
       const inner = sizeOf(sizes.slice(from + 1));
-      const view = { storage: result, grid: [b * inner, a, outer] as const };
-      result = this.run(move.swapAxes, [a * inner, b, outer], [view], { inner }, x.dtype);
+      result = this.#swap(result, outer, a, b, inner);
       order.splice(from, 1);
       order.splice(place, 0, axis);
     });
     return result === x ? this.copy(x) : result;
+  }
+
+  /** [outer, a, b, inner] → [outer, b, a, inner]; a strided copy where one of the four is 1, as it mostly is. */
+  #swap(x: Storage, outer: number, a: number, b: number, inner: number): Storage {
+    if (a === 1 || b === 1) return x;
+    const view = { storage: x, grid: [x.size] as const };
+    if (inner === 1) return this.run(move.expand, [a, b, outer], [view], { stepX: b, stepY: 1, stepZ: a * b }, x.dtype);
+    if (outer === 1)
+      return this.run(move.expand, [inner, a, b], [view], { stepX: 1, stepY: b * inner, stepZ: inner }, x.dtype);
+    const matrices = { storage: x, grid: [inner, b, outer * a] as const };
+    return this.run(move.swapAxes, [inner, a, outer * b], [matrices], { a, b }, x.dtype);
   }
 
   /** A new storage with the same elements. */

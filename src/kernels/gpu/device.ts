@@ -1,87 +1,102 @@
 /**
- * Kernels through gpu.js. This version runs its `cpu` mode: the kernel texts go through gpu.js's transpiler, which
- * proves that they are in its language; the results are float32.
+ * What the gpu.js devices share: int32 as whole float32 numbers, accounting, sums in stages, views without copies.
+ * A subclass knows one mode of gpu.js: how to start a kernel there, and what a buffer is.
+ *
+ * Buffers are written once, by the kernel (or upload) that makes them. So copies share a buffer, and an update "in
+ * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
-import type { GPU as GpuClass, IKernelRunShortcut } from 'gpu.js';
 import { allocate, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DeviceError, KernelError } from '../../tensor/errors.js';
+import { DTypeError, KernelError } from '../../tensor/errors.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
-import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
+import {
+  type AdamWSpec,
+  type KernelOperand,
+  type MemoryInfo,
+  type ReduceKind,
+  type ScalarKernel,
+  Storage,
+} from '../device.js';
 import type { SourceKernel } from '../source/kernel.js';
+import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
+import {
+  elementwiseProgram,
+  exactLimit,
+  type GridLimits,
+  layoutGrid,
+  type Program,
+  sourceProgram,
+} from './programs.js';
+import * as scalar from './scalar.js';
 
-/** gpu.js's types leave `input` out. */
-type GpuModule = typeof import('gpu.js') & { input(data: Float32Array, size: readonly number[]): unknown };
+/** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
+export type Argument<B> = { buffer: B; grid: Grid } | number;
 
-/** Most compiled kernels kept; the least recently used go first. */
-const cacheLimit = 256;
+/** One storage in the books of a device. */
+interface Entry<B> {
+  buffer: B;
+  bytes: number;
+  live: boolean;
+}
 
-export class GpuJsDevice extends SourceDevice {
-  readonly name = 'gpujs-cpu';
-  readonly description = 'gpu.js in its cpu mode, float32, one thread';
+/** A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. */
+const stage = 128;
+
+const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
+
+export abstract class GpuDevice<B> extends SourceDevice {
   readonly dtypes = ['float32', 'int32'] as const;
-  readonly synchronous = true;
-  readonly #gpu: GpuClass;
-  readonly #input: GpuModule['input'];
-  readonly #kernels = new Map<string, IKernelRunShortcut>();
   #liveBytes = 0;
   #peakBytes = 0;
   #count = 0;
-  readonly #registry = new FinalizationRegistry<{ bytes: number }>((token) => this.#forget(token));
-  readonly #tokens = new WeakMap<Storage, { bytes: number }>();
+  readonly #entries = new WeakMap<Storage, Entry<B>>();
+  readonly #registry = new FinalizationRegistry<Entry<B>>((entry) => this.#retire(entry));
 
-  private constructor(module: GpuModule) {
+  /** How large a dispatch may be. */
+  protected abstract readonly limits: GridLimits;
+  /** Starts a kernel; the result has one element per point of `output`. */
+  protected abstract launch(program: Program, output: readonly number[], args: readonly Argument<B>[]): B;
+  /** A buffer with these elements. The array is not used afterwards by anyone else. */
+  protected abstract put(data: Float32Array): B;
+  /** The first `size` elements of a buffer. */
+  protected abstract fetch(buffer: B, size: number): Promise<Float32Array>;
+  protected abstract fetchSync(buffer: B, size: number): Float32Array;
+  /** Another handle on the same elements. */
+  protected abstract share(buffer: B): B;
+  /** Gives a handle back, after what was started with it. */
+  protected abstract discard(buffer: B): void;
+
+  constructor() {
     super();
-    this.#gpu = new module.GPU({ mode: 'cpu' });
-    this.#input = module.input;
+    this.fused.adamW = (parameter, grad, m, v, spec) => this.#adamW(parameter, grad, m, v, spec);
+    this.fused.sumSquares = (x) => this.reduce('sum', this.map(scalar.square, x), 1, x.size, 1);
   }
 
-  /** @throws DeviceError for modes that this version does not have */
-  static async create(mode: 'cpu' | 'webgpu' | 'webgl2'): Promise<GpuJsDevice> {
-    if (mode !== 'cpu')
-      throw new DeviceError('init', { received: mode, expected: 'cpu', hint: 'This version has no GPU device yet.' });
-    const imported = (await import('gpu.js')) as GpuModule & { default?: GpuModule };
-    return new GpuJsDevice(imported.default ?? imported);
-  }
-
-  #wrap(array: TypedArray, dtype: DType): Storage {
-    const storage = new Storage(this, dtype, array.length, array);
-    const token = { bytes: array.byteLength };
-    this.#tokens.set(storage, token);
-    this.#registry.register(storage, token);
-    this.#liveBytes += token.bytes;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+  protected wrap(buffer: B, dtype: DType, size: number): Storage {
+    const storage = new Storage(this, dtype, size, buffer);
+    const entry = { buffer, bytes: 4 * size, live: true };
+    this.#entries.set(storage, entry);
+    this.#registry.register(storage, entry);
+    this.#liveBytes += entry.bytes;
     this.#count++;
+    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
     return storage;
   }
 
-  #forget(token: { bytes: number }): void {
-    if (token.bytes < 0) return;
-    this.#liveBytes -= token.bytes;
+  #retire(entry: Entry<B>): void {
+    if (!entry.live) return;
+    entry.live = false;
+    this.#liveBytes -= entry.bytes;
     this.#count--;
-    token.bytes = -1;
+    this.discard(entry.buffer);
   }
 
-  upload(data: TypedArray): Storage {
-    return this.#wrap(data.slice(), dtypeOf(data));
-  }
-
-  async read(x: Storage): Promise<TypedArray> {
-    const copy = this.readSync(x);
-    await this.settle();
-    return copy;
-  }
-
-  readSync(x: Storage): TypedArray {
-    return array(x).slice();
-  }
-
-  copyInto(target: Storage, source: Storage): void {
-    array(target).set(array(source));
+  protected bufferOf(x: Storage): B {
+    return x.handle as B;
   }
 
   release(x: Storage): void {
-    this.#forget(this.#tokens.get(x)!);
+    this.#retire(this.#entries.get(x)!);
   }
 
   memory(): MemoryInfo {
@@ -93,18 +108,72 @@ export class GpuJsDevice extends SourceDevice {
     };
   }
 
-  settle(): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, 0));
+  upload(data: TypedArray): Storage {
+    const dtype = dtypeOf(data);
+    if (dtype === 'float64')
+      throw new DTypeError(this.name, {
+        received: 'float64',
+        expected: 'float32 or int32',
+        hint: 'Double precision lives on the reference device.',
+      });
+    if (dtype === 'int32') this.#checkExact('tensor', data);
+    return this.wrap(this.put(Float32Array.from(data)), dtype, data.length);
+  }
+
+  async read(x: Storage): Promise<TypedArray> {
+    const { dtype, size } = x;
+    const elements = await this.fetch(this.bufferOf(x), size);
+    await this.settle();
+    return this.#typed(elements, dtype);
+  }
+
+  readSync(x: Storage): TypedArray {
+    return this.#typed(this.fetchSync(this.bufferOf(x), x.size), x.dtype);
+  }
+
+  #typed(elements: Float32Array, dtype: DType): TypedArray {
+    if (dtype === 'float32') return elements;
+    this.#checkExact('data', elements);
+    return Int32Array.from(elements);
+  }
+
+  /** Whole numbers are kept as float32 here, which has them all up to 2²⁴; beyond, nothing is rounded silently. */
+  #checkExact(op: string, data: ArrayLike<number>): void {
+    for (let i = 0; i < data.length; i++)
+      if (!(Math.abs(data[i]!) <= exactLimit))
+        throw new DTypeError(op, {
+          received: `the int32 value ${data[i]} at position ${i} on ${this.name}`,
+          expected: `whole numbers up to 2²⁴ in magnitude, which this device holds exactly`,
+          hint: 'Larger whole numbers live on the wasm and reference devices.',
+        });
+  }
+
+  copyInto(target: Storage, source: Storage): void {
+    this.#replace(target, this.share(this.bufferOf(source)));
+  }
+
+  /** Puts another buffer behind a storage. */
+  #replace(target: Storage, buffer: B): void {
+    const entry = this.#entries.get(target)!;
+    this.discard(entry.buffer);
+    entry.buffer = buffer;
+    target.handle = buffer;
   }
 
   fill(size: number, value: number, dtype: DType): Storage {
-    return this.#wrap(allocate(dtype, size).fill(value), dtype);
+    return this.wrap(this.put(new Float32Array(size).fill(value)), dtype, size);
   }
 
   cast(x: Storage, dtype: DType): Storage {
-    const result = allocate(dtype, x.size);
-    result.set(array(x));
-    return this.#wrap(result, dtype);
+    if (dtype === x.dtype || x.dtype === 'int32') return this.wrap(this.share(this.bufferOf(x)), dtype, x.size);
+    const whole = this.map(scalar.truncate, x);
+    const result = this.wrap(this.share(this.bufferOf(whole)), dtype, x.size);
+    whole.free();
+    return result;
+  }
+
+  protected override copy(x: Storage): Storage {
+    return this.wrap(this.share(this.bufferOf(x)), x.dtype, x.size);
   }
 
   protected run(
@@ -114,88 +183,87 @@ export class GpuJsDevice extends SourceDevice {
     constants: Record<string, number>,
     dtype: DType,
   ): Storage {
-    if (sizeOf(grid) === 0) return this.#wrap(allocate(dtype, 0), dtype);
-    const views = inputs.map((view) =>
-      typeof view === 'number'
-        ? view
-        : this.#input(Float32Array.from(array(view.storage)), [...view.grid] as [number, number, number]),
+    const size = sizeOf(grid);
+    if (size === 0) return this.fill(0, 0, dtype);
+    for (const coordinate of grid) this.#checkCoordinate(kernel.name, coordinate, grid.length);
+    const layout = layoutGrid(grid, this.limits);
+    const { program, values } = sourceProgram(
+      kernel,
+      inputs.map((input) => typeof input === 'number'),
+      constants,
+      layout,
     );
-    // An empty sum: gpu.js cannot see an empty input, and no element of it is read.
-    inputs.forEach((view, i) => {
-      if (typeof view !== 'number' && view.storage.size === 0) views[i] = this.#input(new Float32Array(1), [1, 1, 1]);
-    });
-    const shapes = inputs.map((view) => (typeof view === 'number' ? 'n' : view.grid.length)).join();
-    const key = `${kernel.name}:${grid.join()}:${shapes}:${JSON.stringify(constants)}:${inputs.map((v) => (typeof v === 'number' ? '' : v.grid.join())).join(';')}`;
-    const compiled = this.#compiled(key, () =>
-      this.#gpu.createKernel(kernel as never, {
-        output: [...grid] as [number, number, number],
-        constants,
-        constantTypes: Object.fromEntries(Object.keys(constants).map((name) => [name, 'Integer'])) as never,
-      }),
+    const args = inputs.map((input) =>
+      typeof input === 'number' ? input : { buffer: this.bufferOf(input.storage), grid: input.grid },
     );
-    return this.#wrap(flatten(compiled(...(views as never[])), grid, dtype), dtype);
+    return this.wrap(this.launch(program, layout.output, [...args, ...values]), dtype, size);
   }
 
-  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], { shape, strides }: BroadcastPlan): Storage {
+  /** Kernel texts may put a coordinate into a float32 variable, except where the whole result is one axis. */
+  #checkCoordinate(op: string, size: number, axes: number): void {
+    if (axes > 1 && size > exactLimit)
+      throw new KernelError(op, {
+        received: `an axis of ${size} on ${this.name}`,
+        expected: `at most 2²⁴ along one axis of a result with several`,
+        hint: 'Split that axis with reshape().',
+      });
+  }
+
+  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
     const typed = operands.filter((operand) => typeof operand !== 'number');
     const { dtype } = typed[operands.length === 3 && typed.length > 1 ? 1 : 0]!;
-    const size = sizeOf(shape);
-    if (size === 0) return this.#wrap(allocate(dtype, 0), dtype);
+    const size = sizeOf(plan.shape);
+    if (size === 0) return this.fill(0, 0, dtype);
+    return this.wrap(this.#elementwise(f, operands, plan), dtype, size);
+  }
+
+  #elementwise(f: ScalarKernel, operands: KernelOperand[], { shape, strides }: BroadcastPlan): B {
     const grid = [...shape].reverse() as unknown as Grid;
-    const names = ['a', 'b', 'c'];
-    const axes = ['x', 'y', 'z'];
-    const constants: Record<string, number> = {};
-    const reads = operands.map((operand, k) => {
-      if (typeof operand === 'number') return names[k]!;
-      const steps = [...strides[k]!].reverse();
-      const terms = steps.map((step, axis) => {
-        constants[`${names[k]}${axes[axis]}`] = step;
-        return `this.thread.${axes[axis]} * this.constants.${names[k]}${axes[axis]}`;
-      });
-      return `${names[k]}[${terms.join(' + ')}]`;
+    const layout = layoutGrid(grid, this.limits);
+    const steps = operands.map((operand, k) => (typeof operand === 'number' ? null : [...strides[k]!].reverse()));
+    const { program, values } = elementwiseProgram(f, steps, layout);
+    const args = operands.map((operand) =>
+      typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand), grid: [operand.size] as const },
+    );
+    return this.launch(program, layout.output, [...args, ...values]);
+  }
+
+  override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
+    if (length <= stage) return super.reduce(kind, x, outer, length, inner);
+    const chunk = Math.max(stage, Math.ceil(Math.sqrt(length)));
+    const count = Math.ceil(length / chunk);
+    const view = { storage: x, grid: [inner, length, outer] as const };
+    const partial = this.run(parts[kind], [inner, count, outer], [view], { chunk, length }, x.dtype);
+    const result = this.reduce(kind, partial, outer, count, inner);
+    partial.free();
+    return result;
+  }
+
+  /** Three kernels a parameter: m, v and θ, each one loop over its operands. */
+  #adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec): void {
+    if (parameter.size === 0) return;
+    const flat = (operands: KernelOperand[]): BroadcastPlan => ({
+      shape: [parameter.size],
+      strides: operands.map(() => [1]),
     });
-    // gpu.js takes a kernel as text; the scalar kernel itself is handed over as a function it may call.
-    const source = `function (${names.slice(0, operands.length).join(', ')}) { return ${f.name}(${reads.join(', ')}); }`;
-    const kinds = operands.map((operand) => (typeof operand === 'number' ? 'n' : operand.size)).join();
-    const compiled = this.#compiled(`${f.name}:${grid.join()}:${kinds}:${JSON.stringify(constants)}`, () =>
-      this.#gpu.createKernel(source as never, {
-        output: [...grid] as [number, number, number],
-        functions: [f] as never,
-        constants,
-        constantTypes: Object.fromEntries(Object.keys(constants).map((name) => [name, 'Integer'])) as never,
-      }),
-    );
-    const views = operands.map((operand) =>
-      typeof operand === 'number' ? operand : this.#input(Float32Array.from(array(operand)), [operand.size]),
-    );
-    return this.#wrap(flatten(compiled(...(views as never[])), grid, dtype), dtype);
+    const step = (f: ScalarKernel, ...operands: KernelOperand[]) => this.#elementwise(f, operands, flat(operands));
+    this.#replace(m, step(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale));
+    this.#replace(v, step(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale));
+    const rate = s.learningRate / (1 - s.beta1 ** s.step);
+    const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
+    const decay = 1 - s.learningRate * s.weightDecay;
+    this.#replace(parameter, step(scalar.update, parameter, m, v, decay, rate, correction, s.eps));
   }
-
-  #compiled(key: string, create: () => IKernelRunShortcut): IKernelRunShortcut {
-    const known = this.#kernels.get(key);
-    this.#kernels.delete(key);
-    const kernel = known ?? create();
-    this.#kernels.set(key, kernel);
-    if (this.#kernels.size > cacheLimit) {
-      const [oldest, unused] = this.#kernels.entries().next().value!;
-      unused.destroy();
-      this.#kernels.delete(oldest);
-    }
-    return kernel;
-  }
-}
-
-function array(x: Storage): TypedArray {
-  return x.handle as TypedArray;
 }
 
 /** gpu.js returns rows (and planes of rows); storage is flat. */
-function flatten(result: unknown, grid: Grid, dtype: DType): TypedArray {
-  const flat = allocate(dtype, sizeOf(grid));
+export function flatten(result: unknown, size: number): Float32Array {
+  if (result instanceof Float32Array && result.length === size) return result;
+  const flat = allocate('float32', size) as Float32Array;
   const copy = (part: unknown, offset: number): number => {
     if (ArrayBuffer.isView(part)) {
-      flat.set(part as TypedArray, offset);
-      return offset + (part as TypedArray).length;
+      flat.set(part as Float32Array, offset);
+      return offset + (part as Float32Array).length;
     }
     if (!Array.isArray(part)) throw new KernelError('gpu.js', { received: typeof part, expected: 'arrays of numbers' });
     return part.reduce((at: number, row) => copy(row, at), offset);

@@ -1,20 +1,31 @@
 /** Kernels that move elements without changing them. */
 import type { KernelThis, Matrix, Vector, Volume } from './kernel.js';
 
-/** Repeats along the axes whose stride is 0: a flat source walked by integer strides. */
+/** Repeats along the axes whose stride is 0: a flat source walked by integer steps. */
 export function expand(this: KernelThis, x: Vector): number {
   return x[
-    this.thread.z * this.constants.strideZ! +
-      this.thread.y * this.constants.strideY! +
-      this.thread.x * this.constants.strideX!
+    this.thread.z * this.constants.stepZ! +
+      this.thread.y * this.constants.stepY! +
+      this.thread.x * this.constants.stepX!
   ]!;
 }
 
-/** [outer, a, b · inner] → [outer, b, a · inner]: exchanges two neighbouring blocks of axes */
+/**
+ * [outer, a, b, inner] → [outer, b, a, inner], exchanging two neighbouring axes; thread = (inner, a, outer · b). The
+ * quotient is corrected by its remainder, so that the rounding of the device's division does not matter.
+ */
 export function swapAxes(this: KernelThis, x: Volume): number {
-  const a = Math.floor((this.thread.x + 0.5) / this.constants.inner!);
-  const i = this.thread.x - a * this.constants.inner!;
-  return x[this.thread.z]![a]![this.thread.y * this.constants.inner! + i]!;
+  let outer = Math.floor((this.thread.z + 0.5) / this.constants.b!);
+  let b = this.thread.z - outer * this.constants.b!;
+  if (b < 0) {
+    outer = outer - 1;
+    b = b + this.constants.b!;
+  }
+  if (b >= this.constants.b!) {
+    outer = outer + 1;
+    b = b - this.constants.b!;
+  }
+  return x[outer * this.constants.a! + this.thread.y]![b]![this.thread.x]!;
 }
 
 /** [outer, length, inner] → [outer, size, inner] from `start` */

@@ -8,24 +8,22 @@ export function reduceSum(this: KernelThis, x: Volume): number {
   return sum;
 }
 
-/** y = max_i x_i; −∞ when empty, NaN when any is NaN */
+/** y = max_i x_i, NaN when any is NaN; at least one element (gpu.js has no infinite literal to begin with) */
 export function reduceMax(this: KernelThis, x: Volume): number {
-  let best = -Infinity;
-  for (let i = 0; i < this.constants.length!; i++) {
+  let best = x[this.thread.y]![0]![this.thread.x]!;
+  for (let i = 1; i < this.constants.length!; i++) {
     const value = x[this.thread.y]![i]![this.thread.x]!;
-    if (value > best || value !== value) best = value;
-    if (best !== best) break;
+    if (best === best && (value > best || value !== value)) best = value;
   }
   return best;
 }
 
-/** y = min_i x_i; +∞ when empty, NaN when any is NaN */
+/** y = min_i x_i, NaN when any is NaN; at least one element */
 export function reduceMin(this: KernelThis, x: Volume): number {
-  let best = Infinity;
-  for (let i = 0; i < this.constants.length!; i++) {
+  let best = x[this.thread.y]![0]![this.thread.x]!;
+  for (let i = 1; i < this.constants.length!; i++) {
     const value = x[this.thread.y]![i]![this.thread.x]!;
-    if (value < best || value !== value) best = value;
-    if (best !== best) break;
+    if (best === best && (value < best || value !== value)) best = value;
   }
   return best;
 }
@@ -56,4 +54,38 @@ export function argMin(this: KernelThis, x: Volume): number {
     }
   }
   return index;
+}
+
+/** The sums of `chunk` neighbours each; thread = (inner, chunk, outer). The last chunk may be shorter. */
+export function reducePartSum(this: KernelThis, x: Volume): number {
+  let sum = 0;
+  for (let i = 0; i < this.constants.chunk!; i++) {
+    if (this.thread.y * this.constants.chunk! + i < this.constants.length!)
+      sum += x[this.thread.z]![this.thread.y * this.constants.chunk! + i]![this.thread.x]!;
+  }
+  return sum;
+}
+
+/** The maxima of `chunk` neighbours each */
+export function reducePartMax(this: KernelThis, x: Volume): number {
+  let best = x[this.thread.z]![this.thread.y * this.constants.chunk!]![this.thread.x]!;
+  for (let i = 1; i < this.constants.chunk!; i++) {
+    if (this.thread.y * this.constants.chunk! + i < this.constants.length!) {
+      const value = x[this.thread.z]![this.thread.y * this.constants.chunk! + i]![this.thread.x]!;
+      if (best === best && (value > best || value !== value)) best = value;
+    }
+  }
+  return best;
+}
+
+/** The minima of `chunk` neighbours each */
+export function reducePartMin(this: KernelThis, x: Volume): number {
+  let best = x[this.thread.z]![this.thread.y * this.constants.chunk!]![this.thread.x]!;
+  for (let i = 1; i < this.constants.chunk!; i++) {
+    if (this.thread.y * this.constants.chunk! + i < this.constants.length!) {
+      const value = x[this.thread.z]![this.thread.y * this.constants.chunk! + i]![this.thread.x]!;
+      if (best === best && (value < best || value !== value)) best = value;
+    }
+  }
+  return best;
 }

@@ -1,0 +1,66 @@
+/**
+ * gpu.js in its `cpu` mode: the kernel texts go through gpu.js's transpiler and run as JavaScript. It needs no adapter,
+ * so every test run proves that the texts, and what programs.ts makes of them, are in gpu.js's language.
+ */
+import { sizeOf } from '../../tensor/shape.js';
+import { type Argument, flatten, GpuDevice } from './device.js';
+import { type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
+import { kernelSettings, type Program, ProgramCache } from './programs.js';
+
+export class GpuJsDevice extends GpuDevice<Float32Array> {
+  readonly name = 'gpujs-cpu';
+  readonly description = 'gpu.js in its cpu mode, float32, one thread';
+  readonly synchronous = true;
+  protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: false };
+  readonly #gpu: GpuInstance;
+  readonly #input: GpuModule['input'];
+  readonly #kernels = new ProgramCache<GpuKernel>(256, (kernel) => kernel.destroy());
+
+  private constructor(module: GpuModule) {
+    super();
+    this.#gpu = new module.GPU({ mode: 'cpu' });
+    this.#input = module.input;
+  }
+
+  /** @throws DeviceError when gpu.js is not there */
+  static async create(): Promise<GpuJsDevice> {
+    return new GpuJsDevice(await loadGpuJs());
+  }
+
+  protected launch(program: Program, output: readonly number[], args: readonly Argument<Float32Array>[]): Float32Array {
+    // This mode compiles sizes in, so they are part of the key.
+    const sizes = args.map((arg) => (typeof arg === 'number' ? '' : arg.grid.join('x'))).join();
+    const kernel = this.#kernels.get(`${program.key}|${output.join()}|${sizes}`, () =>
+      this.#gpu.createKernel(program.text, { ...kernelSettings(program), output: [...output] }),
+    );
+    const values = args.map((arg) => {
+      if (typeof arg === 'number') return arg;
+      // An empty input: gpu.js cannot see one, and no element of it is read.
+      if (sizeOf(arg.grid) === 0) return this.#input(new Float32Array(1), [1, 1, 1]);
+      return this.#input(arg.buffer, arg.grid);
+    });
+    return flatten(kernel(...values), sizeOf(output));
+  }
+
+  protected put(data: Float32Array): Float32Array {
+    return data;
+  }
+
+  protected async fetch(buffer: Float32Array): Promise<Float32Array> {
+    return buffer.slice();
+  }
+
+  protected fetchSync(buffer: Float32Array): Float32Array {
+    return buffer.slice();
+  }
+
+  protected share(buffer: Float32Array): Float32Array {
+    return buffer;
+  }
+
+  protected discard(): void {} // the collector's business
+
+  settle(): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}

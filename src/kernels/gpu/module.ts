@@ -1,0 +1,93 @@
+/**
+ * gpu.js as this library sees it: the few names it uses, and how they are found. In Node gpu.js is imported; in a
+ * browser its own build (`gpu.js/dist/gpu-browser.js`) is a script, or an entry of the import map, that sets `GPU`.
+ */
+import { DeviceError } from '../../tensor/errors.js';
+
+/** A kernel made by createKernel: call it with its arguments. */
+export interface GpuKernel {
+  (...args: unknown[]): unknown;
+  /** Compiles for arguments like these; a promise on WebGPU. */
+  build(...args: unknown[]): unknown;
+  setOutput(output: readonly number[]): GpuKernel;
+  destroy(): void;
+  /** The kernel object behind the function. */
+  kernel: unknown;
+}
+
+/** A result that stays on the device: a WebGPU buffer or a WebGL texture, counted. */
+export interface GpuHandle {
+  /** The WebGPU buffer. */
+  buffer?: unknown;
+  output: number[];
+  /** Sizes of a texture; what a kernel that takes it as an argument sees. */
+  dimensions?: ArrayLike<number>;
+  clone(): GpuHandle;
+  delete(): void;
+  toArray(): unknown;
+}
+
+/** gpu.js's shared WebGPU device. */
+export interface GpuContext {
+  adapter: GPUAdapterLike;
+  device: GPUDeviceLike;
+  isLost: boolean;
+}
+
+/** The parts of the WebGPU interface used here (its types come with the browser, not with TypeScript's DOM). */
+export interface GPUAdapterLike {
+  info?: { vendor?: string; architecture?: string; device?: string; description?: string; isFallbackAdapter?: boolean };
+}
+export interface GPUDeviceLike {
+  limits: { maxBufferSize: number; maxStorageBufferBindingSize: number; maxComputeWorkgroupsPerDimension: number };
+  lost: Promise<{ reason: string; message: string }>;
+  onuncapturederror: ((event: { error: Error }) => void) | null;
+  queue: {
+    onSubmittedWorkDone(): Promise<void>;
+    writeBuffer(buffer: unknown, offset: number, data: Float32Array): void;
+  };
+  createBuffer(settings: { size: number; usage: number; mappedAtCreation?: boolean }): {
+    getMappedRange(): ArrayBuffer;
+    unmap(): void;
+  };
+  destroy(): void;
+}
+
+export interface GpuInstance {
+  createKernel(source: string, settings: object): GpuKernel;
+  context: unknown;
+}
+
+export interface GpuModule {
+  GPU: new (settings: { mode: string }) => GpuInstance;
+  input(data: Float32Array, size: readonly number[]): unknown;
+  WebGPUContext: { acquire(): Promise<GpuContext> };
+  WebGPUBufferResult: new (settings: {
+    buffer: unknown;
+    output: number[];
+    context: GpuContext;
+    kernel: unknown;
+  }) => GpuHandle;
+}
+
+/** @throws DeviceError when gpu.js is not there */
+export async function loadGpuJs(): Promise<GpuModule> {
+  const isGpuJs = (value: unknown): value is GpuModule =>
+    typeof (value as GpuModule | undefined)?.GPU?.prototype?.createKernel === 'function';
+  // The browser build hangs everything on the class, itself included (GPU.GPU).
+  const global = () => (globalThis as { GPU?: unknown }).GPU;
+  if (isGpuJs(global())) return global() as GpuModule;
+  let reason = 'its module has no GPU class';
+  try {
+    const imported = (await import('gpu.js')) as { default?: unknown };
+    const found = [imported, imported.default, global()].find(isGpuJs);
+    if (found) return found;
+  } catch (error) {
+    reason = (error as Error).message;
+  }
+  throw new DeviceError('init', {
+    received: `no gpu.js (${reason})`,
+    expected: 'the package gpu.js',
+    hint: 'In a page, load gpu.js/dist/gpu-browser.js as a script first, or name gpu.js in an import map.',
+  });
+}

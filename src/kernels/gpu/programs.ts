@@ -1,0 +1,242 @@
+/**
+ * From kernel texts to gpu.js kernels. One compiled kernel serves all sizes: the integer constants of a text become
+ * arguments, and the axes of the grid that have size 1 are taken out, so that [1, n] runs as [n].
+ */
+import { KernelError } from '../../tensor/errors.js';
+import { sizeOf } from '../../tensor/shape.js';
+import type { ScalarKernel } from '../device.js';
+import type { SourceKernel } from '../source/kernel.js';
+import type { Grid } from '../source-device.js';
+
+/** A kernel text ready for gpu.js, and what to call it with. */
+export interface Program {
+  /** Equal keys mean equal text and types. */
+  key: string;
+  text: string;
+  /** Texts of named functions that it calls. */
+  functions: string[];
+  /** Per parameter of the text: an array, or a number of a type. */
+  types: readonly ('Array' | 'Float' | 'Integer')[];
+  constants: Record<string, number>;
+}
+
+/** How a grid is put on the device. */
+export interface Layout {
+  /** Sizes for gpu.js, x first. */
+  output: number[];
+  /** What stands for this.thread.x, y and z. */
+  axes: readonly [string, string, string];
+  /** Integers that `prelude` needs. */
+  sizes: Record<string, number>;
+  /** Statements that compute the coordinates. */
+  prelude: string;
+}
+
+/** What limits a grid: sizes along x, y and z of a dispatch, and whether two axes go to x and z instead of x and y. */
+export interface GridLimits {
+  x: number;
+  y: number;
+  z: number;
+  /** gpu.js gives a two-dimensional result a texture of exactly that shape, however long; [x, 1, z] it makes square. */
+  skipY: boolean;
+}
+
+/** float32 counts exactly up to here. */
+export const exactLimit = 2 ** 24;
+
+/** @throws KernelError when a grid fits neither directly nor flattened */
+export function layoutGrid(grid: Grid, limits: GridLimits): Layout {
+  const places = [0, 1, 2].filter((axis) => (grid[axis] ?? 1) > 1);
+  const sizes = places.map((axis) => grid[axis]!);
+  const names = ['this.thread.x', 'this.thread.y', 'this.thread.z'];
+  const axes: [string, string, string] = ['0', '0', '0'];
+  const place = (expressions: readonly string[]) => {
+    places.forEach((axis, i) => {
+      axes[axis] = expressions[i]!;
+    });
+    return axes;
+  };
+  if (places.length <= 1) return { output: [sizeOf(sizes)], axes: place(names), sizes: {}, prelude: '' };
+  const within = sizes.every((size, i) => size <= [limits.x, limits.y, limits.z][i]!);
+  if (within && places.length === 2 && limits.skipY)
+    return { output: [sizes[0]!, 1, sizes[1]!], axes: place([names[0]!, names[2]!]), sizes: {}, prelude: '' };
+  if (within) return { output: sizes, axes: place(names), sizes: {}, prelude: '' };
+  return flattened(sizes, place);
+}
+
+/**
+ * One long dispatch whose index i is taken apart as i = p + P (q + Q r). The quotient of two float32 can be off, and
+ * local variables are float32: so the quotient is a guess, corrected by its remainder, which integers give exactly.
+ */
+function flattened(sizes: readonly number[], place: (expressions: readonly string[]) => Layout['axes']): Layout {
+  const [p, q, r = 1] = sizes as [number, number, number?];
+  if (p >= exactLimit || q * r >= exactLimit)
+    throw new KernelError('gpu.js', {
+      received: `a grid of ${sizes.join(' × ')}`,
+      expected: `at most ${exactLimit} along its first axis and along the others together`,
+      hint: 'Reshape the tensor so that its axes are more alike.',
+    });
+  const divide = (index: string, by: string, quotient: string, rest: string) =>
+    [
+      `let ${quotient} = Math.floor((${index}) / ${by});`,
+      `let ${rest} = (${index}) - (${quotient} | 0) * ${by};`,
+      `${quotient} = ${quotient} + Math.floor((${rest} + 0.5) / ${by});`,
+      `${rest} = (${index}) - (${quotient} | 0) * ${by};`,
+      `if (${rest} >= ${by}) { ${quotient} = ${quotient} + 1; ${rest} = ${rest} - ${by}; }`,
+      `if (${rest} < 0) { ${quotient} = ${quotient} - 1; ${rest} = ${rest} + ${by}; }`,
+    ].join('\n');
+  const first = divide('this.thread.x', 'gridP', sizes.length === 3 ? 'gridT' : 'gridQ', 'gridI');
+  return {
+    output: [sizeOf(sizes)],
+    axes: place(['(gridI | 0)', sizes.length === 3 ? '(gridJ | 0)' : '(gridQ | 0)', '(gridK | 0)']),
+    sizes: { gridP: p, ...(sizes.length === 3 && { gridS: q }) },
+    prelude: sizes.length === 3 ? `${first}\n${divide('(gridT | 0)', 'gridS', 'gridK', 'gridJ')}` : first,
+  };
+}
+
+/** Constants that change what a kernel does rather than how large it is: compiled in, so that the compiler can use them. */
+const compiledIn = new Set([
+  ...['transposeA', 'transposeB', 'kernelHeight', 'kernelWidth', 'kernelY', 'kernelX'],
+  ...['strideY', 'strideX', 'paddingY', 'paddingX'],
+]);
+
+/**
+ * `a !== b` as not (a === b): shading languages may, and SPIR-V's ordered comparison does, call NaN ≠ NaN false, while
+ * NaN = NaN is false everywhere.
+ */
+function withTrueInequality(text: string): string {
+  return text.replace(/([\w.]+) !== ([\w.]+)/g, '!($1 === $2)');
+}
+
+const texts = new Map<SourceKernel, { parameters: string[]; body: string }>();
+
+/** A function's parameters and body, from its own text. */
+function parse(kernel: SourceKernel): { parameters: string[]; body: string } {
+  let parsed = texts.get(kernel);
+  if (!parsed) {
+    const match = /^function\s*\w*\s*\(([^)]*)\)\s*\{([\s\S]*)\}$/.exec(kernel.toString());
+    if (!match)
+      throw new KernelError(kernel.name, {
+        received: kernel.toString().slice(0, 60),
+        expected: 'a plain function: `function name(x) { … }`',
+      });
+    parsed = { parameters: match[1]!.split(',').map((name) => name.trim()), body: withTrueInequality(match[2]!) };
+    texts.set(kernel, parsed);
+  }
+  return parsed;
+}
+
+/** A source kernel on a layout. `numbers` tells which inputs are numbers; `values` are the integers to append. */
+export function sourceProgram(
+  kernel: SourceKernel,
+  numbers: readonly boolean[],
+  constants: Record<string, number>,
+  { axes, sizes, prelude }: Layout,
+): { program: Program; values: number[] } {
+  const { parameters, body } = parse(kernel);
+  const used = [...new Set([...body.matchAll(/this\.constants\.(\w+)/g)].map((match) => match[1]!))];
+  const baked = Object.fromEntries(used.filter((name) => compiledIn.has(name)).map((name) => [name, constants[name]!]));
+  const given = used.filter((name) => !compiledIn.has(name));
+  const argument = (name: string) => `given${name[0]!.toUpperCase()}${name.slice(1)}`;
+  const names = [...parameters, ...given.map(argument), ...Object.keys(sizes)];
+  const placed = body
+    .replace(/this\.constants\.(\w+)/g, (whole, name: string) => (compiledIn.has(name) ? whole : argument(name)))
+    .replace(/this\.thread\.([xyz])/g, (_, axis: string) => axes['xyz'.indexOf(axis)]!);
+  const program: Program = {
+    key: `${kernelId(kernel)}|${axes.join()}|${Object.values(baked).join()}`,
+    text: `function (${names.join(', ')}) {\n${prelude}\n${placed}\n}`,
+    functions: [],
+    types: [
+      ...numbers.map((number) => (number ? ('Float' as const) : ('Array' as const))),
+      ...given.map(() => 'Integer' as const),
+      ...Object.keys(sizes).map(() => 'Integer' as const),
+    ],
+    constants: baked,
+  };
+  return { program, values: [...given.map((name) => constants[name]!), ...Object.values(sizes)] };
+}
+
+const operandNames = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+
+/**
+ * y_i = f(operands_i): each array operand is flat and walked by its strides (innermost first), a number is the same
+ * for all. Strides of 0 and 1 are written into the text, others are arguments.
+ */
+export function elementwiseProgram(
+  f: ScalarKernel,
+  strides: readonly (readonly number[] | null)[],
+  { axes, sizes, prelude }: Layout,
+): { program: Program; values: number[] } {
+  const integers: Record<string, number> = { ...sizes };
+  const reads = strides.map((steps, k) => {
+    const name = operandNames[k]!;
+    if (steps === null) return name;
+    const terms = steps.flatMap((step, axis) => {
+      if (step === 0 || axes[axis] === '0') return [];
+      if (step === 1) return [axes[axis]!];
+      integers[`${name}${'XYZ'[axis]}`] = step;
+      return [`${axes[axis]} * ${name}${'XYZ'[axis]}`];
+    });
+    return `${name}[${terms.join(' + ') || '0'}]`;
+  });
+  const names = [...operandNames.slice(0, strides.length), ...Object.keys(integers)];
+  const program: Program = {
+    key: `${kernelId(f)}|${axes.join()}|${reads.join()}`,
+    text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${f.name}(${reads.join(', ')});\n}`,
+    functions: [withTrueInequality(f.toString())],
+    types: [
+      ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
+      ...Object.keys(integers).map(() => 'Integer' as const),
+    ],
+    constants: {},
+  };
+  return { program, values: Object.values(integers) };
+}
+
+const ids = new WeakMap<object, number>();
+let nextId = 0;
+
+/** Kernels are told apart as objects: two may have one name. */
+function kernelId(kernel: ScalarKernel | SourceKernel): string {
+  if (!ids.has(kernel)) ids.set(kernel, nextId++);
+  return `${kernel.name}#${ids.get(kernel)}`;
+}
+
+/** At most `limit` compiled kernels; those not used for the longest time go first. */
+export class ProgramCache<T> {
+  readonly #entries = new Map<string, T>();
+
+  constructor(
+    readonly limit: number,
+    readonly discard: (entry: T) => void,
+  ) {}
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  get(key: string, create: () => T): T {
+    const entry = this.#entries.get(key) ?? create();
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    if (this.#entries.size > this.limit) {
+      const [oldest, unused] = this.#entries.entries().next().value!;
+      this.#entries.delete(oldest);
+      this.discard(unused);
+    }
+    return entry;
+  }
+}
+
+/** Settings of gpu.js for a program, apart from the output. */
+export function kernelSettings({ functions, types, constants }: Program): Record<string, unknown> {
+  return {
+    functions,
+    constants,
+    constantTypes: Object.fromEntries(Object.keys(constants).map((name) => [name, 'Integer'])),
+    argumentTypes: types.map((type) => (type === 'Array' ? 'Input' : type)),
+    loopMaxIterations: 2 ** 31 - 1, // gpu.js cuts loops whose bound is an argument at this number, 1000 by default
+    precision: 'single',
+    tactic: 'precision',
+  };
+}
