@@ -8,4 +8,5 @@ export {
   type GradientFailure,
   type GradientReport,
 } from './check-gradients.js';
+export { type ConformanceCase, type ConformanceOptions, conformanceCases, type Outcome } from './conformance.js';
 export { asFunction, type DrawnTrial, drawTrial, expectedOutput, trialTensors } from './trials.js';

@@ -101,6 +101,57 @@ const compiledIn = new Set([
 ]);
 
 /**
+ * Functions that graphics languages leave undefined for NaN (measured: exp(NaN) = ∞, log(NaN) = 89, log(−1) = 0, tanh(∞) = NaN), made
+ * whole: what is called in a kernel's text, and what is called instead.
+ */
+const guarded: Record<string, string> = Object.fromEntries([
+  ...['exp', 'expm1', 'sin', 'cos'].map((name) => [
+    name,
+    `function whole_${name}(x) { let y = Math.${name}(x); if (!(x === x)) y = x; return y; }`,
+  ]),
+  ...[
+    ['log', 0],
+    ['log1p', -1],
+  ].map(([name, least]) => [
+    name!,
+    `function whole_${name}(x) { let y = Math.${name}(x); if (x < ${least}) y = (x - x) / (x - x); if (!(x === x)) y = x; return y; }`,
+  ]),
+  [
+    'tanh',
+    'function whole_tanh(x) { let y = 0; if (x > 15) y = 1; else if (x < -15) y = -1; else y = Math.tanh(x); if (!(x === x)) y = x; return y; }',
+  ],
+  ['pow', wholePow.toString().replace('wholePow', 'whole_pow')],
+]);
+
+/** xᵖ as JavaScript has it, from a pow that knows positive bases and finite numbers only. */
+function wholePow(x: number, p: number): number {
+  const size = Math.abs(x);
+  let y = size ** p;
+  if (size === 0) {
+    y = 0;
+    if (p < 0) y = 1 / size;
+  }
+  if (x < 0 || 1 / x < 0) {
+    const odd = p - 2 * Math.floor(p * 0.5);
+    if (odd === 1) y = -y;
+    else if (odd > 0 && size - size === 0 && size > 0) y = (size - size) / (size - size);
+  }
+  if (size === 1 && !(p - p === 0)) y = p - p;
+  if (!(x === x)) y = x;
+  if (!(p === p)) y = p;
+  if (p === 0) y = 1;
+  return y;
+}
+
+/** A kernel's text with whole functions in it, and the functions. */
+function withGuards(text: string): { text: string; functions: string[] } {
+  const called = text.replace(/(\w+) \*\* (\w+)/g, 'Math.pow($1, $2)');
+  const used = Object.keys(guarded).filter((name) => called.includes(`Math.${name}(`));
+  const body = used.reduce((rest, name) => rest.replaceAll(`Math.${name}(`, `whole_${name}(`), called);
+  return { text: withTrueInequality(body), functions: used.map((name) => guarded[name]!) };
+}
+
+/**
  * `a !== b` as not (a === b): shading languages may, and SPIR-V's ordered comparison does, call NaN ≠ NaN false, while
  * NaN = NaN is false everywhere.
  */
@@ -180,10 +231,11 @@ export function elementwiseProgram(
     return `${name}[${terms.join(' + ') || '0'}]`;
   });
   const names = [...operandNames.slice(0, strides.length), ...Object.keys(integers)];
+  const guards = withGuards(f.toString());
   const program: Program = {
     key: `${kernelId(f)}|${axes.join()}|${reads.join()}`,
     text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${f.name}(${reads.join(', ')});\n}`,
-    functions: [withTrueInequality(f.toString())],
+    functions: [...guards.functions, guards.text],
     types: [
       ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
       ...Object.keys(integers).map(() => 'Integer' as const),

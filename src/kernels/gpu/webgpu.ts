@@ -88,8 +88,8 @@ export class WebGpuDevice extends GpuDevice<Cell> {
     const report = device.onuncapturederror;
     device.onuncapturederror = (event) => {
       report?.call(device, event);
-      const { message, constructor } = event.error;
-      const Failure = constructor.name === 'GPUOutOfMemoryError' ? MemoryLimitError : KernelError;
+      const { message } = event.error;
+      const Failure = event.error.constructor.name === 'GPUOutOfMemoryError' ? MemoryLimitError : KernelError;
       this.#failure ??= new Failure('webgpu', { received: message, expected: 'a call the device accepts' });
     };
     device.lost.then(({ reason, message }) => {

@@ -1,0 +1,181 @@
+/**
+ * One suite of checks for every device, made from the op registry and the kernel vocabulary: what a device computes
+ * against plain arithmetic and against the reference device in double precision. It needs nothing of Node and no
+ * test framework, so that a page can run it in a browser.
+ */
+import { tensor } from '../autograd/create.js';
+import { enableGrad } from '../autograd/graph.js';
+import { type Op, registeredOps } from '../autograd/op.js';
+import { Tensor } from '../autograd/tensor.js';
+import { withDevice } from '../kernels/devices.js';
+import { Random } from '../tensor/random.js';
+import { kernelCases } from './kernel-cases.js';
+import { asFunction, drawTrial, expectedOutput } from './trials.js';
+
+/** What one check found: the largest difference, and what is allowed. */
+export interface Outcome {
+  error: number;
+  tolerance: number;
+  /** Where, or what went wrong. */
+  detail?: string;
+}
+
+export interface ConformanceCase {
+  group: 'forward' | 'gradient' | 'special values' | 'kernel' | 'size';
+  name: string;
+  run(device: string): Promise<Outcome>;
+}
+
+/**
+ * Bounds of single ops on the gpu.js devices, where the languages of graphics promise less than float32 arithmetic.
+ * sin and cos: WGSL and Vulkan promise an absolute error of 2⁻¹¹ only (measured on SwiftShader: 1.9e-4).
+ */
+const graphics: Record<string, number> = { sin: 2 ** -11, cos: 2 ** -11 };
+
+function toleranceOf({ name, test }: Op<never>, device: string): number {
+  const own = test!.tolerance32 ?? 1e-5;
+  return device === 'webgpu' || device === 'webgl2' ? Math.max(own, graphics[name] ?? 0) : own;
+}
+
+/** Largest difference over the largest expected magnitude, at least 1; NaN only where NaN is expected. */
+export function difference(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Infinity;
+  let most = 0;
+  let scale = 1;
+  for (let i = 0; i < expected.length; i++) {
+    const [a, e] = [actual[i]!, expected[i]!];
+    if (Number.isFinite(e)) scale = Math.max(scale, Math.abs(e));
+    if (Object.is(a, e) || a === e) continue;
+    const d = Math.abs(a - e);
+    most = Number.isNaN(d) ? Infinity : Math.max(most, d);
+  }
+  return most / scale;
+}
+
+/** `cast` and `to` have a dtype and a device as parameters, so their trials are bound to the reference device. */
+const bound = new Set(['cast', 'to']);
+// biome-ignore lint/suspicious/noExplicitAny: ops of every parameter type
+type AnyOp = Op<any>;
+
+function forwardCase(op: AnyOp, seeds: number): ConformanceCase {
+  return {
+    group: 'forward',
+    name: op.name,
+    async run(device) {
+      let worst: Outcome = { error: 0, tolerance: toleranceOf(op as never, device) };
+      for (let seed = 0; seed < seeds; seed++) {
+        const trial = drawTrial(op, seed);
+        const { f, free } = asFunction(op, trial, 'float32', device);
+        const result = withDevice(device, () => f(...free));
+        const error = difference(await result.data(), expectedOutput(op, trial).data);
+        if (error > worst.error) worst = { ...worst, error, detail: `seed ${seed}` };
+      }
+      return worst;
+    },
+  };
+}
+
+/** Gradients of every input under one fixed gradient of the output. */
+function gradients(op: AnyOp, seed: number, dtype: 'float32' | 'float64', device: string): Tensor[] {
+  const { f, free } = asFunction(op, drawTrial(op, seed), dtype, device);
+  const leaves = free.map((x) => {
+    const leaf = new Tensor(x.storage, x.shape);
+    leaf.requiresGrad = true;
+    return leaf;
+  });
+  return withDevice(device, () => {
+    const y = enableGrad(() => f(...leaves));
+    const weights = Float64Array.from({ length: y.size }, (_, i) => Math.sin(i + 1));
+    if (y.requiresGrad) y.backward(tensor(weights, { shape: y.shape, dtype, device }));
+    return leaves.map((leaf) => leaf.grad ?? tensor(0, { dtype, device }));
+  });
+}
+
+function gradientCase(op: AnyOp, seeds: number): ConformanceCase {
+  return {
+    group: 'gradient',
+    name: op.name,
+    async run(device) {
+      // A derivative adds a product or two, and its sums run over other axes, to what the op itself costs.
+      let worst: Outcome = { error: 0, tolerance: 5 * toleranceOf(op as never, device) };
+      for (let seed = 0; seed < seeds; seed++) {
+        const expected = gradients(op, seed, 'float64', 'reference');
+        const actual = gradients(op, seed, 'float32', device);
+        for (const [i, grad] of actual.entries()) {
+          const error = difference(await grad.data(), expected[i]!.dataSync());
+          if (error > worst.error) worst = { ...worst, error, detail: `input ${i}, seed ${seed}` };
+        }
+      }
+      return worst;
+    },
+  };
+}
+
+const special = [NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.5, -2.5, 1e-30, 1e30, -1e30];
+
+/** All pairs (or single ones) of NaN, infinities, zeros and extremes, against JavaScript's own arithmetic in float32. */
+function specialCase(op: AnyOp): ConformanceCase {
+  const arity = op.test!.scalar!.length;
+  return {
+    group: 'special values',
+    name: op.name,
+    async run(device) {
+      const columns = Array.from({ length: arity }, (_, k) =>
+        Float32Array.from(
+          { length: special.length ** arity },
+          (_, i) => special[Math.floor(i / special.length ** k) % special.length]!,
+        ),
+      );
+      const inputs = columns.map((data) => tensor(data, { device }));
+      const f = withDevice(device, () => asSpecial(op, inputs));
+      const actual = await f.data();
+      const reference = withDevice('reference', () =>
+        asSpecial(
+          op,
+          columns.map((data) => tensor(data, { device: 'reference' })),
+        ),
+      );
+      const expected = reference.dataSync();
+      for (let i = 0; i < expected.length; i++) {
+        const [a, e] = [actual[i]!, expected[i]!];
+        // No reduction of large angles is promised in graphics languages.
+        if (graphics[op.name] && Math.abs(columns[0]![i]!) > 1e6) continue;
+        const near = a === e || Object.is(a, e) || Math.abs(a - e) <= 1e-3 * Math.max(1, Math.abs(e));
+        if (!near)
+          return {
+            error: Infinity,
+            tolerance: 0,
+            detail: `(${columns.map((c) => c[i]).join(', ')}) gave ${a}, not ${e}`,
+          };
+      }
+      return { error: 0, tolerance: 1e-3 };
+    },
+  };
+}
+
+function asSpecial(op: AnyOp, inputs: Tensor[]): Tensor {
+  const method = inputs[0]! as unknown as Record<string, (...others: Tensor[]) => Tensor>;
+  return method[op.name]!(...inputs.slice(1));
+}
+
+export interface ConformanceOptions {
+  /** Random trials an op. Default 6. */
+  seeds?: number;
+  /** Leave out what needs hundreds of megabytes. Default false. */
+  quick?: boolean;
+}
+
+/** Every check, in an order that is good to read. */
+export function conformanceCases({ seeds = 6, quick = false }: ConformanceOptions = {}): ConformanceCase[] {
+  const ops = [...registeredOps().values()].filter(({ builtIn, name }) => builtIn && !bound.has(name));
+  const differentiable = ops.filter(({ vjp }) => typeof vjp !== 'string');
+  const elementwise = ops.filter(
+    ({ test, name }) => test?.scalar && test.scalar.length > 0 && name in Tensor.prototype,
+  );
+  return [
+    ...ops.map((op) => forwardCase(op, seeds)),
+    ...differentiable.map((op) => gradientCase(op, Math.ceil(seeds / 2))),
+    ...elementwise.map(specialCase),
+    ...kernelCases(new Random(11), quick),
+  ];
+}

@@ -1,0 +1,269 @@
+/**
+ * Checks of the kernel vocabulary itself, at sizes that the ops' trials do not reach: long reductions, many axes, grids
+ * beyond what one dimension of a dispatch can hold, and elements whose index no float32 can count.
+ */
+import type { Device, Storage } from '../kernels/device.js';
+import { deviceByName } from '../kernels/devices.js';
+import { fused } from '../kernels/fused.js';
+import * as scalar from '../kernels/scalar.js';
+import { Random } from '../tensor/random.js';
+import { broadcastPlan, sizeOf } from '../tensor/shape.js';
+import type { ConformanceCase, Outcome } from './conformance.js';
+
+type Draw = (size: number) => Float32Array;
+
+/** Runs one computation on the device and on reference, and compares all its results. */
+function against(
+  name: string,
+  compute: (device: Device, draw: Draw) => Storage[],
+  random: Random,
+  tolerance = 1e-5,
+): ConformanceCase {
+  const seed = random.int(2 ** 30);
+  return {
+    group: 'kernel',
+    name,
+    async run(deviceName) {
+      const results = async (device: Device) => {
+        const own = new Random(seed);
+        const draw: Draw = (size) => Float32Array.from({ length: size }, () => 2 * own.uniform() - 1);
+        const storages = compute(device, draw);
+        return Promise.all(storages.map((storage) => device.read(storage)));
+      };
+      const expected = await results(deviceByName('reference'));
+      const actual = await results(deviceByName(deviceName));
+      let worst: Outcome = { error: 0, tolerance };
+      expected.forEach((values, i) => {
+        const error = relative(actual[i]!, values);
+        if (error > worst.error) worst = { error, tolerance, detail: `result ${i}` };
+      });
+      return worst;
+    },
+  };
+}
+
+function relative(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length) return Infinity;
+  let most = 0;
+  let scale = 1e-6;
+  for (let i = 0; i < expected.length; i++) {
+    const d = Object.is(actual[i], expected[i]) || actual[i] === expected[i] ? 0 : Math.abs(actual[i]! - expected[i]!);
+    most = Number.isNaN(d) ? Infinity : Math.max(most, d);
+    if (Number.isFinite(expected[i])) scale = Math.max(scale, Math.abs(expected[i]!));
+  }
+  return most / scale;
+}
+
+/** Checks that say themselves what is right. */
+function size(name: string, run: (device: Device) => Promise<string | null>): ConformanceCase {
+  return {
+    group: 'size',
+    name,
+    async run(deviceName) {
+      const wrong = await run(deviceByName(deviceName));
+      return wrong === null ? { error: 0, tolerance: 0 } : { error: Infinity, tolerance: 0, detail: wrong };
+    },
+  };
+}
+
+export function kernelCases(random: Random, quick: boolean): ConformanceCase[] {
+  return [...comparisons(random), ...int32Cases(), ...(quick ? [] : sizeCases())];
+}
+
+function comparisons(random: Random): ConformanceCase[] {
+  const flags = [false, true];
+  const products = flags.flatMap((transposeA) =>
+    flags.map((transposeB) =>
+      against(
+        `matmul ${transposeA ? 'Aᵀ' : 'A'}${transposeB ? 'Bᵀ' : 'B'}`,
+        (device, draw) => [
+          device.matmul(device.upload(draw(3 * 17 * 150)), device.upload(draw(150 * 23)), {
+            ...{ batch: 3, m: 17, n: 23, k: 150, transposeA, transposeB, broadcastA: false, broadcastB: true },
+          }),
+        ],
+        random,
+      ),
+    ),
+  );
+  return [
+    ...products,
+    against(
+      'reductions over a long axis, in the middle and at the end',
+      (device, draw) => {
+        const x = device.upload(draw(3 * 1001 * 5));
+        return (['sum', 'max', 'min'] as const).flatMap((kind) => [
+          device.reduce(kind, x, 3, 1001, 5),
+          device.reduce(kind, x, 15, 1001, 1),
+          device.reduce(kind, x, 1, 15015, 1),
+          device.reduce(kind, x, 1, 1, 15015),
+        ]);
+      },
+      random,
+    ),
+    against(
+      'argReduce',
+      (device, draw) => {
+        const x = device.upload(draw(4 * 300 * 3));
+        return [device.argReduce('max', x, 4, 300, 3), device.argReduce('min', x, 12, 300, 1)];
+      },
+      random,
+      0,
+    ),
+    against(
+      'a reduction over nothing',
+      (device, draw) => {
+        const x = device.upload(draw(0));
+        return (['sum', 'max', 'min'] as const).map((kind) => device.reduce(kind, x, 2, 0, 3));
+      },
+      random,
+      0,
+    ),
+    against(
+      'permute, slice, pad and expand of five axes',
+      (device, draw) => {
+        const shape = [2, 3, 4, 5, 6];
+        const x = device.upload(draw(sizeOf(shape)));
+        const row = device.upload(draw(3 * 5));
+        return [
+          device.permute(x, shape, [4, 2, 0, 3, 1]),
+          device.permute(x, shape, [0, 2, 1, 3, 4]),
+          device.permute(x, shape, [0, 1, 2, 4, 3]),
+          device.slice(x, shape, [1, 0, 2, 1, 3], [1, 3, 2, 3, 2]),
+          device.pad(x, shape, [0, 1, 0, 2, 0], [2, 5, 4, 8, 7], -1.5),
+          device.expand(row, broadcastPlan(shape, [[3, 1, 5, 1]])),
+          device.zip(scalar.mul, x, row, broadcastPlan(shape, [shape, [3, 1, 5, 1]])),
+        ];
+      },
+      random,
+      0,
+    ),
+    against(
+      'gather, scatterAdd and concat',
+      (device, draw) => {
+        const x = device.upload(draw(2 * 7 * 5));
+        const indices = device.upload(Int32Array.of(6, 0, 3, 3, 6, 1));
+        return [
+          device.gather(x, indices, 2, 7, 5),
+          device.scatterAdd(device.upload(draw(2 * 6 * 5)), indices, 2, 9, 5),
+          device.concat([x, device.upload(draw(2 * 3)), device.upload(draw(0)), x], 2, [35, 3, 0, 35]),
+        ];
+      },
+      random,
+      1e-6,
+    ),
+    against(
+      'adamW, three steps',
+      (device, draw) => {
+        const [parameter, grad] = [device.upload(draw(1000)), device.upload(draw(1000))];
+        const [m, v] = [device.fill(1000, 0, 'float32'), device.fill(1000, 0, 'float32')];
+        for (let step = 1; step <= 3; step++)
+          fused(device).adamW(parameter, grad, m, v, {
+            ...{ learningRate: 1e-2, beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.2, step, gradScale: 0.5 },
+          });
+        return [parameter, m, v];
+      },
+      random,
+    ),
+    against(
+      'softmax, logSumExp and layerNorm of long rows',
+      (device, draw) => {
+        const x = device.upload(draw(9 * 700));
+        const kernels = fused(device);
+        const [weight, bias] = [device.upload(draw(700)), device.upload(draw(700))];
+        const { output, mean, rstd } = kernels.layerNorm(x, weight, bias, 1e-5, 9, 700);
+        return [kernels.softmax(x, 9, 700), kernels.logSumExp(x, 9, 700), output, mean, rstd];
+      },
+      random,
+    ),
+  ];
+}
+
+function int32Cases(): ConformanceCase[] {
+  return [
+    {
+      group: 'kernel',
+      name: 'int32 is exact up to 2²⁴',
+      async run(deviceName) {
+        const device = deviceByName(deviceName);
+        const values = Int32Array.of(0, -1, 7, 16777215, 16777216, -16777216, 16777213);
+        const x = device.upload(values);
+        const flat = { shape: [values.length], strides: [[1], [1]] };
+        const zero = device.fill(values.length, 0, 'int32');
+        const results = [
+          x,
+          device.permute(x, [7, 1], [1, 0]),
+          device.zip(scalar.sub, device.zip(scalar.add, x, zero, flat), zero, flat),
+        ];
+        for (const result of results) {
+          const read = await device.read(result);
+          if (!(read instanceof Int32Array) || read.some((value, i) => value !== values[i]))
+            return { error: Infinity, tolerance: 0, detail: `${values.join()} became ${read.join()}` };
+        }
+        return { error: 0, tolerance: 0 };
+      },
+    },
+  ];
+}
+
+/** One element's wanted value where it is not there. */
+function firstWrong(actual: ArrayLike<number>, expected: (i: number) => number): string | null {
+  for (let i = 0; i < actual.length; i++)
+    if (actual[i] !== expected(i)) return `element ${i} is ${actual[i]}, not ${expected(i)}`;
+  return null;
+}
+
+function sizeCases(): ConformanceCase[] {
+  const columns = 8;
+  const rows = 2 ** 21 + 40; // 2²⁴ + 320 elements
+  const value = (i: number) => (i % 509) - 250;
+  const huge = () => Float32Array.from({ length: rows * columns }, (_, i) => value(i));
+  return [
+    size('elements beyond 2²⁴: map, slice, gather', async (device) => {
+      const x = device.upload(huge());
+      const doubled = device.zip(scalar.mul, x, 2, { shape: [rows * columns], strides: [[1], [0]] });
+      const end = device.slice(doubled, [rows, columns], [rows - 50, 0], [50, columns]);
+      const wrong = firstWrong(await device.read(end), (i) => 2 * value((rows - 50) * columns + i));
+      if (wrong) return `slice: ${wrong}`;
+      const picked = [rows - 1, 3, rows - 37, 2 ** 21 + 1];
+      const gathered = device.gather(x, device.upload(Int32Array.from(picked)), 1, rows, columns);
+      const bad = firstWrong(await device.read(gathered), (i) =>
+        value(picked[Math.floor(i / columns)]! * columns + (i % columns)),
+      );
+      for (const storage of [x, doubled, end, gathered]) storage.free();
+      return bad && `gather: ${bad}`;
+    }),
+    size('elements beyond 2²⁴: reduce and permute', async (device) => {
+      const x = device.upload(huge());
+      const sums = device.reduce('sum', x, rows, columns, 1);
+      const sum = (row: number) =>
+        Array.from({ length: columns }, (_, j) => value(row * columns + j)).reduce((a, b) => a + b);
+      const wrong = firstWrong((await device.read(sums)).slice(-64), (i) => sum(rows - 64 + i));
+      if (wrong) return `reduce: ${wrong}`;
+      const turned = device.permute(x, [rows, columns], [1, 0]);
+      const last = device.slice(turned, [columns, rows], [columns - 1, rows - 64], [1, 64]);
+      const bad = firstWrong(await device.read(last), (i) => value((rows - 64 + i) * columns + columns - 1));
+      for (const storage of [x, sums, turned, last]) storage.free();
+      return bad && `permute: ${bad}`;
+    }),
+    size('a grid beyond one dimension of a dispatch', async (device) => {
+      const n = 600_011; // over 65535 workgroups of 8
+      const x = device.upload(Float32Array.from({ length: 2 * n * 3 }, (_, i) => value(i)));
+      const sums = device.reduce('sum', x, n, 3, 2);
+      const expected = (i: number) =>
+        [0, 2, 4].reduce((total, step) => total + value(Math.floor(i / 2) * 6 + step + (i % 2)), 0);
+      const wrong = firstWrong(await device.read(sums), expected);
+      if (wrong) return `two axes: ${wrong}`;
+      const planes = 70_001; // over 65535 along z
+      const y = device.upload(Float32Array.from({ length: planes * 2 * 3 }, (_, i) => value(i)));
+      const sliced = device.slice(y, [planes, 2, 3], [0, 0, 1], [planes, 2, 2]);
+      const swapped = device.permute(y, [planes, 2, 3], [0, 2, 1]);
+      const bad =
+        firstWrong(await device.read(sliced), (i) => value(Math.floor(i / 2) * 3 + 1 + (i % 2))) ??
+        firstWrong(await device.read(swapped), (i) =>
+          value(Math.floor(i / 6) * 6 + (i % 2) * 3 + (Math.floor(i / 2) % 3)),
+        );
+      for (const storage of [x, sums, y, sliced, swapped]) storage.free();
+      return bad && `three axes: ${bad}`;
+    }),
+  ];
+}
