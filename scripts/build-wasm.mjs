@@ -1,4 +1,4 @@
-// Compiles src/kernels/wasm/assembly to dist/kernels/wasm/hopgrad.wasm, unless that is newer than every source.
+// Compiles src/kernels/wasm/assembly to dist/kernels/wasm/hopgrad*.wasm, unless those are newer than every source.
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -6,20 +6,31 @@ import asc from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const sources = join(root, 'src/kernels/wasm/assembly');
-const output = join(root, 'dist/kernels/wasm/hopgrad.wasm');
+const folder = join(root, 'dist/kernels/wasm');
+
+// Threads need a shared memory, which browsers give to isolated pages only; relaxed SIMD is newer than the rest.
+const shared = ['--enable', 'threads', '--sharedMemory'];
+const relaxed = ['--enable', 'relaxed-simd'];
+const builds = { '': shared, '-relaxed': [...shared, ...relaxed], '-single': [], '-single-relaxed': relaxed };
 
 const time = (path) => statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-const newest = Math.max(...readdirSync(sources).map((name) => time(join(sources, name))));
-if (time(output) > newest) process.exit(0);
-
-mkdirSync(dirname(output), { recursive: true });
-const flags = ['-O3', '--noAssert', '--runtime', 'stub', '--use', 'abort=', '--enable', 'simd'];
+const newest = Math.max(
+  time(fileURLToPath(import.meta.url)),
+  ...readdirSync(sources).map((name) => time(join(sources, name))),
+);
+mkdirSync(folder, { recursive: true });
+// Addresses below memoryBase hold the job description, see pool.ts.
+const common = ['-O3', '--noAssert', '--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--memoryBase', '8192', '--disableWarning', 'AS112'];
 const memory = ['--importMemory', '--noExportMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
-const { error } = await asc.main([join(sources, 'index.ts'), '--outFile', output, ...flags, ...memory], {
-  stdout: process.stdout,
-  stderr: process.stderr,
-});
-if (error) {
-  console.error(`build-wasm: ${error.message}`);
-  process.exit(1);
+for (const [suffix, features] of Object.entries(builds)) {
+  const output = join(folder, `hopgrad${suffix}.wasm`);
+  if (time(output) > newest) continue;
+  const { error } = await asc.main(
+    [join(sources, 'index.ts'), '--outFile', output, ...common, ...memory, ...features],
+    { stdout: process.stdout, stderr: process.stderr },
+  );
+  if (error) {
+    console.error(`build-wasm: ${error.message}`);
+    process.exit(1);
+  }
 }

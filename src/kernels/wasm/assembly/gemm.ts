@@ -1,49 +1,101 @@
 /**
- * Matrix product and convolution. One register tile computes 4 rows × 8 columns of C: eight v128 accumulators, per step
- * of k two vectors of B and four broadcast values of A. Both factors are first copied into panels in the order in which
- * the tile reads them, k by k, so that transposes cost nothing and all loads are sequential.
+ * Matrix product. One register tile computes 4 rows × 8 columns of C: eight accumulators, per step of k two vectors of B
+ * and four broadcast values of A. Both factors are first copied into panels in the order in which the tile reads them,
+ * so that transposes cost nothing and all loads are sequential.
+ *
+ * Every element of C is summed over k in blocks of KC, in order, whatever the partition of C: the same bits always.
  */
+import { storeSome } from './elementwise';
+import { madd } from './math';
+import { address, scratchPart, size } from './pool';
 
 /** Rows and columns of the register tile. */
-const MR: i32 = 4;
-const NR: i32 = 8;
+export const MR: i32 = 4;
+export const NR: i32 = 8;
 /** k-block: a B panel of 256 × 8 floats is 8 KB, a quarter of the first-level cache. */
-const KC: i32 = 256;
+export const KC: i32 = 256;
 
-/** Packs rows [0, m) × k-range of A into panels of MR rows, zero-filled at the end. */
-function packA(a: usize, target: usize, m: i32, k0: i32, kc: i32, rowStride: i32, columnStride: i32): void {
-  for (let i = 0; i < m; i += MR) {
-    const rows = min(MR, m - i);
-    for (let k = 0; k < kc; k++) {
-      const source = a + ((<usize>i * <usize>rowStride + <usize>(k0 + k) * <usize>columnStride) << 2);
-      for (let r = 0; r < MR; r++) {
-        store<f32>(target, r < rows ? load<f32>(source + ((<usize>r * <usize>rowStride) << 2)) : 0);
-        target += 4;
+// @ts-ignore: decorator
+@inline function load1(at: usize, on: bool): f32 { return on ? load<f32>(at) : 0; }
+
+/** Four vectors as rows become four vectors as columns, stored `step` bytes apart. */
+// @ts-ignore: decorator
+@inline export function transpose4(r0: v128, r1: v128, r2: v128, r3: v128, target: usize, step: usize): void {
+  const a = i8x16.shuffle(r0, r1, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const b = i8x16.shuffle(r2, r3, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+  const c = i8x16.shuffle(r0, r1, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  const d = i8x16.shuffle(r2, r3, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  v128.store(target, i8x16.shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+  v128.store(target + step, i8x16.shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+  v128.store(target + 2 * step, i8x16.shuffle(c, d, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23));
+  v128.store(target + 3 * step, i8x16.shuffle(c, d, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31));
+}
+
+/**
+ * Packs `count` lanes (rows of A or columns of B) × kc into panels of `width` lanes, k by k, zero-filled at the end.
+ * `lane` and `step` are the distances in bytes between lanes and between k's, `panel` that between panels.
+ */
+export function pack(
+  source: usize, panels: usize, count: i32, width: i32, kc: i32, lane: usize, step: usize, panel: usize,
+): void {
+  const row = <usize>width << 2;
+  for (let i = 0; i < count; i += width, source += <usize>width * lane, panels += panel) {
+    let target = panels;
+    const lanes = min(width, count - i);
+    if (lanes < width) {
+      for (let k = 0; k < kc; k++, target += row)
+        for (let l = 0; l < width; l++)
+          store<f32>(target + (<usize>l << 2), load1(source + <usize>l * lane + <usize>k * step, l < lanes));
+    } else if (lane == 4) {
+      for (let k = 0; k < kc; k++, target += row) {
+        const from = source + <usize>k * step;
+        v128.store(target, v128.load(from));
+        if (width == 8) v128.store(target, v128.load(from, 16), 16);
       }
+    } else {
+      let k = 0;
+      if (step == 4)
+        for (; k + 4 <= kc; k += 4, target += row << 2) {
+          const from = source + (<usize>k << 2);
+          for (let l = 0; l < width; l += 4) {
+            const at = from + <usize>l * lane;
+            transpose4(
+              v128.load(at), v128.load(at + lane), v128.load(at + 2 * lane), v128.load(at + 3 * lane),
+              target + (<usize>l << 2), row,
+            );
+          }
+        }
+      for (; k < kc; k++, target += row)
+        for (let l = 0; l < width; l++)
+          store<f32>(target + (<usize>l << 2), load<f32>(source + <usize>l * lane + <usize>k * step));
     }
   }
 }
 
-/** Packs the k-range × columns [0, n) of B into panels of NR columns, zero-filled at the end. */
-function packB(b: usize, target: usize, n: i32, k0: i32, kc: i32, rowStride: i32, columnStride: i32): void {
-  for (let j = 0; j < n; j += NR) {
-    const columns = min(NR, n - j);
-    for (let k = 0; k < kc; k++) {
-      const source = b + ((<usize>(k0 + k) * <usize>rowStride + <usize>j * <usize>columnStride) << 2);
-      if (columns == NR && columnStride == 1) {
-        v128.store(target, v128.load(source));
-        v128.store(target, v128.load(source, 16), 16);
-      } else {
-        for (let c = 0; c < NR; c++)
-          store<f32>(target + (<usize>c << 2), c < columns ? load<f32>(source + ((<usize>c * <usize>columnStride) << 2)) : 0);
-      }
-      target += NR << 2;
+// @ts-ignore: decorator
+@inline function row(c: usize, left: v128, right: v128, columns: i32, add: bool): void {
+  if (columns >= 8) {
+    if (add) {
+      left = f32x4.add(v128.load(c), left);
+      right = f32x4.add(v128.load(c, 16), right);
     }
+    v128.store(c, left);
+    v128.store(c, right, 16);
+    return;
   }
+  // Reading past the edge is harmless; writing is not.
+  if (add) {
+    left = f32x4.add(v128.load(c), left);
+    right = f32x4.add(v128.load(c, 16), right);
+  }
+  if (columns >= 4) {
+    v128.store(c, left);
+    if (columns > 4) storeSome(c + 16, right, columns - 4);
+  } else storeSome(c, left, columns);
 }
 
-/** One tile: C[4 × 8] (+)= panel A · panel B. `rows` and `columns` cut it at the edges. */
-function tile(a: usize, b: usize, kc: i32, c: usize, stride: i32, rows: i32, columns: i32, add: bool, spill: usize): void {
+/** C[4 × 8] (+)= panel A · panel B; `rows` and `columns` cut it at the edges, `stride` is C's in bytes. */
+function tile(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32, columns: i32, add: bool): void {
   let c00 = f32x4.splat(0);
   let c01 = c00;
   let c10 = c00;
@@ -56,124 +108,75 @@ function tile(a: usize, b: usize, kc: i32, c: usize, stride: i32, rows: i32, col
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     const a0 = v128.load32_splat(a);
+    c00 = madd(a0, b0, c00);
+    c01 = madd(a0, b1, c01);
     const a1 = v128.load32_splat(a, 4);
+    c10 = madd(a1, b0, c10);
+    c11 = madd(a1, b1, c11);
     const a2 = v128.load32_splat(a, 8);
+    c20 = madd(a2, b0, c20);
+    c21 = madd(a2, b1, c21);
     const a3 = v128.load32_splat(a, 12);
-    c00 = f32x4.add(c00, f32x4.mul(a0, b0));
-    c01 = f32x4.add(c01, f32x4.mul(a0, b1));
-    c10 = f32x4.add(c10, f32x4.mul(a1, b0));
-    c11 = f32x4.add(c11, f32x4.mul(a1, b1));
-    c20 = f32x4.add(c20, f32x4.mul(a2, b0));
-    c21 = f32x4.add(c21, f32x4.mul(a2, b1));
-    c30 = f32x4.add(c30, f32x4.mul(a3, b0));
-    c31 = f32x4.add(c31, f32x4.mul(a3, b1));
+    c30 = madd(a3, b0, c30);
+    c31 = madd(a3, b1, c31);
     a += 16;
     b += 32;
   }
-  if (rows == MR && columns == NR) {
-    const bytes = <usize>stride << 2;
-    row(c, c00, c01, add);
-    row(c + bytes, c10, c11, add);
-    row(c + 2 * bytes, c20, c21, add);
-    row(c + 3 * bytes, c30, c31, add);
-    return;
-  }
-  // An edge: through a full tile in scratch memory.
-  row(spill, c00, c01, false);
-  row(spill + 32, c10, c11, false);
-  row(spill + 64, c20, c21, false);
-  row(spill + 96, c30, c31, false);
-  for (let i = 0; i < rows; i++)
-    for (let j = 0; j < columns; j++) {
-      const target = c + ((<usize>i * <usize>stride + <usize>j) << 2);
-      const value = load<f32>(spill + ((<usize>(i * NR + j)) << 2));
-      store<f32>(target, add ? load<f32>(target) + value : value);
-    }
+  row(c, c00, c01, columns, add);
+  if (rows > 1) row(c + stride, c10, c11, columns, add);
+  if (rows > 2) row(c + 2 * stride, c20, c21, columns, add);
+  if (rows > 3) row(c + 3 * stride, c30, c31, columns, add);
 }
 
-// @ts-ignore: decorator
-@inline function row(c: usize, left: v128, right: v128, add: bool): void {
-  if (add) {
-    left = f32x4.add(v128.load(c), left);
-    right = f32x4.add(v128.load(c, 16), right);
+/** C [m, n] (+)= packed A · packed B, both packed for this k-block. `stride` is the row distance of C in bytes. */
+export function tiles(packedA: usize, packedB: usize, kc: i32, c: usize, stride: usize, m: i32, n: i32, add: bool): void {
+  for (let j = 0; j < n; j += NR) {
+    const panelB = packedB + ((<usize>j * <usize>kc) << 2);
+    for (let i = 0; i < m; i += MR)
+      tile(
+        packedA + ((<usize>i * <usize>kc) << 2), panelB, kc,
+        c + <usize>i * stride + (<usize>j << 2), stride, min(MR, m - i), min(NR, n - j), add,
+      );
   }
-  v128.store(c, left);
-  v128.store(c, right, 16);
+}
+
+/** Bytes of scratch for the packed blocks of an m × n product. */
+// @ts-ignore: decorator
+@inline export function packedBytes(lanes: i32): usize { return (<usize>((lanes + 7) & ~7) * <usize>KC) << 2; }
+
+/** C [m, n] = (or +=) A [m, k] · B [k, n] on this thread; strides in elements, `stride` that of C's rows. */
+export function multiply(
+  a: usize, aRow: i32, aColumn: i32, b: usize, bRow: i32, bColumn: i32,
+  c: usize, stride: i32, m: i32, n: i32, k: i32, add: bool, scratch: usize,
+): void {
+  const cBytes = <usize>stride << 2;
+  if (k == 0 && !add) for (let i = 0; i < m; i++) memory.fill(c + <usize>i * cBytes, 0, <usize>n << 2);
+  const packedB = scratch + packedBytes(m);
+  for (let k0 = 0; k0 < k; k0 += KC) {
+    const kc = min(KC, k - k0);
+    const bytes = <usize>kc << 2;
+    pack(a + ((<usize>k0 * <usize>aColumn) << 2), scratch, m, MR, kc, <usize>aRow << 2, <usize>aColumn << 2, bytes * MR);
+    pack(b + ((<usize>k0 * <usize>bRow) << 2), packedB, n, NR, kc, <usize>bColumn << 2, <usize>bRow << 2, bytes * NR);
+    tiles(scratch, packedB, kc, c, cBytes, m, n, add || k0 > 0);
+  }
 }
 
 /**
- * C [m, n] (+)= A [m, k] · B [k, n], factors given by strides. `scratch` holds both packed blocks and one tile:
- * 4 · KC · (m + 3 + n + 7) + 128 bytes.
+ * A chunk is a block of C. Arguments: a, row, column, batch stride; b, the same; c; m, n, k; rows and columns of a block;
+ * blocks along n, blocks of one matrix; scratch, bytes of it a thread.
  */
-export function gemm(
-  a: usize, aRow: i32, aColumn: i32,
-  b: usize, bRow: i32, bColumn: i32,
-  c: usize, m: i32, n: i32, k: i32, add: bool, scratch: usize,
-): void {
-  if (k == 0 && !add) memory.fill(c, 0, (<usize>m * <usize>n) << 2);
-  const packedA = scratch + 128;
-  const packedB = packedA + (<usize>(((m + MR - 1) / MR) * MR) * KC << 2);
-  for (let k0 = 0; k0 < k; k0 += KC) {
-    const kc = min(KC, k - k0);
-    packA(a, packedA, m, k0, kc, aRow, aColumn);
-    packB(b, packedB, n, k0, kc, bRow, bColumn);
-    for (let j = 0; j < n; j += NR) {
-      const panelB = packedB + ((<usize>j * <usize>kc) << 2);
-      for (let i = 0; i < m; i += MR)
-        tile(
-          packedA + ((<usize>i * <usize>kc) << 2), panelB, kc,
-          c + ((<usize>i * <usize>n + <usize>j) << 2), n, min(MR, m - i), min(NR, n - j), add || k0 > 0, scratch,
-        );
-    }
-  }
-}
-
-/** Writes the patches of one image [channels, height, width] as columns: [channels · kh · kw, outHeight · outWidth]. */
-export function patches(
-  x: usize, column: usize, channels: i32, height: i32, width: i32, kh: i32, kw: i32,
-  strideY: i32, strideX: i32, padY: i32, padX: i32, outHeight: i32, outWidth: i32,
-): void {
-  for (let c = 0; c < channels; c++)
-    for (let u = 0; u < kh; u++)
-      for (let v = 0; v < kw; v++)
-        for (let i = 0; i < outHeight; i++) {
-          const y = i * strideY + u - padY;
-          if (y < 0 || y >= height) {
-            memory.fill(column, 0, <usize>outWidth << 2);
-            column += <usize>outWidth << 2;
-            continue;
-          }
-          const line = x + ((<usize>((c * height + y) * width)) << 2);
-          for (let j = 0; j < outWidth; j++) {
-            const at = j * strideX + v - padX;
-            store<f32>(column, at >= 0 && at < width ? load<f32>(line + (<usize>at << 2)) : 0);
-            column += 4;
-          }
-        }
-}
-
-/** The transpose of `patches`: adds every patch element back to its place in the image. */
-export function unpatch(
-  column: usize, x: usize, channels: i32, height: i32, width: i32, kh: i32, kw: i32,
-  strideY: i32, strideX: i32, padY: i32, padX: i32, outHeight: i32, outWidth: i32,
-): void {
-  for (let c = 0; c < channels; c++)
-    for (let u = 0; u < kh; u++)
-      for (let v = 0; v < kw; v++)
-        for (let i = 0; i < outHeight; i++) {
-          const y = i * strideY + u - padY;
-          if (y < 0 || y >= height) {
-            column += <usize>outWidth << 2;
-            continue;
-          }
-          const line = x + ((<usize>((c * height + y) * width)) << 2);
-          for (let j = 0; j < outWidth; j++) {
-            const at = j * strideX + v - padX;
-            if (at >= 0 && at < width) {
-              const target = line + (<usize>at << 2);
-              store<f32>(target, load<f32>(target) + load<f32>(column));
-            }
-            column += 4;
-          }
-        }
+export function matmul(chunk: i32): void {
+  const m = size(9);
+  const n = size(10);
+  const blocks = size(15);
+  const batch = chunk / blocks;
+  const block = chunk % blocks;
+  const i = (block / size(14)) * size(12);
+  const j = (block % size(14)) * size(13);
+  multiply(
+    address(0) + ((<usize>batch * address(3) + <usize>i * address(1)) << 2), size(1), size(2),
+    address(4) + ((<usize>batch * address(7) + <usize>j * address(6)) << 2), size(5), size(6),
+    address(8) + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << 2), n,
+    min(size(12), m - i), min(size(13), n - j), size(11), false, scratchPart(address(16), address(17)),
+  );
 }

@@ -1,7 +1,2 @@
-/** The module: plain functions over addresses in one linear memory. Nothing here allocates. */
-export * from './elementwise';
-export * from './gemm';
-export * from './rows';
-export function heapBase(): usize {
-  return __heap_base;
-}
+/** The module: kernels over addresses in one linear memory, and the threads that run them. Nothing here allocates. */
+export { argumentsAddress, heapBase, parallel, work } from './pool';

@@ -1,206 +1,272 @@
-/** Fused row-wise and channel-wise kernels. Sums run in float64, which costs little here and loses nothing. */
+/**
+ * Kernels over the rows of [rows, length]: softmax and its family, layer norm. Sums run over short blocks in float32 and
+ * from block to block in float64. A chunk is a group of rows.
+ */
+import { storeSome } from './elementwise';
+import { exp, madd } from './math';
+import { address, number, size } from './pool';
 
-/** Σ x over n consecutive floats, in two float64 lanes. */
-function sum64(x: usize, n: i32): f64 {
-  let total = f64x2.splat(0);
-  let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const v = v128.load(x + (<usize>i << 2));
-    total = f64x2.add(total, f64x2.promote_low_f32x4(v));
-    total = f64x2.add(total, f64x2.promote_low_f32x4(i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)));
-  }
-  let result = f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
-  for (; i < n; i++) result += <f64>load<f32>(x + (<usize>i << 2));
-  return result;
+// @ts-ignore: decorator
+@inline function high(v: v128): v128 { return i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15); }
+/** Adds four float32 to two float64 sums. */
+// @ts-ignore: decorator
+@inline export function widen(total: v128, block: v128): v128 {
+  return f64x2.add(total, f64x2.add(f64x2.promote_low_f32x4(block), f64x2.promote_low_f32x4(high(block))));
+}
+// @ts-ignore: decorator
+@inline export function total(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
+/** All ones in the first `count` lanes. */
+// @ts-ignore: decorator
+@inline export function first(count: i32): v128 { return i32x4.lt_s(i32x4(0, 1, 2, 3), i32x4.splat(count)); }
+/** The vector at `at`, of which `left` floats count; the others become `rest`. */
+// @ts-ignore: decorator
+@inline export function loadSome(at: usize, left: i32, rest: f32): v128 {
+  const v = v128.load(at);
+  return left >= 4 ? v : v128.bitselect(v, f32x4.splat(rest), first(left));
+}
+// @ts-ignore: decorator
+@inline export function put(at: usize, v: v128, left: i32): void {
+  if (left >= 4) v128.store(at, v);
+  else storeSome(at, v, left);
 }
 
-/** Σ a · b over n consecutive floats, in float64. */
-function dot64(a: usize, b: usize, n: i32): f64 {
-  let total = f64x2.splat(0);
-  let i = 0;
-  for (; i + 2 <= n; i += 2) {
-    const x = f64x2.promote_low_f32x4(v128.load64_zero(a + (<usize>i << 2)));
-    const y = f64x2.promote_low_f32x4(v128.load64_zero(b + (<usize>i << 2)));
-    total = f64x2.add(total, f64x2.mul(x, y));
+/** kind 0: Σ x, 1: Σ x y, 2: Σ (x − m)², 3: Σ (x − m) y, over n floats. Blocks of 64. */
+// @ts-ignore: decorator
+@inline function accumulate(kind: i32, x: usize, y: usize, m: f32, n: i32): f64 {
+  const centre = f32x4.splat(m);
+  let sums = f64x2.splat(0);
+  for (let from = 0; from < n; from += 64) {
+    let even = f32x4.splat(0);
+    let odd = f32x4.splat(0);
+    const to = min(n, from + 64);
+    for (let i = from; i < to; i += 8) {
+      even = f32x4.add(even, term(kind, x, y, centre, m, to - i));
+      if (to - i > 4) odd = f32x4.add(odd, term(kind, x + 16, y + 16, centre, m, to - i - 4));
+      x += 32;
+      y += 32;
+    }
+    sums = widen(sums, f32x4.add(even, odd));
   }
-  let result = f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
-  if (i < n) result += <f64>load<f32>(a + (<usize>i << 2)) * <f64>load<f32>(b + (<usize>i << 2));
-  return result;
+  return total(sums);
+}
+// @ts-ignore: decorator
+@inline function term(kind: i32, x: usize, y: usize, centre: v128, m: f32, left: i32): v128 {
+  if (kind == 0) return loadSome(x, left, 0);
+  if (kind == 1) return f32x4.mul(loadSome(x, left, 0), loadSome(y, left, 0));
+  const d = f32x4.sub(loadSome(x, left, m), centre);
+  return kind == 2 ? f32x4.mul(d, d) : f32x4.mul(d, loadSome(y, left, 0));
+}
+export function sum(x: usize, n: i32): f64 { return accumulate(0, x, 0, 0, n); }
+export function dot(x: usize, y: usize, n: i32): f64 { return accumulate(1, x, y, 0, n); }
+export function squares(x: usize, n: i32, m: f32): f64 { return accumulate(2, x, 0, m, n); }
+export function centredDot(x: usize, y: usize, n: i32, m: f32): f64 { return accumulate(3, x, y, m, n); }
+
+/** max of scale · x; NaN spreads; −∞ for none. */
+export function largest(x: usize, n: i32, scale: f32): f32 {
+  const s = f32x4.splat(scale);
+  let best = f32x4.splat(-Infinity);
+  for (let i = 0; i < n; i += 4) {
+    const v = f32x4.mul(v128.load(x + (<usize>i << 2)), s);
+    best = f32x4.max(best, n - i >= 4 ? v : v128.bitselect(v, best, first(n - i)));
+  }
+  return max(
+    max(f32x4.extract_lane(best, 0), f32x4.extract_lane(best, 1)),
+    max(f32x4.extract_lane(best, 2), f32x4.extract_lane(best, 3)),
+  );
 }
 
-/** Σ (x − mean)² in float64. */
-function squares64(x: usize, n: i32, mean: f64): f64 {
-  const centre = f64x2.splat(mean);
-  let total = f64x2.splat(0);
-  let i = 0;
-  for (; i + 2 <= n; i += 2) {
-    const d = f64x2.sub(f64x2.promote_low_f32x4(v128.load64_zero(x + (<usize>i << 2))), centre);
-    total = f64x2.add(total, f64x2.mul(d, d));
-  }
-  let result = f64x2.extract_lane(total, 0) + f64x2.extract_lane(total, 1);
-  if (i < n) {
-    const d = <f64>load<f32>(x + (<usize>i << 2)) - mean;
-    result += d * d;
-  }
-  return result;
-}
-
-/** y = x · scale + shift over n floats. */
-function affine(x: usize, y: usize, n: i32, scale: f32, shift: f32): void {
+/** Σ exp(scale · x − shift); the terms go to y unless it is 0. */
+// @ts-ignore: decorator
+@inline function sumExp(x: usize, y: usize, n: i32, scale: f32, shift: f32): f64 {
   const s = f32x4.splat(scale);
   const t = f32x4.splat(shift);
-  let i = 0;
-  for (; i + 4 <= n; i += 4) {
-    const at = <usize>i << 2;
-    v128.store(y + at, f32x4.add(f32x4.mul(v128.load(x + at), s), t));
+  let sums = f64x2.splat(0);
+  for (let from = 0; from < n; from += 64) {
+    let block = f32x4.splat(0);
+    const to = min(n, from + 64);
+    for (let i = from; i < to; i += 4) {
+      const at = <usize>i << 2;
+      let e = exp(f32x4.sub(f32x4.mul(v128.load(x + at), s), t));
+      if (to - i < 4) e = v128.and(e, first(to - i));
+      block = f32x4.add(block, e);
+      if (y) put(y + at, e, to - i);
+    }
+    sums = widen(sums, block);
   }
-  for (; i < n; i++) {
-    const at = <usize>i << 2;
-    store<f32>(y + at, load<f32>(x + at) * scale + shift);
+  return total(sums);
+}
+
+/** A row's maximum, finite, so that a row of −∞ stays −∞ and does not become NaN. */
+// @ts-ignore: decorator
+@inline function finiteMax(x: usize, n: i32, scale: f32): f32 { return max(largest(x, n, scale), -3.4028234663852886e38); }
+
+/** y = softmax(scale · x) */
+export function softmaxRow(x: usize, y: usize, n: i32, scale: f32): void {
+  const factor = f32x4.splat(<f32>(1 / sumExp(x, y, n, scale, finiteMax(x, n, scale))));
+  for (let i = 0; i < n; i += 4) {
+    const at = y + (<usize>i << 2);
+    put(at, f32x4.mul(v128.load(at), factor), n - i);
   }
 }
 
-/** Σ of each row: [rows, length] → [rows]. */
-export function sumRows(x: usize, y: usize, rows: i32, length: i32): void {
-  for (let r = 0; r < rows; r++) store<f32>(y + (<usize>r << 2), <f32>sum64(x + ((<usize>r * <usize>length) << 2), length));
+// @ts-ignore: decorator
+@inline function logSumExpRow(x: usize, n: i32): f64 {
+  const m = finiteMax(x, n, 1);
+  return <f64>m + Math.log(sumExp(x, 0, n, 1, m));
 }
 
-export function sumSquares(x: usize, y: usize, n: i32): void {
-  store<f32>(y, <f32>dot64(x, x, n));
+/** x̄ = scale · p (g − Σ g p); x̄ may be g. */
+export function softmaxGradRow(g: usize, p: usize, dx: usize, n: i32, scale: f32): void {
+  const mean = f32x4.splat(<f32>dot(g, p, n));
+  const s = f32x4.splat(scale);
+  for (let i = 0; i < n; i += 4) {
+    const at = <usize>i << 2;
+    const v = f32x4.mul(f32x4.mul(f32x4.sub(v128.load(g + at), mean), v128.load(p + at)), s);
+    put(dx + at, v, n - i);
+  }
 }
 
-export function batchNorm(
-  x: usize, weight: usize, bias: usize, y: usize, mean: usize, variance: usize,
-  batch: i32, channels: i32, inner: i32, eps: f64,
-): void {
-  const count = <f64>batch * <f64>inner;
-  for (let c = 0; c < channels; c++) {
-    let total: f64 = 0;
-    for (let n = 0; n < batch; n++) total += sum64(x + ((<usize>(n * channels + c) * <usize>inner) << 2), inner);
-    const m = total / count;
-    let squares: f64 = 0;
-    for (let n = 0; n < batch; n++) squares += squares64(x + ((<usize>(n * channels + c) * <usize>inner) << 2), inner, m);
-    const v = squares / count;
-    const at = <usize>c << 2;
-    store<f32>(mean + at, <f32>m);
-    store<f32>(variance + at, <f32>v);
-    const scale = <f64>load<f32>(weight + at) / Math.sqrt(v + eps);
-    const shift = <f64>load<f32>(bias + at) - m * scale;
-    for (let n = 0; n < batch; n++) {
-      const offset = (<usize>(n * channels + c) * <usize>inner) << 2;
-      affine(x + offset, y + offset, inner, <f32>scale, <f32>shift);
+/**
+ * kind 0 softmax (x, y), 1 softmaxGrad (g, p, x̄), 2 logSoftmax (x, y), 3 logSoftmaxGrad (g, y, x̄), 4 logSumExp (x, y),
+ * 5 logSumExpGrad (g, x, x̄, lse). Arguments: kind, the addresses in this order, from 5: rows, length, rows a chunk.
+ */
+export function softmaxes(chunk: i32): void {
+  const kind = size(0);
+  const length = size(6);
+  const grain = size(7);
+  const end = min(size(5), (chunk + 1) * grain);
+  for (let r = chunk * grain; r < end; r++) {
+    const offset = (<usize>r * <usize>length) << 2;
+    const one = <usize>r << 2;
+    const a = address(1) + offset;
+    const b = address(2) + offset;
+    const c = address(3) + offset;
+    if (kind == 0) softmaxRow(a, b, length, 1);
+    else if (kind == 1) softmaxGradRow(a, b, c, length, 1);
+    else if (kind == 2) shiftRow(a, b, length, <f32>logSumExpRow(a, length));
+    else if (kind == 3) logSoftmaxGradRow(a, b, c, length);
+    else if (kind == 4) store<f32>(address(2) + one, <f32>logSumExpRow(a, length));
+    else logSumExpGradRow(load<f32>(address(1) + one), b, c, length, load<f32>(address(4) + one));
+  }
+}
+
+/** y = x − shift */
+function shiftRow(x: usize, y: usize, n: i32, shift: f32): void {
+  const s = f32x4.splat(shift);
+  for (let i = 0; i < n; i += 4) {
+    const at = <usize>i << 2;
+    put(y + at, f32x4.sub(v128.load(x + at), s), n - i);
+  }
+}
+
+/** x̄ = g − e^y Σ g */
+function logSoftmaxGradRow(g: usize, y: usize, dx: usize, n: i32): void {
+  const whole = f32x4.splat(<f32>sum(g, n));
+  for (let i = 0; i < n; i += 4) {
+    const at = <usize>i << 2;
+    put(dx + at, f32x4.sub(v128.load(g + at), f32x4.mul(exp(v128.load(y + at)), whole)), n - i);
+  }
+}
+
+/** x̄ = e^(x − lse) g */
+function logSumExpGradRow(g: f32, x: usize, dx: usize, n: i32, lse: f32): void {
+  const shift = f32x4.splat(max(lse, -3.4028234663852886e38));
+  const factor = f32x4.splat(g);
+  for (let i = 0; i < n; i += 4) {
+    const at = <usize>i << 2;
+    put(dx + at, f32x4.mul(exp(f32x4.sub(v128.load(x + at), shift)), factor), n - i);
+  }
+}
+
+/** Arguments: x, weight, bias, y, mean, rstd; rows, length, eps, rows a chunk. */
+export function layerNorm(chunk: i32): void {
+  const length = size(7);
+  const grain = size(9);
+  const end = min(size(6), (chunk + 1) * grain);
+  const w = address(1);
+  const b = address(2);
+  for (let r = chunk * grain; r < end; r++) {
+    const offset = (<usize>r * <usize>length) << 2;
+    const x = address(0) + offset;
+    const y = address(3) + offset;
+    const mean = sum(x, length) / <f64>length;
+    const m = <f32>mean;
+    const rstd = 1 / Math.sqrt(squares(x, length, m) / <f64>length + number(8));
+    store<f32>(address(4) + (<usize>r << 2), m);
+    store<f32>(address(5) + (<usize>r << 2), <f32>rstd);
+    const centre = f32x4.splat(m);
+    const scale = f32x4.splat(<f32>rstd);
+    for (let i = 0; i < length; i += 4) {
+      const at = <usize>i << 2;
+      const n = f32x4.mul(f32x4.sub(v128.load(x + at), centre), scale);
+      put(y + at, madd(n, v128.load(w + at), v128.load(b + at)), length - i);
     }
   }
 }
 
-/** x̄ = (w/σ)(g − mean(g) − n · mean(g n)), w̄ = Σ g n, b̄ = Σ g per channel, n = (x − mean)/σ. */
-export function batchNormGrad(
-  g: usize, x: usize, weight: usize, mean: usize, variance: usize, dx: usize, dw: usize, db: usize,
-  batch: i32, channels: i32, inner: i32, eps: f64,
-): void {
-  const count = <f64>batch * <f64>inner;
-  for (let c = 0; c < channels; c++) {
-    const at = <usize>c << 2;
-    const m = <f64>load<f32>(mean + at);
-    const r = 1 / Math.sqrt(<f64>load<f32>(variance + at) + eps);
-    let sumG: f64 = 0;
-    let sumGx: f64 = 0;
-    for (let n = 0; n < batch; n++) {
-      const offset = (<usize>(n * channels + c) * <usize>inner) << 2;
-      sumG += sum64(g + offset, inner);
-      sumGx += dot64(g + offset, x + offset, inner);
-    }
-    const sumGn = (sumGx - m * sumG) * r;
-    store<f32>(dw + at, <f32>sumGn);
-    store<f32>(db + at, <f32>sumG);
-    // x̄ = a g + b x + d
-    const a = <f64>load<f32>(weight + at) * r;
-    const b = (-a * sumGn * r) / count;
-    const d = (-a * sumG) / count - b * m;
-    const va = f32x4.splat(<f32>a);
-    const vb = f32x4.splat(<f32>b);
-    const vd = f32x4.splat(<f32>d);
-    for (let n = 0; n < batch; n++) {
-      const offset = (<usize>(n * channels + c) * <usize>inner) << 2;
-      let i = 0;
-      for (; i + 4 <= inner; i += 4) {
-        const o = offset + (<usize>i << 2);
-        v128.store(dx + o, f32x4.add(f32x4.add(f32x4.mul(va, v128.load(g + o)), f32x4.mul(vb, v128.load(x + o))), vd));
+/**
+ * x̄ = r (h − mean(h) − n mean(h n)), h = g w, n = (x − mean) r; and this chunk's part of w̄ = Σ g n and b̄ = Σ g, to be
+ * summed by `sumParts`. Arguments: g, x, weight, mean, rstd, x̄, parts; rows, length, rows a chunk.
+ */
+export function layerNormGrad(chunk: i32): void {
+  const length = size(8);
+  const grain = size(9);
+  const bytes = <usize>((length + 3) & ~3) << 2;
+  const dw = address(6) + <usize>chunk * 2 * bytes;
+  const db = dw + bytes;
+  memory.fill(dw, 0, 2 * bytes);
+  const end = min(size(7), (chunk + 1) * grain);
+  for (let r = chunk * grain; r < end; r++) {
+    const offset = (<usize>r * <usize>length) << 2;
+    const g = address(0) + offset;
+    const x = address(1) + offset;
+    const m = f32x4.splat(load<f32>(address(3) + (<usize>r << 2)));
+    const s = f32x4.splat(load<f32>(address(4) + (<usize>r << 2)));
+    let h1 = f64x2.splat(0);
+    let h2 = f64x2.splat(0);
+    for (let from = 0; from < length; from += 64) {
+      let b1 = f32x4.splat(0);
+      let b2 = f32x4.splat(0);
+      const to = min(length, from + 64);
+      for (let i = from; i < to; i += 4) {
+        const at = <usize>i << 2;
+        const gi = loadSome(g + at, to - i, 0);
+        const n = f32x4.mul(f32x4.sub(v128.load(x + at), m), s);
+        const gn = v128.and(f32x4.mul(gi, n), first(to - i));
+        const w = v128.load(address(2) + at);
+        v128.store(dw + at, f32x4.add(v128.load(dw + at), gn));
+        v128.store(db + at, f32x4.add(v128.load(db + at), gi));
+        b1 = f32x4.add(b1, v128.and(f32x4.mul(gi, w), first(to - i)));
+        b2 = f32x4.add(b2, v128.and(f32x4.mul(gn, w), first(to - i)));
       }
-      for (; i < inner; i++) {
-        const o = offset + (<usize>i << 2);
-        store<f32>(dx + o, <f32>(a * <f64>load<f32>(g + o) + b * <f64>load<f32>(x + o) + d));
-      }
+      h1 = widen(h1, b1);
+      h2 = widen(h2, b2);
+    }
+    const mean1 = f32x4.splat(<f32>(total(h1) / <f64>length));
+    const mean2 = f32x4.splat(<f32>(total(h2) / <f64>length));
+    for (let i = 0; i < length; i += 4) {
+      const at = <usize>i << 2;
+      const n = f32x4.mul(f32x4.sub(v128.load(x + at), m), s);
+      const h = f32x4.mul(v128.load(g + at), v128.load(address(2) + at));
+      const d = f32x4.sub(f32x4.sub(h, mean1), f32x4.mul(n, mean2));
+      put(address(5) + offset + at, f32x4.mul(d, s), length - i);
     }
   }
 }
 
-export function layerNorm(
-  x: usize, weight: usize, bias: usize, y: usize, mean: usize, rstd: usize, rows: i32, length: i32, eps: f64,
-): void {
-  for (let row = 0; row < rows; row++) {
-    const offset = (<usize>row * <usize>length) << 2;
-    const m = sum64(x + offset, length) / <f64>length;
-    const r = 1 / Math.sqrt(squares64(x + offset, length, m) / <f64>length + eps);
-    store<f32>(mean + (<usize>row << 2), <f32>m);
-    store<f32>(rstd + (<usize>row << 2), <f32>r);
-    for (let i = 0; i < length; i++) {
-      const at = <usize>i << 2;
-      const n = <f32>((<f64>load<f32>(x + offset + at) - m) * r);
-      store<f32>(y + offset + at, n * load<f32>(weight + at) + load<f32>(bias + at));
+/** y[i] = Σ over parts of part[i], in float64. Arguments: parts, y, number of parts, bytes from part to part, length. */
+export function sumParts(_chunk: i32): void {
+  const length = size(4);
+  for (let i = 0; i < length; i += 4) {
+    let low = f64x2.splat(0);
+    let upper = f64x2.splat(0);
+    for (let p = 0; p < size(2); p++) {
+      const v = v128.load(address(0) + <usize>p * address(3) + (<usize>i << 2));
+      low = f64x2.add(low, f64x2.promote_low_f32x4(v));
+      upper = f64x2.add(upper, f64x2.promote_low_f32x4(high(v)));
     }
-  }
-}
-
-/** `sums` is scratch for 2 · length float64. */
-export function layerNormGrad(
-  g: usize, x: usize, weight: usize, mean: usize, rstd: usize, dx: usize, dw: usize, db: usize, rows: i32, length: i32, sums: usize,
-): void {
-  memory.fill(sums, 0, <usize>length << 4);
-  for (let row = 0; row < rows; row++) {
-    const offset = (<usize>row * <usize>length) << 2;
-    const m = <f64>load<f32>(mean + (<usize>row << 2));
-    const r = <f64>load<f32>(rstd + (<usize>row << 2));
-    let h1: f64 = 0;
-    let h2: f64 = 0;
-    for (let i = 0; i < length; i++) {
-      const at = <usize>i << 2;
-      const n = (<f64>load<f32>(x + offset + at) - m) * r;
-      const gi = <f64>load<f32>(g + offset + at);
-      const h = gi * <f64>load<f32>(weight + at);
-      h1 += h;
-      h2 += h * n;
-      const slot = sums + (<usize>i << 4);
-      store<f64>(slot, load<f64>(slot) + gi * n);
-      store<f64>(slot, load<f64>(slot, 8) + gi, 8);
-    }
-    h1 /= <f64>length;
-    h2 /= <f64>length;
-    for (let i = 0; i < length; i++) {
-      const at = <usize>i << 2;
-      const n = (<f64>load<f32>(x + offset + at) - m) * r;
-      const h = <f64>load<f32>(g + offset + at) * <f64>load<f32>(weight + at);
-      store<f32>(dx + offset + at, <f32>((h - h1 - n * h2) * r));
-    }
-  }
-  for (let i = 0; i < length; i++) {
-    store<f32>(dw + (<usize>i << 2), <f32>load<f64>(sums + (<usize>i << 4)));
-    store<f32>(db + (<usize>i << 2), <f32>load<f64>(sums + (<usize>i << 4), 8));
-  }
-}
-
-export function adamW(
-  p: usize, g: usize, m: usize, v: usize, n: i32,
-  lr: f64, beta1: f64, beta2: f64, eps: f64, decay: f64, correction1: f64, correction2: f64, gradScale: f64,
-): void {
-  for (let i = 0; i < n; i++) {
-    const at = <usize>i << 2;
-    const gi = <f64>load<f32>(g + at) * gradScale;
-    const mi = beta1 * <f64>load<f32>(m + at) + (1 - beta1) * gi;
-    const vi = beta2 * <f64>load<f32>(v + at) + (1 - beta2) * gi * gi;
-    store<f32>(m + at, <f32>mi);
-    store<f32>(v + at, <f32>vi);
-    const update = mi / correction1 / (Math.sqrt(vi / correction2) + eps);
-    store<f32>(p + at, <f32>(<f64>load<f32>(p + at) * (1 - lr * decay) - lr * update));
+    const l = f32x4.demote_f64x2_zero(low);
+    const u = f32x4.demote_f64x2_zero(upper);
+    put(address(1) + (<usize>i << 2), i8x16.shuffle(l, u, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), length - i);
   }
 }

@@ -1,0 +1,239 @@
+/**
+ * Convolution as a matrix product whose one factor, the matrix of patches, is never in memory: its panels are packed
+ * straight from images that carry their zero padding. Element (k, position) of the patch matrix lies at
+ * base(position) + offset(k), k counting (channel, u, v); offsets come in a table.
+ */
+import { KC, MR, multiply, NR, pack, packedBytes, tiles, transpose4 } from './gemm';
+import { address, scratchPart, size } from './pool';
+
+/** Rows of A packed at a time. */
+const MB: i32 = 256;
+
+/** Bytes from an image to the first element under a position of the output. */
+// @ts-ignore: decorator
+@inline function base(position: i32, outWidth: i32, rowStep: i32, columnStep: i32): usize {
+  return <usize>((position / outWidth) * rowStep + (position % outWidth) * columnStep) << 2;
+}
+
+/** Packs positions [from, from + count) × kc offsets into panels of NR positions. */
+function packPatches(
+  image: usize, panels: usize, offsets: usize, kc: i32, from: i32, count: i32, outWidth: i32, rowStep: i32, columnStep: i32,
+): void {
+  for (let j = 0; j < count; j += NR, panels += (<usize>kc * NR) << 2)
+    for (let quad = 0; quad < NR && j + quad < count; quad += 4) {
+      const p = from + j + quad;
+      const last = min(3, count - j - quad - 1);
+      const b0 = image + base(p, outWidth, rowStep, columnStep);
+      let target = panels + (<usize>quad << 2);
+      // Four neighbours in memory: one load. (At the end of the positions the surplus lanes may hold anything.)
+      if (b0 + 4 * <usize>last == image + base(p + last, outWidth, rowStep, columnStep)) {
+        for (let k = 0; k < kc; k++, target += NR << 2)
+          v128.store(target, v128.load(b0 + <usize>load<i32>(offsets + (<usize>k << 2))));
+        continue;
+      }
+      const b1 = image + base(p + min(1, last), outWidth, rowStep, columnStep);
+      const b2 = image + base(p + min(2, last), outWidth, rowStep, columnStep);
+      const b3 = image + base(p + last, outWidth, rowStep, columnStep);
+      for (let k = 0; k < kc; k++, target += NR << 2) {
+        const offset = <usize>load<i32>(offsets + (<usize>k << 2));
+        store<f32>(target, load<f32>(b0 + offset));
+        store<f32>(target, load<f32>(b1 + offset), 4);
+        store<f32>(target, load<f32>(b2 + offset), 8);
+        store<f32>(target, load<f32>(b3 + offset), 12);
+      }
+    }
+}
+
+/**
+ * y[n] = W · patches(x[n]). A chunk is a range of positions of one image, or all positions of several small images, so
+ * that a packed block of W serves many columns.
+ * Arguments: padded x, W, y, offsets; batch, floats of a padded image, outChannels, depth, positions, outWidth, row
+ * step, column step; images a chunk, positions a chunk, chunks an image; scratch, bytes of it a thread.
+ */
+export function convolve(chunk: i32): void {
+  const channels = size(6);
+  const depth = size(7);
+  const positions = size(8);
+  const from = (chunk % size(14)) * size(13);
+  const count = min(size(13), positions - from);
+  const firstImage = (chunk / size(14)) * size(12);
+  const images = min(size(12), size(4) - firstImage);
+  const packedA = scratchPart(address(15), address(16));
+  const packedB = packedA + packedBytes(MB);
+  const stride = <usize>positions << 2;
+  for (let k0 = 0; k0 < depth; k0 += KC) {
+    const kc = min(KC, depth - k0);
+    const panels = (<usize>((count + 7) & ~7) * <usize>kc) << 2; // bytes of one image's packed patches
+    for (let n = 0; n < images; n++)
+      packPatches(
+        address(0) + (<usize>(firstImage + n) * address(5) << 2), packedB + <usize>n * panels,
+        address(3) + (<usize>k0 << 2), kc, from, count, size(9), size(10), size(11),
+      );
+    for (let i = 0; i < channels; i += MB) {
+      const rows = min(MB, channels - i);
+      const w = address(1) + ((<usize>i * <usize>depth + <usize>k0) << 2);
+      pack(w, packedA, rows, MR, kc, <usize>depth << 2, 4, (<usize>kc * MR) << 2);
+      for (let n = 0; n < images; n++) {
+        const plane = <usize>(firstImage + n) * <usize>channels + <usize>i;
+        const c = address(2) + ((plane * <usize>positions + <usize>from) << 2);
+        tiles(packedA, packedB + <usize>n * panels, kc, c, stride, rows, count, k0 > 0);
+      }
+    }
+  }
+}
+
+/** Packs depth rows [0, count) (by their offsets) × positions [from, from + kc) into panels of MR rows. */
+function packDepth(
+  image: usize, panels: usize, offsets: usize, count: i32, from: i32, kc: i32, panel: usize,
+  outWidth: i32, rowStep: i32, columnStep: i32,
+): void {
+  for (let i = 0; i < count; i += MR, panels += panel) {
+    // Rows beyond the end repeat the last: their products are not stored.
+    const o0 = <usize>load<i32>(offsets + (<usize>i << 2));
+    const o1 = <usize>load<i32>(offsets + (<usize>min(i + 1, count - 1) << 2));
+    const o2 = <usize>load<i32>(offsets + (<usize>min(i + 2, count - 1) << 2));
+    const o3 = <usize>load<i32>(offsets + (<usize>min(i + 3, count - 1) << 2));
+    let target = panels;
+    let k = 0;
+    let i0 = from / outWidth;
+    let j0 = from % outWidth;
+    while (k < kc) {
+      const at = image + (<usize>(i0 * rowStep + j0 * columnStep) << 2);
+      const run = min(kc - k, outWidth - j0);
+      let r = 0;
+      if (columnStep == 1)
+        for (; r + 4 <= run; r += 4, target += MR << 4) {
+          const here = at + (<usize>r << 2);
+          transpose4(v128.load(here + o0), v128.load(here + o1), v128.load(here + o2), v128.load(here + o3), target, MR << 2);
+        }
+      for (; r < run; r++, target += MR << 2) {
+        const here = at + (<usize>(r * columnStep) << 2);
+        store<f32>(target, load<f32>(here + o0));
+        store<f32>(target, load<f32>(here + o1), 4);
+        store<f32>(target, load<f32>(here + o2), 8);
+        store<f32>(target, load<f32>(here + o3), 12);
+      }
+      k += run;
+      i0++;
+      j0 = 0;
+    }
+  }
+}
+
+/**
+ * W̄ᵀ [depth, outChannels] = Σ_n patches(x[n]) · ȳ[n]ᵀ; a chunk is a range of rows. Small images share a k-block.
+ * Arguments: padded x, ȳ, W̄ᵀ, offsets; batch, floats of a padded image, outChannels, depth, positions, outWidth, row
+ * step, column step; rows a chunk; scratch, bytes of it a thread.
+ */
+export function convolveWeightGrad(chunk: i32): void {
+  const channels = size(6);
+  const positions = size(8);
+  const row = chunk * size(12);
+  const rows = min(size(12), size(7) - row);
+  const offsets = address(3) + (<usize>row << 2);
+  const packedA = scratchPart(address(13), address(14));
+  const packedB = packedA + packedBytes(size(12));
+  const c = address(2) + ((<usize>row * <usize>channels) << 2);
+  const all = size(4) * positions;
+  for (let q = 0; q < all; q += KC) {
+    const kc = min(KC, all - q);
+    let done = 0;
+    while (done < kc) {
+      const n = (q + done) / positions;
+      const from = (q + done) % positions;
+      const count = min(kc - done, positions - from);
+      const image = address(0) + ((<usize>n * address(5)) << 2);
+      const grad = address(1) + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
+      packDepth(
+        image, packedA + ((<usize>done * MR) << 2), offsets, rows, from, count, (<usize>kc * MR) << 2,
+        size(9), size(10), size(11),
+      );
+      pack(
+        grad, packedB + ((<usize>done * NR) << 2), channels, NR, count, <usize>positions << 2, 4, (<usize>kc * NR) << 2,
+      );
+      done += count;
+    }
+    tiles(packedA, packedB, kc, c, <usize>channels << 2, rows, channels, q > 0);
+  }
+}
+
+/** W [outChannels, inChannels, area] → [inChannels, outChannels, area] turned by 180°; a chunk is an input channel. */
+export function flipWeight(channel: i32): void {
+  const outChannels = size(2);
+  const inChannels = size(3);
+  const area = size(4);
+  for (let o = 0; o < outChannels; o++) {
+    const from = address(0) + ((<usize>o * <usize>inChannels + <usize>channel) * <usize>area << 2);
+    const to = address(1) + ((<usize>channel * <usize>outChannels + <usize>o) * <usize>area << 2);
+    for (let i = 0; i < area; i++)
+      store<f32>(to + (<usize>(area - 1 - i) << 2), load<f32>(from + (<usize>i << 2)));
+  }
+}
+
+/**
+ * x̄[n] += patches transposed: for strides above 1. A chunk is an image; positions in blocks, so that no whole patch
+ * matrix is ever in memory. Arguments: ȳ, W, padded x̄ (zeros), offsets; floats of a padded image, outChannels, depth,
+ * positions, outWidth, row step, column step; positions a block; scratch, bytes of it a thread.
+ */
+export function convolveInputGrad(n: i32): void {
+  const channels = size(5);
+  const depth = size(6);
+  const positions = size(7);
+  const columns = scratchPart(address(12), address(13));
+  const scratch = columns + ((<usize>depth * <usize>size(11) + 16) << 2);
+  const image = address(2) + ((<usize>n * address(4)) << 2);
+  for (let from = 0; from < positions; from += size(11)) {
+    const count = min(size(11), positions - from);
+    const grad = address(0) + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
+    multiply(address(1), 1, depth, grad, positions, 1, columns, count, depth, count, channels, false, scratch);
+    for (let k = 0; k < depth; k++) {
+      const row = columns + ((<usize>k * <usize>count) << 2);
+      const offset = <usize>load<i32>(address(3) + (<usize>k << 2));
+      for (let j = 0; j < count; j++) {
+        const at = image + offset + base(from + j, size(8), size(9), size(10));
+        store<f32>(at, load<f32>(at) + load<f32>(row + (<usize>j << 2)));
+      }
+    }
+  }
+}
+
+/** Mean over windows; a chunk is a plane. Arguments: x, y; height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth. */
+export function avgPool(plane: i32): void {
+  const width = size(3);
+  const ky = size(4);
+  const kx = size(5);
+  const outWidth = size(9);
+  const x = address(0) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
+  let y = address(1) + ((<usize>plane * <usize>size(8) * <usize>outWidth) << 2);
+  const factor = <f32>1 / <f32>(ky * kx);
+  for (let i = 0; i < size(8); i++)
+    for (let j = 0; j < outWidth; j++, y += 4) {
+      let sum: f32 = 0;
+      const window = x + (<usize>(i * size(6) * width + j * size(7)) << 2);
+      for (let u = 0; u < ky; u++)
+        for (let v = 0; v < kx; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
+      store<f32>(y, sum * factor);
+    }
+}
+
+/** The transpose of avgPool: spreads every element of ȳ over its window. Arguments: ȳ, x̄; as for avgPool. */
+export function avgPoolGrad(plane: i32): void {
+  const width = size(3);
+  const ky = size(4);
+  const kx = size(5);
+  const outWidth = size(9);
+  let g = address(0) + ((<usize>plane * <usize>size(8) * <usize>outWidth) << 2);
+  const x = address(1) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
+  memory.fill(x, 0, (<usize>size(2) * <usize>width) << 2);
+  const factor = <f32>1 / <f32>(ky * kx);
+  for (let i = 0; i < size(8); i++)
+    for (let j = 0; j < outWidth; j++, g += 4) {
+      const value = load<f32>(g) * factor;
+      const window = x + (<usize>(i * size(6) * width + j * size(7)) << 2);
+      for (let u = 0; u < ky; u++)
+        for (let v = 0; v < kx; v++) {
+          const at = window + (<usize>(u * width + v) << 2);
+          store<f32>(at, load<f32>(at) + value);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+/**
+ * Elementary functions of four floats at once, each within 4 ulp (tested). Denormals, infinities and NaN behave as in
+ * JavaScript's Math.
+ *
+ * @source exp, log and tanh: the reductions and coefficients of S. Moshier's Cephes library (single precision).
+ *         erf and its complement: least-squares fits of our own, scripts/fit-erf.py.
+ */
+
+// @ts-ignore: decorator
+@inline function all(x: f32): v128 { return f32x4.splat(x); }
+/** a · b + c */
+// @ts-ignore: decorator
+@inline export function madd(a: v128, b: v128, c: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return f32x4.relaxed_madd(a, b, c);
+  return f32x4.add(f32x4.mul(a, b), c);
+}
+/** mask ? a : b */
+// @ts-ignore: decorator
+@inline export function pick(mask: v128, a: v128, b: v128): v128 { return v128.bitselect(a, b, mask); }
+// @ts-ignore: decorator
+@inline function twoTo(n: v128): v128 { return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23); }
+
+/** eˣ = 2ⁿ e^r with |r| ≤ ½ ln 2; 2ⁿ in two factors, so that results may be denormal. */
+// @ts-ignore: decorator
+@inline export function exp(x: v128): v128 {
+  const inside = f32x4.max(f32x4.min(x, all(89)), all(-104.5));
+  const n = f32x4.nearest(f32x4.mul(inside, all(1.44269504088896341)));
+  const r = f32x4.sub(f32x4.sub(inside, f32x4.mul(n, all(0.693359375))), f32x4.mul(n, all(-2.12194440e-4)));
+  let p = all(1.9875691500e-4);
+  p = madd(p, r, all(1.3981999507e-3));
+  p = madd(p, r, all(8.3334519073e-3));
+  p = madd(p, r, all(4.1665795894e-2));
+  p = madd(p, r, all(1.6666665459e-1));
+  p = madd(p, r, all(5.0000001201e-1));
+  p = f32x4.add(madd(p, f32x4.mul(r, r), r), all(1));
+  const whole = i32x4.trunc_sat_f32x4_s(n);
+  const half = i32x4.shr_s(whole, 1);
+  return f32x4.mul(f32x4.mul(p, twoTo(half)), twoTo(i32x4.sub(whole, half)));
+}
+
+/** ln x = e ln 2 + ln m with m in [√½, √2). */
+// @ts-ignore: decorator
+@inline export function log(x: v128): v128 {
+  const tiny = f32x4.lt(x, all(1.17549435e-38));
+  const scaled = pick(tiny, f32x4.mul(x, all(8388608)), x);
+  // Taking away √½'s bits rounds m into [√½, √2) and leaves the exponent above.
+  const bits = i32x4.sub(scaled, i32x4.splat(0x3f3504f3));
+  let e = f32x4.convert_i32x4_s(i32x4.shr_s(bits, 23));
+  e = f32x4.sub(e, v128.and(tiny, all(23)));
+  const m = i32x4.add(v128.and(bits, i32x4.splat(0x007fffff)), i32x4.splat(0x3f3504f3));
+  const f = f32x4.sub(m, all(1));
+  const f2 = f32x4.mul(f, f);
+  let p = all(7.0376836292e-2);
+  p = madd(p, f, all(-1.1514610310e-1));
+  p = madd(p, f, all(1.1676998740e-1));
+  p = madd(p, f, all(-1.2420140846e-1));
+  p = madd(p, f, all(1.4249322787e-1));
+  p = madd(p, f, all(-1.6668057665e-1));
+  p = madd(p, f, all(2.0000714765e-1));
+  p = madd(p, f, all(-2.4999993993e-1));
+  p = madd(p, f, all(3.3333331174e-1));
+  let y = f32x4.mul(f32x4.mul(p, f), f2);
+  y = madd(e, all(-2.12194440e-4), y);
+  y = madd(f2, all(-0.5), y);
+  y = madd(e, all(0.693359375), f32x4.add(f, y));
+  // x = 0 → −∞, x < 0 or NaN → NaN, ∞ → ∞
+  y = pick(f32x4.eq(x, all(0)), all(-Infinity), y);
+  y = pick(f32x4.eq(x, all(Infinity)), x, y);
+  return pick(f32x4.ge(x, all(0)), y, all(NaN));
+}
+
+/** 1 / (1 + e⁻ˣ), from e^(−|x|) so that nothing overflows and small values keep their digits. */
+// @ts-ignore: decorator
+@inline export function sigmoid(x: v128): v128 {
+  const z = exp(f32x4.neg(f32x4.abs(x)));
+  const s = f32x4.div(pick(f32x4.lt(x, all(0)), z, all(1)), f32x4.add(z, all(1)));
+  return s;
+}
+
+/** A polynomial in x² near 0, 1 − 2/(e^(2|x|) + 1) elsewhere. */
+// @ts-ignore: decorator
+@inline export function tanh(x: v128): v128 {
+  const a = f32x4.abs(x);
+  const s = f32x4.mul(x, x);
+  let p = all(-5.70498872745e-3);
+  p = madd(p, s, all(2.06390887954e-2));
+  p = madd(p, s, all(-5.37397155531e-2));
+  p = madd(p, s, all(1.33314422036e-1));
+  p = madd(p, s, all(-3.33332819422e-1));
+  const near = madd(f32x4.mul(p, s), x, x);
+  const e = exp(f32x4.add(a, a));
+  const far = f32x4.sub(all(1), f32x4.div(all(2), f32x4.add(e, all(1))));
+  const signed = v128.or(far, v128.and(x, f32x4.splat(-0.0)));
+  return pick(f32x4.lt(a, all(0.625)), near, signed);
+}
+
+/** erf(a)/a − 1 as a polynomial in a², for a < 0.95. */
+// @ts-ignore: decorator
+@inline function erfNear(s: v128): v128 {
+  let p = all(-0.0005862208199687302);
+  p = madd(p, s, all(0.0049675386399030685));
+  p = madd(p, s, all(-0.026748893782496452));
+  p = madd(p, s, all(0.11281321942806244));
+  p = madd(p, s, all(-0.37612447142601013));
+  return madd(p, s, all(0.12837913632392883));
+}
+
+/** 1 − erf(a) for a ≥ 0.95: exp(g(a) − a²), g a polynomial up to 4.2 and constant above, where erf is 1 in float32. */
+// @ts-ignore: decorator
+@inline function erfcFar(a: v128): v128 {
+  const t = f32x4.min(a, all(4.2));
+  let p = all(1.5203817156361765e-6);
+  p = madd(p, t, all(-4.3746636947616935e-5));
+  p = madd(p, t, all(0.000577313534449786));
+  p = madd(p, t, all(-0.0046683261170983315));
+  p = madd(p, t, all(0.0261621605604887));
+  p = madd(p, t, all(-0.10962507128715515));
+  p = madd(p, t, all(0.3676914870738983));
+  p = madd(p, t, all(-1.1299515962600708));
+  p = madd(p, t, all(0.00025076017482206225));
+  return exp(f32x4.sub(p, f32x4.mul(a, a)));
+}
+
+/** (2/√π) ∫₀ˣ e^(−t²) dt */
+// @ts-ignore: decorator
+@inline export function erf(x: v128): v128 {
+  const a = f32x4.abs(x);
+  const near = madd(erfNear(f32x4.mul(x, x)), x, x);
+  const far = v128.or(f32x4.sub(all(1), erfcFar(a)), v128.and(x, f32x4.splat(-0.0)));
+  return pick(f32x4.lt(a, all(0.95)), near, far);
+}
+
+/** Φ(x) = ½ erfc(−x/√2), the normal distribution function, without cancellation for negative x. */
+// @ts-ignore: decorator
+@inline export function normalCdf(x: v128): v128 {
+  const z = f32x4.mul(x, all(0.70710678118654752));
+  const a = f32x4.abs(z);
+  const near = f32x4.mul(all(0.5), f32x4.add(all(1), madd(erfNear(f32x4.mul(z, z)), z, z)));
+  const tail = f32x4.mul(all(0.5), erfcFar(a));
+  const far = pick(f32x4.lt(z, all(0)), tail, f32x4.sub(all(1), tail));
+  return pick(f32x4.lt(a, all(0.95)), near, far);
+}
+
+// Functions without a vector form here go through float64, lane by lane.
+class Pow { apply(x: f64, y: f64): f64 { return Math.pow(x, y); } }
+class Sin { apply(x: f64, y: f64): f64 { return Math.sin(x); } }
+class Cos { apply(x: f64, y: f64): f64 { return Math.cos(x); } }
+class Log1p { apply(x: f64, y: f64): f64 { return Math.log1p(x); } }
+class Expm1 { apply(x: f64, y: f64): f64 { return Math.expm1(x); } }
+
+function lanes<T>(x: v128, y: v128): v128 {
+  const f = changetype<T>(0);
+  let r = all(<f32>f.apply(<f64>f32x4.extract_lane(x, 0), <f64>f32x4.extract_lane(y, 0)));
+  r = f32x4.replace_lane(r, 1, <f32>f.apply(<f64>f32x4.extract_lane(x, 1), <f64>f32x4.extract_lane(y, 1)));
+  r = f32x4.replace_lane(r, 2, <f32>f.apply(<f64>f32x4.extract_lane(x, 2), <f64>f32x4.extract_lane(y, 2)));
+  return f32x4.replace_lane(r, 3, <f32>f.apply(<f64>f32x4.extract_lane(x, 3), <f64>f32x4.extract_lane(y, 3)));
+}
+export function pow(x: v128, y: v128): v128 { return lanes<Pow>(x, y); }
+export function sin(x: v128): v128 { return lanes<Sin>(x, x); }
+export function cos(x: v128): v128 { return lanes<Cos>(x, x); }
+export function log1p(x: v128): v128 { return lanes<Log1p>(x, x); }
+export function expm1(x: v128): v128 { return lanes<Expm1>(x, x); }

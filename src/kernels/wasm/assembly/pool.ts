@@ -1,0 +1,91 @@
+/**
+ * The threads. All of them run this module over one shared memory; JavaScript writes a kernel's arguments into a fixed
+ * place and calls `parallel`. A job is a number of chunks: whoever is free takes the next one, the calling thread too,
+ * so nothing ever waits for a thread that has not started yet. What a chunk computes does not depend on who takes it,
+ * so results are the same bits for any number of threads.
+ */
+import { execute } from './kernels';
+
+/** generation · 2³² + chunks not yet taken; what idle threads sleep on. */
+const TICKET: usize = 64;
+/** Chunks not yet finished; what the calling thread waits for. */
+const PENDING: usize = 128;
+const KERNEL: usize = 192;
+/** Up to 64 arguments as float64: addresses and sizes are exact in it. */
+const ARGUMENTS: usize = 256;
+/** 16-byte slots, four a thread, for operands that are one value. */
+const SLOTS: usize = 1024;
+/** Rounds of looking for work before sleeping, some tens of microseconds: the gap between two kernels of a step. */
+const SPINS: i32 = 20000;
+
+/** This thread's number; 0 calls, the others help. */
+let thread: i32 = 0;
+
+// @ts-ignore: decorator
+@inline export function size(i: i32): i32 { return <i32>load<f64>(ARGUMENTS + (<usize>i << 3)); }
+// @ts-ignore: decorator
+@inline export function address(i: i32): usize { return <usize>load<f64>(ARGUMENTS + (<usize>i << 3)); }
+// @ts-ignore: decorator
+@inline export function number(i: i32): f64 { return load<f64>(ARGUMENTS + (<usize>i << 3)); }
+/** This thread's part of a scratch block whose parts are `bytes` long. */
+// @ts-ignore: decorator
+@inline export function scratchPart(base: usize, bytes: usize): usize { return base + <usize>thread * bytes; }
+/** The address of four copies of the float at `from`; `slot` 0 to 3. */
+export function splatSlot(slot: i32, from: usize): usize {
+  const at = SLOTS + (<usize>(thread * 4 + slot) << 4);
+  v128.store(at, v128.load32_splat(from));
+  return at;
+}
+
+export function argumentsAddress(): usize { return ARGUMENTS; }
+export function heapBase(): usize { return __heap_base; }
+
+/** Runs all chunks of a kernel. `helpers` is the number of other threads; `mayBlock` is 0 where waiting is forbidden. */
+export function parallel(kernel: i32, chunks: i32, helpers: i32, mayBlock: i32): void {
+  if (!ASC_FEATURE_THREADS || chunks <= 1 || helpers == 0) {
+    for (let chunk = 0; chunk < chunks; chunk++) execute(kernel, chunk);
+    return;
+  }
+  if (ASC_FEATURE_THREADS) share(kernel, chunks, helpers, mayBlock);
+}
+
+function share(kernel: i32, chunks: i32, helpers: i32, mayBlock: i32): void {
+  store<i32>(KERNEL, kernel);
+  atomic.store<i32>(PENDING, chunks);
+  const generation = (atomic.load<u64>(TICKET) >> 32) + 1;
+  atomic.store<u64>(TICKET, (generation << 32) | <u64>chunks);
+  atomic.notify(TICKET, min(helpers, chunks - 1));
+  takeChunks();
+  for (let spins = 0; ; spins++) {
+    const pending = atomic.load<i32>(PENDING);
+    if (pending == 0) return;
+    if (spins > SPINS && mayBlock) atomic.wait<i32>(PENDING, pending, -1);
+  }
+}
+
+/** A chunk is taken by counting the ticket down; its arguments stay until all chunks are finished, so it reads them after. */
+function takeChunks(): void {
+  for (;;) {
+    const ticket = atomic.load<u64>(TICKET);
+    const left = <u32>ticket;
+    if (left == 0) return;
+    if (atomic.cmpxchg<u64>(TICKET, ticket, ticket - 1) != ticket) continue;
+    execute(load<i32>(KERNEL), left - 1);
+    if (atomic.sub<i32>(PENDING, 1) == 1) atomic.notify(PENDING, 1);
+  }
+}
+
+/** The life of a helping thread: work, look for more for a moment, sleep until the ticket changes. Never returns. */
+export function work(id: i32): void {
+  thread = id;
+  if (ASC_FEATURE_THREADS) help();
+}
+
+function help(): void {
+  for (;;) {
+    takeChunks();
+    let ticket = atomic.load<u64>(TICKET);
+    for (let spins = 0; spins < SPINS && <u32>ticket == 0; spins++) ticket = atomic.load<u64>(TICKET);
+    if (<u32>ticket == 0) atomic.wait<u64>(TICKET, ticket, -1);
+  }
+}
