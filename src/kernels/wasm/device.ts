@@ -1,53 +1,68 @@
 /**
- * The wasm device: the fast CPU. Products, convolutions, normalisations and the optimiser are SIMD WebAssembly
- * (assembly/); elementwise loops are compiled from their kernels' text (loops.ts); both work in one linear memory.
+ * The wasm device: the fast CPU. Kernels are SIMD WebAssembly on all cores (assembly/), over one linear memory. What
+ * they do not know (elementwise kernels of users, int32 arithmetic) runs as loops compiled from the kernel's own text.
  */
 import { bytesPerElement, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError } from '../../tensor/errors.js';
-import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
+import { type BroadcastPlan, sizeOf, stridesOf } from '../../tensor/shape.js';
 import {
-  type AdamWSpec,
-  type BatchNormSpec,
   type Conv2dSpec,
+  type Device,
   type FusedKernels,
   type KernelOperand,
   type MatmulSpec,
   type MemoryInfo,
+  type Pool2dSpec,
   type ReduceKind,
   type ScalarKernel,
   Storage,
 } from '../device.js';
-import type { SourceKernel } from '../source/kernel.js';
-import { type Grid, SourceDevice, type View } from '../source-device.js';
-import { type Block, Heap } from './heap.js';
-import { runLoop } from './loops.js';
-import * as move from './move.js';
+import { at, type Context, grain, rowGrain } from './context.js';
+import { chunksOf, type Engine } from './engine.js';
+import { fusedKernels, reduceColumns, reduceRows } from './fused.js';
+import type { Block } from './heap.js';
+import { kernel, operationNumber, selectFloat, selectInt } from './kernels.js';
+import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop, select } from './loops.js';
+import { moveBlock } from './moves.js';
+import * as products from './products.js';
 
-/** The functions of assembly/index.ts: addresses, sizes and numbers in, nothing out. */
-type WasmExports = Record<string, (...args: number[]) => number>;
+/** Points at which a scalar kernel must agree with the operation of its name, see #operation. */
+const samples = [
+  [0.3, 0.7],
+  [1.7, 0.6],
+  [-0.4, 1.2],
+] as const;
 
-/** SIMD loops by kernel name, for operands of one size. */
-const simdBinary = new Set(['add', 'sub', 'mul', 'reluGrad']);
-const KC = 256;
-
-export class WasmDevice extends SourceDevice {
+export class WasmDevice implements Device {
   readonly name = 'wasm';
-  readonly description = 'SIMD WebAssembly, float32, one thread';
   readonly dtypes = ['float32', 'int32'] as const;
   readonly synchronous = true;
-  readonly #heap: Heap;
-  readonly #wasm: WasmExports;
-  readonly #registry = new FinalizationRegistry<Block>((block) => this.#heap.release(block));
-  readonly #turn: () => Promise<void>;
+  readonly fused: FusedKernels;
+  readonly #engine: Engine;
+  readonly #label: string;
+  readonly #context: Context;
+  readonly #operations = new WeakMap<ScalarKernel, number>();
+  readonly #registry: FinalizationRegistry<Block>;
 
-  /** @param module the compiled hopgrad.wasm; @param turn resolves in a later turn of the event loop */
-  constructor(module: WebAssembly.Module, turn: () => Promise<void>) {
-    super();
-    const memory = new WebAssembly.Memory({ initial: 16, maximum: 65536 });
-    this.#wasm = new WebAssembly.Instance(module, { env: { memory } }).exports as WasmExports;
-    this.#heap = new Heap(memory, this.#wasm.heapBase!());
-    this.#turn = turn;
-    Object.assign(this.fused, this.#fusedKernels());
+  constructor(engine: Engine, label: string) {
+    this.#engine = engine;
+    this.#label = label;
+    this.#registry = new FinalizationRegistry((block) => engine.heap.release(block));
+    this.#context = { engine, allocate: (dtype, size) => this.#allocate(dtype, size) };
+    this.fused = fusedKernels(this.#context);
+  }
+
+  get description(): string {
+    return `WebAssembly with ${this.#label}, float32, ${this.threads} thread${this.threads === 1 ? '' : 's'}`;
+  }
+
+  /** Number of threads, the calling one included. Results do not depend on it. */
+  get threads(): number {
+    return this.#engine.threads;
+  }
+
+  set threads(count: number) {
+    this.#engine.threads = count;
   }
 
   /** Uninitialised storage. */
@@ -58,31 +73,16 @@ export class WasmDevice extends SourceDevice {
         expected: 'float32 or int32',
         hint: 'Double precision lives on the reference device.',
       });
-    const block = this.#heap.allocate(size * bytesPerElement[dtype]);
+    const block = this.#engine.heap.allocate(size * bytesPerElement[dtype]);
     const storage = new Storage(this, dtype, size, block);
     this.#registry.register(storage, block);
     return storage;
   }
 
-  #address(x: Storage): number {
-    return (x.handle as Block).address;
-  }
-
   /** The elements in place; valid until memory grows, so never kept across an allocation. */
   #view(x: Storage): TypedArray {
-    const { buffer } = this.#heap.memory;
-    const { address } = x.handle as Block;
-    return x.dtype === 'int32' ? new Int32Array(buffer, address, x.size) : new Float32Array(buffer, address, x.size);
-  }
-
-  /** Memory for the duration of one kernel. */
-  #withScratch<T>(bytes: number, body: (address: number) => T): T {
-    const block = this.#heap.allocate(bytes);
-    try {
-      return body(block.address);
-    } finally {
-      this.#heap.release(block);
-    }
+    const { buffer } = this.#engine.heap.memory;
+    return x.dtype === 'int32' ? new Int32Array(buffer, at(x), x.size) : new Float32Array(buffer, at(x), x.size);
   }
 
   upload(data: TypedArray): Storage {
@@ -98,7 +98,8 @@ export class WasmDevice extends SourceDevice {
   }
 
   readSync(x: Storage): TypedArray {
-    return this.#view(x).slice();
+    // Not slice(): the copy must not be shared memory.
+    return x.dtype === 'int32' ? Int32Array.from(this.#view(x)) : new Float32Array(this.#view(x));
   }
 
   copyInto(target: Storage, source: Storage): void {
@@ -106,23 +107,25 @@ export class WasmDevice extends SourceDevice {
   }
 
   release(x: Storage): void {
-    this.#heap.release(x.handle as Block);
+    this.#engine.heap.release(x.handle as Block);
   }
 
   memory(): MemoryInfo {
-    return this.#heap.info();
+    return this.#engine.heap.info();
   }
 
   async settle(): Promise<void> {
-    await this.#turn();
-    if (!this.#heap.collectionPending) return;
-    await this.#turn(); // finalizers are queued behind the first
-    this.#heap.settled();
+    const { heap } = this.#engine;
+    await this.#engine.turn();
+    if (!heap.collectionPending) return;
+    await this.#engine.turn(); // finalizers are queued behind the first
+    heap.settled();
   }
 
   fill(size: number, value: number, dtype: DType): Storage {
     const storage = this.#allocate(dtype, size);
-    this.#view(storage).fill(value);
+    const bits = dtype === 'int32' ? value : bitsOf(value);
+    this.#engine.call(kernel.fill, chunksOf(size, grain), at(storage), bits, grain, size);
     return storage;
   }
 
@@ -132,379 +135,257 @@ export class WasmDevice extends SourceDevice {
     return storage;
   }
 
-  override map(f: ScalarKernel, x: Storage): Storage {
-    if (f.name !== 'relu' || x.dtype !== 'float32') return super.map(f, x);
-    const y = this.#allocate(x.dtype, x.size);
-    this.#wasm.relu!(this.#address(x), this.#address(y), x.size);
-    return y;
+  map(f: ScalarKernel, x: Storage): Storage {
+    return this.#elementwise(f, [x], { shape: [x.size], strides: [[1]] });
   }
 
-  override zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
-    const same =
-      plan.shape.length === 1 &&
-      typeof a !== 'number' &&
-      typeof b !== 'number' &&
-      plan.strides[0]![0] === 1 &&
-      plan.strides[1]![0] === 1;
-    if (!same || a.dtype !== 'float32' || !simdBinary.has(f.name)) return super.zip(f, a, b, plan);
-    const y = this.#allocate('float32', a.size);
-    this.#wasm[f.name]!(this.#address(a), this.#address(b), this.#address(y), a.size);
-    return y;
+  zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
+    return this.#elementwise(f, [a, b], plan);
   }
 
-  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
+  where(condition: Storage, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
+    return this.#elementwise(select, [condition, a, b], plan);
+  }
+
+  #elementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
+    if (plan.shape.length > 3) {
+      // More than three merged axes: write the broadcast operands out first; the rest is then one axis long.
+      const full = operands.map((operand, i) =>
+        typeof operand === 'number' ? operand : this.expand(operand, { shape: plan.shape, strides: [plan.strides[i]!] }),
+      );
+      return this.#elementwise(f, full, { shape: [sizeOf(plan.shape)], strides: full.map(() => [1]) });
+    }
     const typed = operands.filter((operand) => typeof operand !== 'number');
-    const { dtype } = typed[operands.length === 3 && typed.length > 1 ? 1 : 0]!;
+    const { dtype } = typed[f === select && typed.length > 1 ? 1 : 0]!;
+    const operation = f === select ? (typed[0]!.dtype === 'int32' ? selectInt : selectFloat) : this.#operation(f);
     const y = this.#allocate(dtype, sizeOf(plan.shape));
-    const sources = operands.map((operand) => (typeof operand === 'number' ? operand : this.#view(operand)));
-    if (y.size > 0) runLoop(f, this.#view(y), sources, plan);
+    if (y.size === 0) return y;
+    if (operation >= 0 && dtype === 'float32' && (f === select || typed.every((x) => x.dtype === 'float32')))
+      this.#run(operation, at(y), this.#addresses(operands), plan.shape, plan.strides);
+    else {
+      const sources = operands.map((operand) => (typeof operand === 'number' ? operand : this.#view(operand)));
+      runLoop(f, this.#view(y), sources, plan);
+    }
     return y;
   }
 
-  override expand(x: Storage, plan: BroadcastPlan): Storage {
-    if (plan.shape.length > 3) return super.expand(x, plan);
-    return this.runElementwise(same, [x], plan);
+  /** Where operands lie; a number is put into a place of its own. */
+  #addresses(operands: readonly KernelOperand[]): number[] {
+    return operands.map((x, slot) => (typeof x === 'number' ? this.#engine.constant(slot, x) : at(x)));
   }
 
-  /** What has no kernel of its own here runs its source text over this memory, as on the reference device. */
-  protected run(
-    kernel: SourceKernel,
-    grid: Grid,
-    inputs: View[],
-    constants: Record<string, number>,
-    dtype: DType,
-  ): Storage {
-    const y = this.#allocate(dtype, sizeOf(grid));
-    const arrays = inputs.map((input) =>
-      typeof input === 'number' ? input : { data: this.#view(input.storage), grid: input.grid },
+  /** An elementwise operation over up to three axes. */
+  #run(
+    operation: number,
+    y: number,
+    addresses: readonly number[],
+    shape: readonly number[],
+    strides: readonly (readonly number[])[],
+  ): void {
+    const rank = shape.length;
+    const [n0, n1, n2] = [rank > 2 ? shape[0]! : 1, rank > 1 ? shape[rank - 2]! : 1, shape[rank - 1]!];
+    const [a = 0, b = a, c = a] = addresses;
+    const along = (k: number, axis: number) => strides[k]?.[rank - 3 + axis] ?? 0;
+    const rows = n0 * n1;
+    const perChunk = rows === 1 ? grain : rowGrain(n2);
+    this.#engine.call(
+      kernel.elementwise,
+      chunksOf(rows === 1 ? n2 : rows, perChunk),
+      ...[operation, y, a, b, c, n0, n1, n2],
+      ...[along(0, 0), along(0, 1), along(0, 2)],
+      ...[along(1, 0), along(1, 1), along(1, 2)],
+      ...[along(2, 0), along(2, 1), along(2, 2)],
+      perChunk,
     );
-    move.runSource(kernel, grid, arrays, constants, this.#view(y));
-    return y;
   }
 
-  override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
-    const y = this.#allocate(x.dtype, outer * inner);
-    if (kind === 'sum' && inner === 1 && x.dtype === 'float32')
-      this.#wasm.sumRows!(this.#address(x), this.#address(y), outer, length);
-    else move.reduce(kind, this.#view(x), this.#view(y), outer, length, inner);
-    return y;
+  /**
+   * The number of the operation that `f` is, −1 for none. A name alone proves nothing, since users name kernels too: an
+   * operation is trusted once it has agreed with `f` at some points.
+   */
+  #operation(f: ScalarKernel): number {
+    let number = this.#operations.get(f);
+    if (number === undefined) {
+      number = operationNumber(f.name);
+      if (number >= 0 && !this.#agrees(number, f)) number = -1;
+      this.#operations.set(f, number);
+    }
+    return number;
   }
 
-  override permute(x: Storage, shape: readonly number[], axes: readonly number[]): Storage {
-    const y = this.#allocate(x.dtype, x.size);
-    move.permute(this.#view(x), this.#view(y), shape, axes);
-    return y;
+  #agrees(operation: number, f: ScalarKernel): boolean {
+    const block = this.#engine.block(16 * samples.length);
+    const n = samples.length;
+    const values = new Float32Array(this.#engine.heap.memory.buffer, block.address, 4 * n);
+    samples.forEach(([a, b], i) => {
+      values[i] = a;
+      values[n + i] = b;
+    });
+    const [a, b, y] = [0, 1, 2].map((k) => block.address + 4 * k * n) as [number, number, number];
+    this.#run(operation, y, [a, b], [n], [[1], [1]]);
+    const agrees = samples.every(([x, z], i) => {
+      const expected = f(x, z);
+      const actual = values[2 * n + i]!;
+      return Object.is(expected, actual) || Math.abs(actual - expected) <= 1e-5 * Math.max(1, Math.abs(expected));
+    });
+    this.#engine.heap.release(block);
+    return agrees;
   }
 
-  override slice(x: Storage, shape: readonly number[], starts: readonly number[], sizes: readonly number[]): Storage {
-    const y = this.#allocate(x.dtype, sizeOf(sizes));
-    move.copyBlock(
-      this.#view(x),
+  expand(x: Storage, { shape, strides }: BroadcastPlan): Storage {
+    const y = this.#allocate(x.dtype, sizeOf(shape));
+    moveBlock(
+      this.#context,
       shape,
-      starts,
-      this.#view(y),
-      sizes,
-      sizes.map(() => 0),
-      sizes,
+      { storage: x, offset: 0, strides: strides[0]! },
+      { storage: y, offset: 0, strides: stridesOf(shape) },
     );
     return y;
   }
 
-  override pad(
+  reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
+    if (x.dtype === 'float32')
+      return inner === 1
+        ? reduceRows(this.#context, kind, x, outer, length)
+        : reduceColumns(this.#context, kind, x, outer, length, inner);
+    const y = this.#allocate(x.dtype, outer * inner);
+    reduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
+    return y;
+  }
+
+  argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
+    const y = this.#allocate('int32', outer * inner);
+    if (x.dtype === 'float32')
+      this.#engine.call(kernel.argReduce, outer, kind === 'max' ? 1 : -1, at(x), at(y), length, inner);
+    else argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
+    return y;
+  }
+
+  matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage {
+    return products.matmul(this.#context, a, b, spec);
+  }
+
+  conv2d(x: Storage, weight: Storage, spec: Conv2dSpec): Storage {
+    return products.conv2d(this.#context, x, weight, spec);
+  }
+
+  conv2dInputGrad(gradOutput: Storage, weight: Storage, spec: Conv2dSpec): Storage {
+    return products.conv2dInputGrad(this.#context, gradOutput, weight, spec);
+  }
+
+  conv2dWeightGrad(x: Storage, gradOutput: Storage, spec: Conv2dSpec): Storage {
+    return products.conv2dWeightGrad(this.#context, x, gradOutput, spec);
+  }
+
+  avgPool2d(x: Storage, spec: Pool2dSpec): Storage {
+    return products.avgPool2d(this.#context, x, spec);
+  }
+
+  avgPool2dGrad(gradOutput: Storage, spec: Pool2dSpec): Storage {
+    return products.avgPool2dGrad(this.#context, gradOutput, spec);
+  }
+
+  permute(x: Storage, shape: readonly number[], axes: readonly number[]): Storage {
+    const own = stridesOf(shape);
+    const sizes = axes.map((axis) => shape[axis]!);
+    const y = this.#allocate(x.dtype, x.size);
+    moveBlock(
+      this.#context,
+      sizes,
+      { storage: x, offset: 0, strides: axes.map((axis) => own[axis]!) },
+      { storage: y, offset: 0, strides: stridesOf(sizes) },
+    );
+    return y;
+  }
+
+  slice(x: Storage, shape: readonly number[], starts: readonly number[], sizes: readonly number[]): Storage {
+    const strides = stridesOf(shape);
+    const y = this.#allocate(x.dtype, sizeOf(sizes));
+    moveBlock(
+      this.#context,
+      sizes,
+      { storage: x, offset: offsetOf(starts, strides), strides },
+      { storage: y, offset: 0, strides: stridesOf(sizes) },
+    );
+    return y;
+  }
+
+  pad(
     x: Storage,
     shape: readonly number[],
     before: readonly number[],
     outShape: readonly number[],
     value: number,
   ): Storage {
+    const strides = stridesOf(outShape);
     const y = this.fill(sizeOf(outShape), value, x.dtype);
-    move.copyBlock(
-      this.#view(x),
+    moveBlock(
+      this.#context,
       shape,
-      shape.map(() => 0),
-      this.#view(y),
-      outShape,
-      before,
-      shape,
+      { storage: x, offset: 0, strides: stridesOf(shape) },
+      { storage: y, offset: offsetOf(before, strides), strides },
     );
     return y;
   }
 
-  override concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage {
+  concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage {
     const total = lengths.reduce((sum, length) => sum + length, 0);
     const y = this.#allocate(parts[0]!.dtype, outer * total);
-    const target = this.#view(y);
     let column = 0;
     parts.forEach((part, k) => {
-      const source = this.#view(part);
       const length = lengths[k]!;
-      for (let row = 0; row < outer; row++)
-        target.set(source.subarray(row * length, (row + 1) * length), row * total + column);
+      moveBlock(
+        this.#context,
+        [outer, length],
+        { storage: part, offset: 0, strides: [length, 1] },
+        { storage: y, offset: column, strides: [total, 1] },
+      );
       column += length;
     });
     return y;
   }
 
-  override gather(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
+  gather(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
     const y = this.#allocate(x.dtype, outer * indices.size * inner);
-    const [source, index, target] = [this.#view(x), this.#view(indices), this.#view(y)];
-    for (let o = 0, to = 0; o < outer; o++)
-      for (let i = 0; i < index.length; i++, to += inner) {
-        const from = (o * rows + index[i]!) * inner;
-        target.set(source.subarray(from, from + inner), to);
-      }
+    const all = outer * indices.size;
+    const perChunk = rowGrain(inner);
+    const addresses = [x, indices, y].map(at);
+    this.#engine.call(
+      kernel.gather,
+      chunksOf(all, perChunk),
+      ...addresses,
+      indices.size,
+      rows,
+      inner,
+      all,
+      perChunk,
+    );
     return y;
   }
 
-  override scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
+  scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
     const y = this.fill(outer * rows * inner, 0, x.dtype);
-    const [source, index, target] = [this.#view(x), this.#view(indices), this.#view(y)];
-    for (let o = 0, from = 0; o < outer; o++)
-      for (let i = 0; i < index.length; i++) {
-        const to = (o * rows + index[i]!) * inner;
-        for (let k = 0; k < inner; k++) target[to + k]! += source[from++]!;
-      }
+    if (y.size === 0) return y;
+    if (x.dtype !== 'float32') {
+      scatterAddLoop(this.#view(x), this.#view(indices), this.#view(y), outer, rows, inner);
+      return y;
+    }
+    const columns = Math.min(inner, 64);
+    const chunks = chunksOf(inner, columns);
+    const addresses = [x, indices, y].map(at);
+    this.#engine.call(kernel.scatterAdd, outer * chunks, ...addresses, indices.size, rows, inner, columns, chunks);
     return y;
-  }
-
-  /** Bytes that gemm needs for its packed blocks. */
-  #gemmScratch(m: number, n: number): number {
-    return 128 + 4 * KC * (m + 4 + n + 8);
-  }
-
-  override matmul(a: Storage, b: Storage, s: MatmulSpec): Storage {
-    const y = this.#allocate('float32', s.batch * s.m * s.n);
-    const [aRow, aColumn] = s.transposeA ? [1, s.m] : [s.k, 1];
-    const [bRow, bColumn] = s.transposeB ? [1, s.k] : [s.n, 1];
-    this.#withScratch(this.#gemmScratch(s.m, s.n), (scratch) => {
-      for (let i = 0; i < s.batch; i++) {
-        const fromA = this.#address(a) + (s.broadcastA ? 0 : 4 * i * s.m * s.k);
-        const fromB = this.#address(b) + (s.broadcastB ? 0 : 4 * i * s.k * s.n);
-        this.#wasm.gemm!(
-          fromA,
-          aRow,
-          aColumn,
-          fromB,
-          bRow,
-          bColumn,
-          this.#address(y) + 4 * i * s.m * s.n,
-          s.m,
-          s.n,
-          s.k,
-          0,
-          scratch,
-        );
-      }
-    });
-    return y;
-  }
-
-  /** The images of a convolution one by one: `body` gets the byte offsets of image and output, and the patch matrix. */
-  #eachImage(s: Conv2dSpec, body: (image: number, output: number, columns: number, scratch: number) => void): void {
-    const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
-    const positions = s.outHeight * s.outWidth;
-    const columnBytes = Math.ceil((4 * depth * positions) / 64) * 64;
-    const largest = Math.max(depth, s.outChannels, positions);
-    this.#withScratch(columnBytes + this.#gemmScratch(largest, largest), (columns) => {
-      for (let n = 0; n < s.batch; n++)
-        body(
-          4 * n * s.inChannels * s.height * s.width,
-          4 * n * s.outChannels * positions,
-          columns,
-          columns + columnBytes,
-        );
-    });
-  }
-
-  #patchSizes(s: Conv2dSpec): number[] {
-    return [
-      s.inChannels,
-      s.height,
-      s.width,
-      s.kernelHeight,
-      s.kernelWidth,
-      s.strideY,
-      s.strideX,
-      s.paddingY,
-      s.paddingX,
-      s.outHeight,
-      s.outWidth,
-    ];
-  }
-
-  /** A 1×1 convolution's patches are the image itself. */
-  #isPointwise(s: Conv2dSpec): boolean {
-    return s.kernelHeight * s.kernelWidth === 1 && s.strideY * s.strideX === 1 && s.paddingY + s.paddingX === 0;
-  }
-
-  override conv2d(x: Storage, weight: Storage, s: Conv2dSpec): Storage {
-    const positions = s.outHeight * s.outWidth;
-    const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
-    const y = this.#allocate('float32', s.batch * s.outChannels * positions);
-    const pointwise = this.#isPointwise(s);
-    this.#eachImage(s, (image, output, columns, scratch) => {
-      const source = this.#address(x) + image;
-      if (!pointwise) this.#wasm.patches!(source, columns, ...this.#patchSizes(s));
-      this.#wasm.gemm!(
-        this.#address(weight),
-        depth,
-        1,
-        pointwise ? source : columns,
-        positions,
-        1,
-        this.#address(y) + output,
-        s.outChannels,
-        positions,
-        depth,
-        0,
-        scratch,
-      );
-    });
-    return y;
-  }
-
-  override conv2dInputGrad(gradOutput: Storage, weight: Storage, s: Conv2dSpec): Storage {
-    const positions = s.outHeight * s.outWidth;
-    const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
-    const y = this.fill(s.batch * s.inChannels * s.height * s.width, 0, 'float32');
-    const pointwise = this.#isPointwise(s);
-    this.#eachImage(s, (image, output, columns, scratch) => {
-      const target = this.#address(y) + image;
-      const grad = this.#address(gradOutput) + output;
-      this.#wasm.gemm!(
-        this.#address(weight),
-        1,
-        depth,
-        grad,
-        positions,
-        1,
-        pointwise ? target : columns,
-        depth,
-        positions,
-        s.outChannels,
-        0,
-        scratch,
-      );
-      if (!pointwise) this.#wasm.unpatch!(columns, target, ...this.#patchSizes(s));
-    });
-    return y;
-  }
-
-  override conv2dWeightGrad(x: Storage, gradOutput: Storage, s: Conv2dSpec): Storage {
-    const positions = s.outHeight * s.outWidth;
-    const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
-    const y = this.fill(s.outChannels * depth, 0, 'float32');
-    const pointwise = this.#isPointwise(s);
-    this.#eachImage(s, (image, output, columns, scratch) => {
-      const source = this.#address(x) + image;
-      if (!pointwise) this.#wasm.patches!(source, columns, ...this.#patchSizes(s));
-      this.#wasm.gemm!(
-        this.#address(gradOutput) + output,
-        positions,
-        1,
-        pointwise ? source : columns,
-        1,
-        positions,
-        this.#address(y),
-        s.outChannels,
-        depth,
-        positions,
-        1,
-        scratch,
-      );
-    });
-    return y;
-  }
-
-  #fusedKernels(): Partial<FusedKernels> {
-    const at = (x: Storage) => this.#address(x);
-    const like = (x: Storage) => this.#allocate('float32', x.size);
-    const vector = (size: number) => this.#allocate('float32', size);
-    return {
-      layerNorm: (x, weight, bias, eps, rows, length) => {
-        const [output, mean, rstd] = [like(x), vector(rows), vector(rows)];
-        this.#wasm.layerNorm!(at(x), at(weight), at(bias), at(output), at(mean), at(rstd), rows, length, eps);
-        return { output, mean, rstd };
-      },
-      layerNormGrad: (g, x, weight, mean, rstd, rows, length) => {
-        const grads = { x: like(x), weight: vector(length), bias: vector(length) };
-        this.#withScratch(16 * length, (sums) =>
-          this.#wasm.layerNormGrad!(
-            at(g),
-            at(x),
-            at(weight),
-            at(mean),
-            at(rstd),
-            at(grads.x),
-            at(grads.weight),
-            at(grads.bias),
-            rows,
-            length,
-            sums,
-          ),
-        );
-        return grads;
-      },
-      batchNorm: (x, weight, bias, s: BatchNormSpec) => {
-        const [output, mean, variance] = [like(x), vector(s.channels), vector(s.channels)];
-        this.#wasm.batchNorm!(
-          at(x),
-          at(weight),
-          at(bias),
-          at(output),
-          at(mean),
-          at(variance),
-          s.batch,
-          s.channels,
-          s.inner,
-          s.eps,
-        );
-        return { output, mean, variance };
-      },
-      batchNormGrad: (g, x, weight, mean, variance, s: BatchNormSpec) => {
-        const grads = { x: like(x), weight: vector(s.channels), bias: vector(s.channels) };
-        this.#wasm.batchNormGrad!(
-          at(g),
-          at(x),
-          at(weight),
-          at(mean),
-          at(variance),
-          at(grads.x),
-          at(grads.weight),
-          at(grads.bias),
-          s.batch,
-          s.channels,
-          s.inner,
-          s.eps,
-        );
-        return grads;
-      },
-      sumSquares: (x) => {
-        const y = vector(1);
-        this.#wasm.sumSquares!(at(x), at(y), x.size);
-        return y;
-      },
-      adamW: (p, g, m, v, s: AdamWSpec) => {
-        const corrections = [1 - s.beta1 ** s.step, 1 - s.beta2 ** s.step] as const;
-        this.#wasm.adamW!(
-          at(p),
-          at(g),
-          at(m),
-          at(v),
-          p.size,
-          s.learningRate,
-          s.beta1,
-          s.beta2,
-          s.eps,
-          s.weightDecay,
-          ...corrections,
-          s.gradScale,
-        );
-      },
-    };
   }
 }
 
-function same(x: number): number {
-  return x;
+function offsetOf(index: readonly number[], strides: readonly number[]): number {
+  return index.reduce((sum, i, axis) => sum + i * strides[axis]!, 0);
 }
+
+/** The bits of a float32, as a signed integer. */
+function bitsOf(value: number): number {
+  float[0] = value;
+  return bits[0]!;
+}
+const float = new Float32Array(1);
+const bits = new Int32Array(float.buffer);

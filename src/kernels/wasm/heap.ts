@@ -1,31 +1,36 @@
-/** Memory of the wasm device: one linear memory, cut into blocks of a few size classes that are used again and again. */
+/**
+ * Memory of the wasm device: one linear memory. Small blocks come in size classes; large ones are cut from free ranges,
+ * which join again when neighbours are free.
+ */
 import { MemoryLimitError } from '../../tensor/errors.js';
 import type { MemoryInfo } from '../device.js';
 
 const pageBytes = 65536;
-const maxBytes = pageBytes * 65536;
+export const maxPages = 65536;
 /** Live bytes above which a collection is forced, at least. */
 const leastThreshold = 256 * 2 ** 20;
+/** Blocks up to here are rounded up to 64 · 2ⁿ and never joined; larger ones are multiples of it. */
+const smallBytes = 8192;
+/** Vector loads may reach past the end of a block. */
+const slack = 64;
 
 export interface Block {
   address: number;
-  /** Bytes reserved: the size class. */
+  /** Bytes reserved. */
   bytes: number;
   live: boolean;
 }
 
-/** The smallest of 64 · {1, 1.25, 1.5, 1.75} · 2ⁿ that holds `bytes`: at most a quarter is lost, and blocks fit again. */
-function sizeClass(bytes: number): number {
-  const least = Math.max(64, bytes);
-  const power = 2 ** Math.floor(Math.log2(least));
-  for (const part of [1, 1.25, 1.5, 1.75]) if (power * part >= least) return Math.ceil((power * part) / 64) * 64;
-  return power * 2;
-}
-
 export class Heap {
   readonly memory: WebAssembly.Memory;
-  #next: number;
-  readonly #free = new Map<number, number[]>();
+  /** Where untouched memory begins. */
+  #top: number;
+  readonly #small = new Map<number, number[]>();
+  /** Free ranges: length by address, and address by end. */
+  readonly #free = new Map<number, number>();
+  readonly #ends = new Map<number, number>();
+  readonly #limit: number;
+  readonly #collectNow: () => void;
   #liveBytes = 0;
   #peakBytes = 0;
   #count = 0;
@@ -33,16 +38,19 @@ export class Heap {
   /** A collection was forced, and its finalizers have not had their turn. */
   collectionPending = false;
 
-  constructor(memory: WebAssembly.Memory, base: number) {
+  /** @param collectNow makes the JavaScript engine look for dead tensors; @param limit the memory's last usable byte */
+  constructor(memory: WebAssembly.Memory, base: number, collectNow: () => void, limit = maxPages * pageBytes) {
     this.memory = memory;
-    this.#next = Math.ceil(base / 64) * 64;
+    this.#top = Math.ceil(base / smallBytes) * smallBytes;
+    this.#collectNow = collectNow;
+    this.#limit = limit;
   }
 
-  /** @throws MemoryLimitError when 4 GiB do not suffice; everything stays usable */
+  /** @throws MemoryLimitError when the address space does not suffice; everything stays usable */
   allocate(bytes: number): Block {
-    const size = sizeClass(bytes);
+    const size = bytes <= smallBytes ? 2 ** Math.max(6, Math.ceil(Math.log2(bytes || 1))) : roundUp(bytes, smallBytes);
     if (this.#liveBytes + size > this.#threshold) this.#collect();
-    const address = this.#free.get(size)?.pop() ?? this.#extend(size, bytes);
+    const address = size <= smallBytes ? this.#smallBlock(size, bytes) : this.#largeBlock(size, bytes);
     this.#liveBytes += size;
     this.#count++;
     if (this.#liveBytes > this.#peakBytes) this.#peakBytes = this.#liveBytes;
@@ -54,35 +62,85 @@ export class Heap {
     block.live = false;
     this.#liveBytes -= block.bytes;
     this.#count--;
-    const list = this.#free.get(block.bytes);
-    if (list) list.push(block.address);
-    else this.#free.set(block.bytes, [block.address]);
+    if (block.bytes <= smallBytes) this.#small.get(block.bytes)!.push(block.address);
+    else this.#join(block.address, block.bytes);
+  }
+
+  /** Small blocks of one class are cut from a large one, which stays theirs. */
+  #smallBlock(size: number, requested: number): number {
+    let list = this.#small.get(size);
+    if (!list) {
+      list = [];
+      this.#small.set(size, list);
+    }
+    if (list.length === 0) {
+      const slab = 2 * smallBytes;
+      const from = this.#largeBlock(slab, requested);
+      for (let at = slab - size; at >= 0; at -= size) list.push(from + at);
+    }
+    return list.pop()!;
+  }
+
+  /** The smallest free range that fits, its rest staying free; else untouched memory. */
+  #largeBlock(size: number, requested: number): number {
+    let best = -1;
+    let bestLength = Infinity;
+    for (const [address, length] of this.#free)
+      if (length >= size && length < bestLength) {
+        best = address;
+        bestLength = length;
+        if (length === size) break;
+      }
+    if (best < 0) return this.#extend(size, requested);
+    this.#take(best, bestLength);
+    if (bestLength > size) this.#put(best + size, bestLength - size);
+    return best;
+  }
+
+  #put(address: number, length: number): void {
+    this.#free.set(address, length);
+    this.#ends.set(address + length, address);
+  }
+
+  #take(address: number, length: number): void {
+    this.#free.delete(address);
+    this.#ends.delete(address + length);
+  }
+
+  #join(address: number, length: number): void {
+    const before = this.#ends.get(address);
+    const after = this.#free.get(address + length);
+    let from = address;
+    let total = length;
+    if (before !== undefined) {
+      this.#take(before, address - before);
+      from = before;
+      total += address - before;
+    }
+    if (after !== undefined) {
+      this.#take(address + length, after);
+      total += after;
+    }
+    if (from + total === this.#top) this.#top = from;
+    else this.#put(from, total);
   }
 
   #extend(size: number, requested: number): number {
-    const address = this.#next;
+    const address = this.#top;
     const end = address + size;
     const available = this.memory.buffer.byteLength;
-    if (end > maxBytes) return this.#larger(size) ?? this.#fail(requested);
-    if (end > available) {
-      // In steps, since every growth detaches all views.
-      const wanted = Math.min(maxBytes, Math.max(end, available + Math.min(available, 2 ** 28)));
+    if (end + slack > this.#limit) this.#fail(requested);
+    if (end + slack > available) {
+      // In steps, since growing is slow.
+      const wanted = Math.min(this.#limit, Math.max(end + slack, available + Math.min(available, 2 ** 28)));
       try {
         this.memory.grow(Math.ceil((wanted - available) / pageBytes));
       } catch {
-        return this.#larger(size) ?? this.#fail(requested);
+        this.#fail(requested);
       }
     }
-    this.#next = end;
+    this.#top = end;
     return address;
-  }
-
-  /** A free block of another class that is large enough; what it has too much is lost until it is free again. */
-  #larger(size: number): number | undefined {
-    const fitting = [...this.#free]
-      .filter(([bytes, list]) => bytes >= size && list.length > 0)
-      .sort(([a], [b]) => a - b);
-    return fitting[0]?.[1].pop();
   }
 
   #fail(requested: number): never {
@@ -90,14 +148,14 @@ export class Heap {
     this.#collect();
     throw new MemoryLimitError('wasm', {
       received: `a request for ${requested} bytes with ${liveBytes} bytes live in ${storages} tensors`,
-      expected: 'to stay within 4 GiB',
+      expected: `to stay within ${Math.round(this.#limit / 2 ** 20)} MiB`,
       hint: 'Use a smaller micro-batch, checkpoint() parts of the model, or scoped() to free temporaries at once; awaiting a read lets collected tensors go.',
     });
   }
 
-  /** Asks the JavaScript engine to find dead tensors; their blocks come back at the next turn of the event loop. */
+  /** The blocks of dead tensors come back at the next turn of the event loop. */
   #collect(): void {
-    forceCollection?.();
+    this.#collectNow();
     this.collectionPending = true;
     this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
   }
@@ -118,9 +176,6 @@ export class Heap {
   }
 }
 
-let forceCollection: (() => void) | null = null;
-
-/** Sets how a collection is forced; in Node through V8's own switch. */
-export function setCollector(collect: () => void): void {
-  forceCollection = collect;
+function roundUp(bytes: number, unit: number): number {
+  return Math.ceil(bytes / unit) * unit;
 }

@@ -1,7 +1,7 @@
-/** Making the wasm device in Node: at once, without an await. */
-import { KernelError } from '../../tensor/errors.js';
+/** Making the wasm device: in Node at once, without an await; in a browser after fetching the kernels. */
+import { DeviceError, KernelError, UsageError } from '../../tensor/errors.js';
 import { WasmDevice } from './device.js';
-import { setCollector } from './heap.js';
+import { Engine, type Host } from './engine.js';
 
 /** Node's built-in modules, where there is Node: found without an import, which browsers and bundlers would trip over. */
 const builtin = (globalThis as { process?: { getBuiltinModule?(name: string): unknown } }).process?.getBuiltinModule;
@@ -11,31 +11,103 @@ export function canLoadNow(): boolean {
   return builtin !== undefined;
 }
 
-/** @throws KernelError when the module cannot be read or compiled */
-export function createWasmDevice(): WasmDevice {
+/** A module with one fused multiply-add (f32x4.relaxed_madd): valid where relaxed SIMD is. */
+const relaxedProbe = Uint8Array.of(
+  ...[0, 97, 115, 109, 1, 0, 0, 0, 1, 8, 1, 96, 3, 123, 123, 123, 1, 123, 3, 2, 1, 0],
+  ...[10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11],
+);
+
+/** hopgrad.wasm for threads, -single without; -relaxed with fused multiply-add. */
+function moduleUrl(shared: boolean, relaxed: boolean): URL {
+  return new URL(`./hopgrad${shared ? '' : '-single'}${relaxed ? '-relaxed' : ''}.wasm`, import.meta.url);
+}
+
+/** @throws UsageError when HOPGRAD_THREADS is set to what is no number of threads */
+function defaultThreads(cores: number, setting: string | undefined): number {
+  if (setting === undefined || setting === '') return cores;
+  if (/^[1-9]\d*$/.test(setting)) return Number(setting);
+  throw new UsageError('wasm', {
+    received: `HOPGRAD_THREADS=${setting}`,
+    expected: 'a whole number ≥ 1',
+    hint: 'Leave it unset to use all cores.',
+  });
+}
+
+export interface WasmOptions {
+  /** Default: the environment variable HOPGRAD_THREADS, else all cores. */
+  threads?: number;
+  /** Bytes of memory at most, default 4 GiB. */
+  maxBytes?: number;
+  /** Use fused multiply-add where the engine has it. Default true, unless HOPGRAD_RELAXED=0. */
+  relaxed?: boolean;
+}
+
+/** For Node. @throws KernelError when the kernels cannot be read or compiled */
+export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOptions = {}): WasmDevice {
   const { readFileSync } = builtin!('node:fs') as typeof import('node:fs');
   const { setFlagsFromString } = builtin!('node:v8') as typeof import('node:v8');
   const { runInNewContext } = builtin!('node:vm') as typeof import('node:vm');
-  let collect: (() => void) | null = null;
-  setCollector(() => {
-    // V8 hands out its collector only behind a flag; a new context sees it once the flag is set.
-    if (!collect) {
-      setFlagsFromString('--expose-gc');
-      collect = runInNewContext('gc') as () => void;
-    }
-    collect();
-  });
-  const url = new URL('./hopgrad.wasm', import.meta.url);
+  const { Worker } = builtin!('node:worker_threads') as typeof import('node:worker_threads');
+  const { availableParallelism } = builtin!('node:os') as typeof import('node:os');
+  let gc: (() => void) | null = null;
+  const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && WebAssembly.validate(relaxedProbe);
   try {
-    return new WasmDevice(
-      new WebAssembly.Module(readFileSync(url)),
-      () => new Promise((resolve) => setImmediate(resolve)),
-    );
+    const host: Host = {
+      module: new WebAssembly.Module(readFileSync(moduleUrl(true, relaxed))),
+      shared: true,
+      mayBlock: true,
+      startThread(module, memory, id) {
+        const worker = new Worker(new URL('./worker.js', import.meta.url), {
+          workerData: { module, memory, id },
+          execArgv: [],
+        });
+        worker.unref();
+      },
+      collect() {
+        // V8 hands out its collector only behind a flag; a new context sees it once the flag is set.
+        if (!gc) {
+          setFlagsFromString('--expose-gc');
+          gc = runInNewContext('gc') as () => void;
+        }
+        gc();
+      },
+      turn: () => new Promise((resolve) => setImmediate(resolve)),
+    };
+    const count = threads ?? defaultThreads(availableParallelism(), process.env.HOPGRAD_THREADS);
+    return new WasmDevice(new Engine(host, count, maxBytes), relaxed ? 'relaxed SIMD' : 'SIMD');
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     throw new KernelError('wasm', {
       received: (error as Error).message,
-      expected: 'a readable hopgrad.wasm beside the code',
+      expected: 'readable kernels (hopgrad*.wasm) beside the code',
       hint: 'Run npm run build.',
     });
   }
+}
+
+/** For browsers. Without cross-origin isolation it runs on one thread. @throws DeviceError when the kernels cannot be fetched */
+export async function loadWasmDevice({ threads, maxBytes, relaxed: wanted = true }: WasmOptions = {}): Promise<WasmDevice> {
+  if (canLoadNow()) return createWasmDevice({ ...(threads !== undefined && { threads }) });
+  const shared = globalThis.crossOriginIsolated === true;
+  const relaxed = wanted && WebAssembly.validate(relaxedProbe);
+  const url = moduleUrl(shared, relaxed);
+  const response = await fetch(url);
+  if (!response.ok)
+    throw new DeviceError('wasm', {
+      received: `status ${response.status} for ${url.pathname}`,
+      expected: 'the kernels (hopgrad*.wasm) beside the code',
+      hint: 'Serve the whole folder dist/kernels/wasm.',
+    });
+  const host: Host = {
+    module: await WebAssembly.compile(await response.arrayBuffer()),
+    shared,
+    mayBlock: typeof window === 'undefined',
+    startThread(module, memory, id) {
+      new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }).postMessage({ module, memory, id });
+    },
+    collect() {}, // browsers have no such call; finalizers run when the engine pleases
+    turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
+  };
+  const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${shared ? '' : ', one thread since the page is not cross-origin isolated'}`;
+  return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);
 }

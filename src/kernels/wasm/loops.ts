@@ -4,7 +4,7 @@
  */
 import type { TypedArray } from '../../tensor/dtype.js';
 import type { BroadcastPlan } from '../../tensor/shape.js';
-import type { ScalarKernel } from '../device.js';
+import type { ReduceKind, ScalarKernel } from '../device.js';
 
 type Loop = (
   out: TypedArray,
@@ -74,4 +74,63 @@ function compile(f: ScalarKernel, kinds: readonly string[], rank: number): Loop 
     '}',
   );
   return new Function('out', 'sources', 'shape', 'strides', lines.join('\n')) as Loop;
+}
+
+/** condition ? a : b; the one kernel of three operands. */
+export function select(condition: number, a: number, b: number): number {
+  return condition !== 0 ? a : b;
+}
+
+/** [outer, length, inner] → [outer, inner], for the dtypes that have no kernel. */
+export function reduceLoop(
+  kind: ReduceKind,
+  x: TypedArray,
+  y: TypedArray,
+  outer: number,
+  length: number,
+  inner: number,
+): void {
+  const start = kind === 'sum' ? 0 : kind === 'max' ? -Infinity : Infinity;
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < inner; i++) {
+      let result = start;
+      for (let l = 0; l < length; l++) {
+        const value = x[(o * length + l) * inner + i]!;
+        result = kind === 'sum' ? result + value : Math[kind](result, value);
+      }
+      y[o * inner + i] = result;
+    }
+}
+
+/** Index of the first extreme of whole numbers. */
+export function argReduceLoop(
+  kind: 'max' | 'min',
+  x: TypedArray,
+  y: TypedArray,
+  outer: number,
+  length: number,
+  inner: number,
+): void {
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < inner; i++) {
+      const value = (l: number) => x[(o * length + l) * inner + i]!;
+      let best = 0;
+      for (let l = 1; l < length; l++)
+        if (kind === 'max' ? value(l) > value(best) : value(l) < value(best)) best = l;
+      y[o * inner + i] = best;
+    }
+}
+
+/** y[outer][indices[i]] += x[outer][i] for whole numbers. */
+export function scatterAddLoop(
+  x: TypedArray,
+  indices: TypedArray,
+  y: TypedArray,
+  outer: number,
+  rows: number,
+  inner: number,
+): void {
+  for (let o = 0, from = 0; o < outer; o++)
+    for (const index of indices)
+      for (let k = 0, to = (o * rows + index) * inner; k < inner; k++) y[to++]! += x[from++]!;
 }

@@ -155,8 +155,13 @@ function lanes<T>(x: v128, y: v128): v128 {
   r = f32x4.replace_lane(r, 2, <f32>f.apply(<f64>f32x4.extract_lane(x, 2), <f64>f32x4.extract_lane(y, 2)));
   return f32x4.replace_lane(r, 3, <f32>f.apply(<f64>f32x4.extract_lane(x, 3), <f64>f32x4.extract_lane(y, 3)));
 }
-export function pow(x: v128, y: v128): v128 { return lanes<Pow>(x, y); }
-export function sin(x: v128): v128 { return lanes<Sin>(x, x); }
-export function cos(x: v128): v128 { return lanes<Cos>(x, x); }
-export function log1p(x: v128): v128 { return lanes<Log1p>(x, x); }
-export function expm1(x: v128): v128 { return lanes<Expm1>(x, x); }
+// @ts-ignore: decorator
+@inline export function pow(x: v128, y: v128): v128 { return lanes<Pow>(x, y); }
+// @ts-ignore: decorator
+@inline export function sin(x: v128): v128 { return lanes<Sin>(x, x); }
+// @ts-ignore: decorator
+@inline export function cos(x: v128): v128 { return lanes<Cos>(x, x); }
+// @ts-ignore: decorator
+@inline export function log1p(x: v128): v128 { return lanes<Log1p>(x, x); }
+// @ts-ignore: decorator
+@inline export function expm1(x: v128): v128 { return lanes<Expm1>(x, x); }

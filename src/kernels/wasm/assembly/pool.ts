@@ -15,6 +15,8 @@ const KERNEL: usize = 192;
 const ARGUMENTS: usize = 256;
 /** 16-byte slots, four a thread, for operands that are one value. */
 const SLOTS: usize = 1024;
+/** How many threads may work; the others sleep. */
+const LIMIT: usize = 196;
 /** Rounds of looking for work before sleeping, some tens of microseconds: the gap between two kernels of a step. */
 const SPINS: i32 = 20000;
 
@@ -38,6 +40,9 @@ export function splatSlot(slot: i32, from: usize): usize {
 }
 
 export function argumentsAddress(): usize { return ARGUMENTS; }
+export function limitAddress(): usize { return LIMIT; }
+/** Four 16-byte places where JavaScript puts operands that are plain numbers. */
+export function constantsAddress(): usize { return 5120; }
 export function heapBase(): usize { return __heap_base; }
 
 /** Runs all chunks of a kernel. `helpers` is the number of other threads; `mayBlock` is 0 where waiting is forbidden. */
@@ -83,7 +88,7 @@ export function work(id: i32): void {
 
 function help(): void {
   for (;;) {
-    takeChunks();
+    if (thread < load<i32>(LIMIT)) takeChunks();
     let ticket = atomic.load<u64>(TICKET);
     for (let spins = 0; spins < SPINS && <u32>ticket == 0; spins++) ticket = atomic.load<u64>(TICKET);
     if (<u32>ticket == 0) atomic.wait<u64>(TICKET, ticket, -1);

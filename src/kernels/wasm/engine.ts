@@ -1,0 +1,112 @@
+/** One instance of the kernels with its memory and its threads. */
+import { type Block, Heap, maxPages } from './heap.js';
+
+/** What the surroundings (Node, a browser) must provide. */
+export interface Host {
+  /** The compiled kernels. */
+  module: WebAssembly.Module;
+  /** Whether `module` works on shared memory, and so with threads. */
+  shared: boolean;
+  /** Whether the calling thread may sleep while the others finish; a browser's main thread may not. */
+  mayBlock: boolean;
+  /** Starts a thread that instantiates `module` over `memory` and calls its `work(id)`. It must not keep the process alive. */
+  startThread(module: WebAssembly.Module, memory: WebAssembly.Memory, id: number): void;
+  /** Makes the JavaScript engine collect, if it can. */
+  collect(): void;
+  /** Resolves in a later turn of the event loop. */
+  turn(): Promise<void>;
+}
+
+/** More would not fit the places that assembly/pool.ts reserves for them. */
+const mostThreads = 64;
+
+interface Exports {
+  parallel(kernel: number, chunks: number, helpers: number, mayBlock: number): void;
+  argumentsAddress(): number;
+  constantsAddress(): number;
+  limitAddress(): number;
+  heapBase(): number;
+}
+
+export class Engine {
+  readonly heap: Heap;
+  readonly #host: Host;
+  readonly #exports: Exports;
+  readonly #arguments: Float64Array;
+  readonly #floats: Float32Array;
+  readonly #limit: Int32Array;
+  readonly #constants: number;
+  #threads: number;
+  /** Threads started besides the calling one. */
+  #helpers = 0;
+
+  /** @param maxBytes of memory, for tests; 4 GiB is the most there is */
+  constructor(host: Host, threads: number, maxBytes?: number) {
+    const memory = new WebAssembly.Memory({ initial: 16, maximum: maxPages, shared: host.shared });
+    this.#host = host;
+    this.#exports = new WebAssembly.Instance(host.module, { env: { memory } }).exports as unknown as Exports;
+    this.#constants = this.#exports.constantsAddress();
+    // These views stay valid: memory only grows, and they lie at its beginning.
+    const view = () => memory.buffer;
+    this.#arguments = new Float64Array(view(), this.#exports.argumentsAddress(), 64);
+    this.#floats = new Float32Array(view(), this.#constants, 16);
+    this.#limit = new Int32Array(view(), this.#exports.limitAddress(), 1);
+    this.heap = new Heap(memory, this.#exports.heapBase(), host.collect, maxBytes);
+    this.#threads = 1;
+    this.threads = threads;
+  }
+
+  get threads(): number {
+    return this.#threads;
+  }
+
+  /** Takes effect with the next kernel; threads start when the first kernel has work for them. */
+  set threads(count: number) {
+    this.#threads = this.#host.shared ? Math.min(Math.max(1, count), mostThreads) : 1;
+    this.#limit[0] = this.#threads;
+  }
+
+  turn(): Promise<void> {
+    return this.#host.turn();
+  }
+
+  /** Runs `chunks` chunks of a kernel with these arguments, on all threads, and returns when all are done. */
+  call(kernel: number, chunks: number, ...args: number[]): void {
+    const list = this.#arguments;
+    for (let i = 0; i < args.length; i++) list[i] = args[i]!;
+    if (chunks > 1 && this.#helpers + 1 < this.#threads) this.#startThreads();
+    this.#exports.parallel(kernel, chunks, Math.min(this.#helpers, this.#threads - 1), Number(this.#host.mayBlock));
+  }
+
+  #startThreads(): void {
+    while (this.#helpers + 1 < this.#threads)
+      this.#host.startThread(this.#host.module, this.heap.memory, ++this.#helpers);
+  }
+
+  /** Memory for the duration of one kernel: `bytes` for every thread. */
+  withScratch<T>(bytes: number, body: (address: number, bytes: number) => T): T {
+    const part = Math.ceil(bytes / 64) * 64;
+    const block = this.heap.allocate(part * Math.max(this.#threads, this.#helpers + 1));
+    try {
+      return body(block.address, part);
+    } finally {
+      this.heap.release(block);
+    }
+  }
+
+  /** Memory for several kernels, given back by the caller. */
+  block(bytes: number): Block {
+    return this.heap.allocate(bytes);
+  }
+
+  /** The address where a plain number lies as an operand; `slot` 0 to 3. */
+  constant(slot: number, value: number): number {
+    this.#floats[slot * 4] = value;
+    return this.#constants + slot * 16;
+  }
+}
+
+/** Chunks of at least `grain` for `size` things. */
+export function chunksOf(size: number, grain: number): number {
+  return Math.ceil(size / grain);
+}

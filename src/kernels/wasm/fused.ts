@@ -1,0 +1,151 @@
+/** Softmax, normalisation, reductions of everything and the optimiser: the arguments of assembly/rows.ts, norm.ts, reduce.ts. */
+import type { AdamWSpec, BatchNormSpec, FusedKernels, ReduceKind, Storage } from '../device.js';
+import { at, type Context, grain, rowGrain } from './context.js';
+import { chunksOf } from './engine.js';
+import { kernel } from './kernels.js';
+import { attention, attentionGrad } from './products.js';
+
+/** The part length of assembly/reduce.ts. */
+const partLength = 32768;
+const kinds = { sum: 0, max: 1, min: 2, squares: 3 };
+
+/** [rows, length] → [rows]; long rows in parts, so that all threads share even one row. */
+export function reduceRows(
+  { engine, allocate }: Context,
+  kind: ReduceKind | 'squares',
+  x: Storage,
+  rows: number,
+  length: number,
+): Storage {
+  const y = allocate('float32', rows);
+  if (length <= 2 * partLength) {
+    const perChunk = rowGrain(length);
+    engine.call(kernel.reduceRows, chunksOf(rows, perChunk), kinds[kind], at(x), at(y), rows, length, perChunk);
+    return y;
+  }
+  const parts = chunksOf(length, partLength);
+  const block = engine.block(8 * rows * parts);
+  engine.call(kernel.reducePart, rows * parts, kinds[kind], at(x), block.address, 0, length, parts);
+  engine.call(kernel.joinParts, 1, kinds[kind], block.address, at(y), rows, parts);
+  engine.heap.release(block);
+  return y;
+}
+
+/** [outer, length, inner] → [outer, inner] */
+export function reduceColumns(
+  { engine, allocate }: Context,
+  kind: ReduceKind,
+  x: Storage,
+  outer: number,
+  length: number,
+  inner: number,
+): Storage {
+  const y = allocate('float32', outer * inner);
+  const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 4) * 4));
+  const chunks = chunksOf(inner, columns);
+  engine.call(kernel.reduceColumns, outer * chunks, kinds[kind], at(x), at(y), length, inner, columns, chunks);
+  return y;
+}
+
+export function fusedKernels(context: Context): FusedKernels {
+  const { engine, allocate } = context;
+  const vector = (size: number) => allocate('float32', size);
+
+  /** The softmax family: kind and addresses in the order of assembly/rows.ts. */
+  const softmaxes = (kind: number, rows: number, length: number, output: Storage, ...addresses: number[]): Storage => {
+    const perChunk = rowGrain(length * 2);
+    const [a = 0, b = 0, c = 0, d = 0] = addresses;
+    engine.call(kernel.softmaxes, chunksOf(rows, perChunk), kind, a, b, c, d, rows, length, perChunk);
+    return output;
+  };
+
+  return {
+    softmax(x, rows, length) {
+      const y = vector(x.size);
+      return softmaxes(0, rows, length, y, at(x), at(y));
+    },
+    softmaxGrad(g, p, rows, length) {
+      const x = vector(p.size);
+      return softmaxes(1, rows, length, x, at(g), at(p), at(x));
+    },
+    logSoftmax(x, rows, length) {
+      const y = vector(x.size);
+      return softmaxes(2, rows, length, y, at(x), at(y));
+    },
+    logSoftmaxGrad(g, y, rows, length) {
+      const x = vector(y.size);
+      return softmaxes(3, rows, length, x, at(g), at(y), at(x));
+    },
+    logSumExp(x, rows, length) {
+      const y = vector(rows);
+      return softmaxes(4, rows, length, y, at(x), at(y));
+    },
+    logSumExpGrad(g, x, lse, rows, length) {
+      const dx = vector(x.size);
+      return softmaxes(5, rows, length, dx, at(g), at(x), at(dx), at(lse));
+    },
+    layerNorm(x, weight, bias, eps, rows, length) {
+      const [output, mean, rstd] = [vector(x.size), vector(rows), vector(rows)];
+      const perChunk = rowGrain(length);
+      const outputs = [at(output), at(mean), at(rstd)];
+      engine.call(
+        kernel.layerNorm,
+        chunksOf(rows, perChunk),
+        at(x),
+        at(weight),
+        at(bias),
+        ...outputs,
+        rows,
+        length,
+        eps,
+        perChunk,
+      );
+      return { output, mean, rstd };
+    },
+    layerNormGrad(g, x, weight, mean, rstd, rows, length) {
+      const grads = { x: vector(x.size), weight: vector(length), bias: vector(length) };
+      const perChunk = Math.min(64, rowGrain(length));
+      const chunks = chunksOf(rows, perChunk);
+      const bytes = Math.ceil(length / 4) * 16;
+      const parts = engine.block(2 * bytes * chunks);
+      const inputs = [at(g), at(x), at(weight), at(mean), at(rstd), at(grads.x)];
+      engine.call(kernel.layerNormGrad, chunks, ...inputs, parts.address, rows, length, perChunk);
+      engine.call(kernel.sumParts, 1, parts.address, at(grads.weight), chunks, 2 * bytes, length);
+      engine.call(kernel.sumParts, 1, parts.address + bytes, at(grads.bias), chunks, 2 * bytes, length);
+      engine.heap.release(parts);
+      return grads;
+    },
+    batchNorm(x, weight, bias, s: BatchNormSpec) {
+      const [output, mean, variance] = [vector(x.size), vector(s.channels), vector(s.channels)];
+      const addresses = [x, weight, bias, output, mean, variance].map(at);
+      engine.call(kernel.batchNorm, s.channels, ...addresses, s.batch, s.channels, s.inner, s.eps);
+      return { output, mean, variance };
+    },
+    batchNormGrad(g, x, weight, mean, variance, s: BatchNormSpec) {
+      const grads = { x: vector(x.size), weight: vector(s.channels), bias: vector(s.channels) };
+      const addresses = [g, x, weight, mean, variance, grads.x, grads.weight, grads.bias].map(at);
+      engine.call(kernel.batchNormGrad, s.channels, ...addresses, s.batch, s.channels, s.inner, s.eps);
+      return grads;
+    },
+    attention: (q, k, v, s) => attention(context, q, k, v, s),
+    attentionGrad: (g, q, k, v, p, s) => attentionGrad(context, g, q, k, v, p, s),
+    sumSquares: (x) => reduceRows(context, 'squares', x, 1, x.size),
+    adamW(parameter, grad, m, v, s: AdamWSpec) {
+      engine.call(
+        kernel.adamW,
+        chunksOf(parameter.size, grain),
+        ...[parameter, grad, m, v].map(at),
+        parameter.size,
+        s.learningRate,
+        s.beta1,
+        s.beta2,
+        s.eps,
+        1 - s.learningRate * s.weightDecay,
+        1 / (1 - s.beta1 ** s.step),
+        1 / (1 - s.beta2 ** s.step),
+        s.gradScale,
+        grain,
+      );
+    },
+  };
+}

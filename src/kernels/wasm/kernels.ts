@@ -1,0 +1,90 @@
+/** The numbers of the kernels, in the order of assembly/kernels.ts. */
+const names = [
+  'elementwise',
+  'fill',
+  'matmul',
+  'convolve',
+  'convolveWeightGrad',
+  'convolveInputGrad',
+  'flipWeight',
+  'avgPool',
+  'avgPoolGrad',
+  'reduceRows',
+  'reducePart',
+  'joinParts',
+  'reduceColumns',
+  'argReduce',
+  'moveRows',
+  'gather',
+  'scatterAdd',
+  'softmaxes',
+  'layerNorm',
+  'layerNormGrad',
+  'sumParts',
+  'batchNorm',
+  'batchNormGrad',
+  'attention',
+  'attentionGrad',
+  'adamW',
+] as const;
+
+export const kernel = Object.fromEntries(names.map((name, i) => [name, i])) as Record<(typeof names)[number], number>;
+
+/** The numbers of the elementwise operations by the names of their scalar kernels, in the order of assembly/elementwise.ts. */
+const operations = [
+  'copy',
+  'add',
+  'sub',
+  'mul',
+  'div',
+  'maximum',
+  'minimum',
+  'equal',
+  'greater',
+  'less',
+  'greaterEqual',
+  'lessEqual',
+  'neg',
+  'abs',
+  'sign',
+  'square',
+  'sqrt',
+  'rsqrt',
+  'reciprocal',
+  'exp',
+  'log',
+  'tanh',
+  'sigmoid',
+  'relu',
+  'gelu',
+  'quickGelu',
+  'erf',
+  'softplus',
+  'tanhGrad',
+  'sigmoidGrad',
+  'reluGrad',
+  'geluGrad',
+  'quickGeluGrad',
+  'erfGrad',
+  'softplusGrad',
+  'squareGrad',
+  'sqrtGrad',
+  'rsqrtGrad',
+  'reciprocalGrad',
+  'absGrad',
+  'pow',
+  'sin',
+  'cos',
+  'log1p',
+  'expm1',
+  'sinGrad',
+  'cosGrad',
+];
+
+/** −1 when there is none of this name. */
+export function operationNumber(name: string): number {
+  return operations.indexOf(name);
+}
+/** Choosing between two operands by a float32 or int32 condition. */
+export const selectFloat = operations.length;
+export const selectInt = operations.length + 1;

@@ -1,0 +1,67 @@
+/** Strided copies: permute, slice, pad, concat and expand are one kernel with different strides. */
+import type { Storage } from '../device.js';
+import { at, type Context, rowGrain } from './context.js';
+import { chunksOf } from './engine.js';
+import { kernel } from './kernels.js';
+
+/** Axes besides the innermost that the kernel counts over. */
+const mostAxes = 5;
+
+interface Strided {
+  storage: Storage;
+  /** Elements before the first. */
+  offset: number;
+  strides: readonly number[];
+}
+
+/** Copies a block of `sizes` from one strided view to another, whose innermost stride must be 1 or its size 1. */
+export function moveBlock({ engine }: Context, sizes: readonly number[], source: Strided, target: Strided): void {
+  const axes = merge(sizes, source.strides, target.strides);
+  const inner = axes.at(-1)?.t === 1 ? axes.pop()! : { size: 1, s: 1, t: 1 };
+  const outer = axes.slice(-mostAxes);
+  const loops = axes.slice(0, -mostAxes);
+  const rows = outer.reduce((product, { size }) => product * size, 1);
+  if (rows * inner.size === 0) return;
+  const rowsPerChunk = Math.ceil(rowGrain(inner.size) / 4) * 4; // whole blocks of four for transposing
+  const pad = (pick: 'size' | 's' | 't') => Array.from({ length: mostAxes }, (_, i) => outer[i]?.[pick] ?? 0);
+  const walk = (level: number, from: number, to: number): void => {
+    const loop = loops[level];
+    if (loop) {
+      for (let i = 0; i < loop.size; i++) walk(level + 1, from + 4 * i * loop.s, to + 4 * i * loop.t);
+      return;
+    }
+    engine.call(
+      kernel.moveRows,
+      chunksOf(rows, rowsPerChunk),
+      from,
+      to,
+      inner.size,
+      inner.s,
+      rows,
+      rowsPerChunk,
+      outer.length,
+      ...pad('size'),
+      ...pad('s'),
+      ...pad('t'),
+    );
+  };
+  walk(0, at(source.storage) + 4 * source.offset, at(target.storage) + 4 * target.offset);
+}
+
+/** Neighbouring axes that are one axis on both sides become one; axes of size 1 vanish. */
+function merge(
+  sizes: readonly number[],
+  source: readonly number[],
+  target: readonly number[],
+): { size: number; s: number; t: number }[] {
+  const axes: { size: number; s: number; t: number }[] = [];
+  sizes.forEach((size, i) => {
+    if (size === 1) return;
+    const axis = { size, s: source[i]!, t: target[i]! };
+    const last = axes.at(-1);
+    if (last && last.s === axis.s * size && last.t === axis.t * size)
+      axes[axes.length - 1] = { ...axis, size: last.size * size };
+    else axes.push(axis);
+  });
+  return axes;
+}
