@@ -20,7 +20,18 @@ const newest = Math.max(
 );
 mkdirSync(folder, { recursive: true });
 // Addresses below memoryBase hold the job description, see pool.ts.
-const common = ['-O3', '--noAssert', '--runtime', 'stub', '--use', 'abort=', '--enable', 'simd', '--memoryBase', '8192'];
+const common = [
+  '-O3',
+  '--noAssert',
+  '--runtime',
+  'stub',
+  '--use',
+  'abort=',
+  '--enable',
+  'simd',
+  '--memoryBase',
+  '8192',
+];
 const memory = ['--importMemory', '--noExportMemory', '--initialMemory', '1', '--maximumMemory', '65536'];
 for (const [suffix, features] of Object.entries(builds)) {
   const output = join(folder, `hopgrad${suffix}.wasm`);

@@ -151,7 +151,9 @@ export class WasmDevice implements Device {
     if (plan.shape.length > 3) {
       // More than three merged axes: write the broadcast operands out first; the rest is then one axis long.
       const full = operands.map((operand, i) =>
-        typeof operand === 'number' ? operand : this.expand(operand, { shape: plan.shape, strides: [plan.strides[i]!] }),
+        typeof operand === 'number'
+          ? operand
+          : this.expand(operand, { shape: plan.shape, strides: [plan.strides[i]!] }),
       );
       return this.#elementwise(f, full, { shape: [sizeOf(plan.shape)], strides: full.map(() => [1]) });
     }
@@ -350,16 +352,7 @@ export class WasmDevice implements Device {
     const all = outer * indices.size;
     const perChunk = rowGrain(inner);
     const addresses = [x, indices, y].map(at);
-    this.#engine.call(
-      kernel.gather,
-      chunksOf(all, perChunk),
-      ...addresses,
-      indices.size,
-      rows,
-      inner,
-      all,
-      perChunk,
-    );
+    this.#engine.call(kernel.gather, chunksOf(all, perChunk), ...addresses, indices.size, rows, inner, all, perChunk);
     return y;
   }
 

@@ -86,7 +86,11 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
 }
 
 /** For browsers. Without cross-origin isolation it runs on one thread. @throws DeviceError when the kernels cannot be fetched */
-export async function loadWasmDevice({ threads, maxBytes, relaxed: wanted = true }: WasmOptions = {}): Promise<WasmDevice> {
+export async function loadWasmDevice({
+  threads,
+  maxBytes,
+  relaxed: wanted = true,
+}: WasmOptions = {}): Promise<WasmDevice> {
   if (canLoadNow()) return createWasmDevice({ ...(threads !== undefined && { threads }) });
   const shared = globalThis.crossOriginIsolated === true;
   const relaxed = wanted && WebAssembly.validate(relaxedProbe);

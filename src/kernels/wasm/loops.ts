@@ -115,8 +115,7 @@ export function argReduceLoop(
     for (let i = 0; i < inner; i++) {
       const value = (l: number) => x[(o * length + l) * inner + i]!;
       let best = 0;
-      for (let l = 1; l < length; l++)
-        if (kind === 'max' ? value(l) > value(best) : value(l) < value(best)) best = l;
+      for (let l = 1; l < length; l++) if (kind === 'max' ? value(l) > value(best) : value(l) < value(best)) best = l;
       y[o * inner + i] = best;
     }
 }
