@@ -1,8 +1,10 @@
 /** Choosing the device: `init` once at the start, or not at all in Node. */
-import { HopgradError } from '../tensor/errors.js';
+import { HopgradError, UsageError } from '../tensor/errors.js';
 import type { Device, MemoryInfo } from './device.js';
 import { chooseDevice, defaultDevice, deviceByName, isReady, registerDevice } from './devices.js';
 import { selfTest } from './gpu/self-test.js';
+import { WasmDevice } from './wasm/device.js';
+import { loadWasmDevice } from './wasm/load.js';
 
 export interface InitOptions {
   /** Which device becomes the default. `auto` takes the fastest that works here. */
@@ -22,18 +24,22 @@ export interface InitResult {
 
 /**
  * Prepares a device and makes it the default for new tensors.
- * @throws DeviceError when the device is unknown or cannot run here, with the reason
+ * @throws DeviceError when the device is unknown or cannot run here, with the reason; UsageError for a bad `threads`
  */
-export async function init({ device: name = 'auto' }: InitOptions = {}): Promise<InitResult> {
+export async function init({ device: name = 'auto', threads }: InitOptions = {}): Promise<InitResult> {
+  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1))
+    throw new UsageError('init', { received: `threads ${threads}`, expected: 'a whole number ≥ 1' });
   const answer = name === 'auto' ? await prepareBest() : { name, reason: 'it was asked for' };
   if (name !== 'auto') await prepare(name);
   const chosen = chooseDevice(answer.name);
+  if (threads !== undefined && chosen instanceof WasmDevice) chosen.threads = threads;
   return { device: chosen.name, description: chosen.description, reason: answer.reason };
 }
 
 /** Makes a device unless it is there already; a GPU is made again when it was lost, and tested before it is trusted. */
 async function prepare(name: string): Promise<Device> {
   const existing = isReady(name) ? deviceByName(name) : null;
+  if (name === 'wasm' && !existing) registerDevice(name, await loadWasmDevice());
   if (name !== 'webgpu' && name !== 'webgl2' && name !== 'gpujs-cpu') return existing ?? deviceByName(name);
   if (existing && !(existing as { lost?: boolean }).lost) return existing;
   const device = await createGpu(name);

@@ -17,6 +17,13 @@ const relaxedProbe = Uint8Array.of(
   ...[10, 13, 1, 11, 0, 32, 0, 32, 1, 32, 2, 253, 133, 2, 11],
 );
 
+/** Whether relaxed SIMD is there; Node 20 has it behind a switch, which must be set before the first use. */
+function hasRelaxed(setFlag: (flag: string) => void): boolean {
+  if (WebAssembly.validate(relaxedProbe)) return true;
+  setFlag('--experimental-wasm-relaxed-simd');
+  return WebAssembly.validate(relaxedProbe);
+}
+
 /** hopgrad.wasm for threads, -single without; -relaxed with fused multiply-add. */
 function moduleUrl(shared: boolean, relaxed: boolean): URL {
   return new URL(`./hopgrad${shared ? '' : '-single'}${relaxed ? '-relaxed' : ''}.wasm`, import.meta.url);
@@ -50,7 +57,7 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
   const { Worker } = builtin!('node:worker_threads') as typeof import('node:worker_threads');
   const { availableParallelism } = builtin!('node:os') as typeof import('node:os');
   let gc: (() => void) | null = null;
-  const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && WebAssembly.validate(relaxedProbe);
+  const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && hasRelaxed(setFlagsFromString);
   try {
     const host: Host = {
       module: new WebAssembly.Module(readFileSync(moduleUrl(true, relaxed))),
