@@ -1,0 +1,57 @@
+/** hopgrad's side of the comparison; HOPGRAD_THREADS sets its threads. */
+import { device, init, scoped, tensor } from '../../dist/index.js';
+import { cloobLoss, ResidualAttentionBlock } from '../../dist/nn/index.js';
+import { serve } from './serve.mjs';
+
+await init();
+
+/** The value of `f` and the gradients of `inputs`, computed as a training loop does. */
+function differentiated(f, inputs, cotangent) {
+  return () => {
+    const value = scoped(() => {
+      const y = f(...inputs);
+      y.backward(cotangent);
+      return y.detach();
+    });
+    return results([value, ...inputs.map((x) => x.grad)], inputs);
+  };
+}
+
+function results(tensors, inputs = []) {
+  return {
+    done: async () => {},
+    read: () => Promise.all(tensors.map((t) => t.data())),
+    free() {
+      for (const t of tensors) t.dispose();
+      for (const x of inputs) x.grad = null;
+    },
+  };
+}
+
+const gradients =
+  (f) =>
+  ({ inputs, cotangent }) =>
+    differentiated(f, inputs, cotangent);
+
+await serve({
+  library: `hopgrad, ${device().description}`,
+  prepare: (array, shape) => tensor(array, { shape, requiresGrad: true }),
+  functions: {
+    matmul:
+      ({ inputs: [a, b] }) =>
+      () =>
+        results([scoped(() => a.matmul(b))]),
+    matmulGradients: gradients((a, b) => a.matmul(b)),
+    conv: gradients((x, weight) => x.conv2d(weight, { padding: 1 })),
+    softmax: gradients((x) => x.softmax({ axis: 1 })),
+    layerNorm: gradients((x, weight, bias) => x.layerNorm({ weight, bias })),
+    block({ inputs: [x, ...weights], cotangent, names }) {
+      const block = new ResidualAttentionBlock(128, 4);
+      block.loadStateDict(Object.fromEntries(names.slice(1).map((name, i) => [name, weights[i]])));
+      const byName = new Map(block.namedParameters());
+      const parameters = names.slice(1).map((name) => byName.get(name));
+      return differentiated(() => block.forward(x), [x, ...parameters], cotangent);
+    },
+    cloob: gradients((images, texts) => cloobLoss(images.l2Normalize(), texts.l2Normalize(), { invTau: 30, beta: 8 })),
+  },
+});

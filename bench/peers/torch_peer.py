@@ -1,0 +1,100 @@
+"""PyTorch's side of the comparison: `torch_peer.py THREADS`, with the protocol of serve.mjs."""
+import json
+import os
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+torch.set_num_threads(int(sys.argv[1]))
+WORKS = {w["name"]: w for w in json.load(open(os.path.join(os.path.dirname(__file__), "works.json")))}
+
+
+def noise(count, seed, scale=1.0):
+    x = 43758.5453 * np.sin(12.9898 * np.arange(count, dtype=np.float64) + 78.233 * seed)
+    return (scale * (2 * (x - np.floor(x)) - 1)).astype(np.float32)
+
+
+def fingerprint(values):
+    values = values.detach().numpy().astype(np.float64).ravel()
+    return {"dot": float(values @ noise(values.size, 99).astype(np.float64)), "norm": float(np.sqrt(values @ values))}
+
+
+def block(x, in_weight, in_bias, out_weight, out_bias, w1, b1, fc_weight, fc_bias, proj_weight, proj_bias, w2, b2):
+    batch, tokens, width = x.shape
+    heads = 4
+    projected = F.linear(F.layer_norm(x, [width], w1, b1), in_weight, in_bias)
+    q, k, v = (t.view(batch, tokens, heads, -1).transpose(1, 2) for t in projected.chunk(3, -1))
+    weights = (q @ k.transpose(-1, -2) / (width / heads) ** 0.5).softmax(-1)
+    middle = x + F.linear((weights @ v).transpose(1, 2).reshape(x.shape), out_weight, out_bias)
+    hidden = F.linear(F.layer_norm(middle, [width], w2, b2), fc_weight, fc_bias)
+    return middle + F.linear(hidden * torch.sigmoid(1.702 * hidden), proj_weight, proj_bias)
+
+
+def cloob_loss(images, texts):
+    def retrieve(state, stored):
+        return F.normalize((8 * state @ stored.T).softmax(1) @ stored)
+
+    def loob(x, y):
+        logits = 30 * x @ y.T
+        others = logits.masked_fill(torch.eye(len(x), dtype=torch.bool), -torch.inf)
+        return (others.logsumexp(1) - 30 * (x * y).sum(1)).mean()
+
+    x, y = F.normalize(images), F.normalize(texts)
+    return (loob(retrieve(x, x), retrieve(y, x)) + loob(retrieve(y, y), retrieve(x, y))) / 30
+
+
+FUNCTIONS = {
+    "matmul": torch.matmul,
+    "matmulGradients": torch.matmul,
+    "conv": lambda x, weight: F.conv2d(x, weight, padding=1),
+    "softmax": lambda x: x.softmax(1),
+    "layerNorm": lambda x, weight, bias: F.layer_norm(x, [x.shape[-1]], weight, bias),
+    "block": block,
+    "cloob": cloob_loss,
+}
+
+
+def make(name):
+    work = WORKS[name]
+    inputs = [
+        torch.from_numpy(noise(int(np.prod(shape)), i, *scale)).reshape(shape).requires_grad_()
+        for i, (_, shape, *scale) in enumerate(work["inputs"])
+    ]
+    cotangent = None
+    if "cotangent" in work:
+        shape = work["cotangent"]
+        cotangent = torch.from_numpy(noise(int(np.prod(shape)), len(inputs))).reshape(shape)
+
+    def run():
+        if name == "matmul":
+            with torch.no_grad():
+                return [FUNCTIONS[name](*inputs)]
+        value = FUNCTIONS[name](*inputs)
+        return [value, *torch.autograd.grad(value, inputs, cotangent)]
+
+    return run
+
+
+def measure(run, milliseconds):
+    run()
+    times = []
+    while not times or sum(times) < milliseconds:
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+print(json.dumps({"library": f"PyTorch {torch.__version__}, {torch.get_num_threads()} thread(s)"}), flush=True)
+runs = {}
+for line in sys.stdin:
+    request = json.loads(line)
+    run = runs.setdefault(request["work"], make(request["work"]))
+    if request.get("check"):
+        answer = {"outputs": [fingerprint(output) for output in run()]}
+    else:
+        answer = {"times": measure(run, request["milliseconds"])}
+    print(json.dumps(answer), flush=True)

@@ -1,0 +1,46 @@
+/** Keeps bench/RESULTS.md: one section per benchmark, replaced as a whole by each run with --write. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { arch, cpus, loadavg, platform, totalmem } from 'node:os';
+import { fileURLToPath } from 'node:url';
+
+const file = fileURLToPath(new URL('../../bench/RESULTS.md', import.meta.url));
+
+const titles = {
+  peers: 'Beside other libraries: `npm run bench:peers`',
+  kernels: 'Kernels, layers and models: `npm run bench`',
+  profile: 'Where a training step spends its time: `npm run bench:profile`',
+};
+
+/** Date, processor, runtime and load, for the reader of a table. */
+function machine(): string {
+  const processors = cpus();
+  const memory = Math.round(totalmem() / 2 ** 30);
+  const load = loadavg()[0]!.toFixed(1);
+  return `${new Date().toISOString().slice(0, 10)}, ${processors.length} × ${processors[0]!.model.trim()}, ${memory} GiB, ${platform()} ${arch()}, Node ${process.version}, load ${load} at the end.`;
+}
+
+/** Rows of text as a Markdown table, numbers to the right. */
+export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
+  return [line(header), line(header.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+}
+
+/** Milliseconds with three significant digits or so. */
+export function milliseconds(ms: number): string {
+  return ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(ms >= 1 ? 2 : 3);
+}
+
+/** Replaces one section of RESULTS.md. */
+export function writeSection(name: keyof typeof titles, text: string): void {
+  const sections = new Map<string, string>();
+  if (existsSync(file))
+    for (const [, key, body] of readFileSync(file, 'utf8').matchAll(/<!-- (\w+) -->\n([\s\S]*?)(?=<!-- \w+ -->|$)/g))
+      sections.set(key!, body!.trim());
+  sections.set(name, `## ${titles[name]}\n\n${machine()}\n\n${text}`);
+  const body = Object.keys(titles)
+    .filter((key) => sections.has(key))
+    .map((key) => `<!-- ${key} -->\n\n${sections.get(key)}\n`);
+  const head =
+    '# Last measurements\n\nWritten by the benchmarks with `--write`. Compare ratios within one table: machines are noisy.\n';
+  writeFileSync(file, [head, ...body].join('\n'));
+}
