@@ -130,7 +130,7 @@ function tableRow(work, medians, columns) {
     work.title,
     ...columns.map((column) => format(medians.get(column))),
     ratio('jax-js'),
-    `${work.reach}×`,
+    `${work.reach.toFixed(1)}×`,
     ratio('tfjs'),
   ];
 }
