@@ -80,7 +80,7 @@ async function main(): Promise<void> {
   const large = wanted([...kernelCases(), ...modelCases()]);
   const small = wanted(smallCases());
   const parts = [
-    `Device: ${device().description}. Peaks on ${peak.threads} thread(s): ${peak.gigaflops.toFixed(0)} GFLOP/s (128-bit ${peak.fused ? 'fused' : ''} multiply-add on registers), ${peak.gigabytes.toFixed(0)} GB/s (copy of 64 MiB, read and written).`,
+    `Device: ${device().description}. Peaks on ${peak.threads} thread(s): ${peak.gigaflops.toFixed(0)} GFLOP/s (128-bit ${peak.fused ? 'fused multiply-add' : 'multiply and add'} on registers), ${peak.gigabytes.toFixed(0)} GB/s (copy of 64 MiB, read and written).`,
     'Bytes count every operand once; what fits the caches can pass 100 %.',
     `A fresh process: import and init ${startUp.ready.toFixed(0)} ms, first operation ${startUp.first.toFixed(1)} ms, whole process ${startUp.process.toFixed(0)} ms more than an empty one.`,
     large.length > 0 ? await timesAndRates(large, peak) : '',

@@ -19,10 +19,13 @@ function machine(): string {
   return `${new Date().toISOString().slice(0, 10)}, ${processors.length} × ${processors[0]!.model.trim()}, ${memory} GiB, ${platform()} ${arch()}, Node ${process.version}, load ${load} at the end.`;
 }
 
-/** Rows of text as a Markdown table, numbers to the right. */
+/** Rows of text as a Markdown table in even columns, numbers to the right. */
 export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(header), line(header.map((_, i) => (i === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n');
+  const widths = header.map((_, column) => Math.max(3, ...[header, ...rows].map((row) => row[column]!.length)));
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!))).join(' | ')} |`;
+  const rule = widths.map((width, i) => (i === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`));
+  return [line(header), line(rule), ...rows.map(line)].join('\n');
 }
 
 /** Milliseconds with three significant digits or so. */

@@ -12,7 +12,7 @@ import { cpus, loadavg } from 'node:os';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { writeSection } from '../../.build/bench/results.js';
+import { table, writeSection } from '../../.build/bench/results.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const works = JSON.parse(readFileSync(`${here}works.json`, 'utf8'));
@@ -135,8 +135,6 @@ function tableRow(work, medians, columns) {
   ];
 }
 
-const markdown = (row) => `| ${row.join(' | ')} |`;
-
 async function main() {
   installPeers();
   const load = loadavg()[0].toFixed(1);
@@ -146,18 +144,19 @@ async function main() {
     for (const library of libraries) versions.push((await library.next()).library);
     const columns = libraries.map((library) => library.column);
     const header = ['work, ms', ...columns, 'faster than jax-js', 'to reach', 'faster than tfjs'];
-    const lines = [markdown(header), markdown(header.map((_, i) => (i === 0 ? '---' : '---:')))];
+    const rows = [];
     const chosen = options.only?.split(',');
     const notes = new Set();
     for (const work of works.filter((w) => chosen?.includes(w.name) ?? true)) {
       process.stderr.write(`${work.title} …\n`);
-      lines.push(markdown(tableRow(work, await compare(work, libraries, notes), columns)));
+      rows.push(tableRow(work, await compare(work, libraries, notes), columns));
     }
     const text = [
       `${versions.join('; ')}.`,
+      '',
       `Medians of ${options.rounds} interleaved rounds, two where a run takes more than ${slowMilliseconds} ms. All results agree within ${tolerance} of their norm. Load of the machine at the start: ${load}.`,
       '',
-      ...lines,
+      table(header, rows),
       ...(notes.size > 0 ? ['', ...[...notes].map((note) => `- ${note}`)] : []),
     ].join('\n');
     console.log(text);
