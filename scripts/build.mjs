@@ -1,6 +1,6 @@
-// Builds dist/: the WebAssembly kernels, then the TypeScript.
+// Builds dist/: the WebAssembly kernels, the TypeScript, the vocabulary.
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { cpSync, existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,3 +11,4 @@ const run = (script, ...args) => execFileSync(process.execPath, [script, ...args
 
 if (existsSync(join(root, 'scripts/build-wasm.mjs'))) run(join(root, 'scripts/build-wasm.mjs'));
 run(join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'), '-p', root);
+cpSync(join(root, 'src/models/cloob/clip-merges.txt.gz'), join(root, 'dist/models/cloob/clip-merges.txt.gz'));

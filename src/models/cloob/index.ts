@@ -6,8 +6,9 @@ export {
   type SaveOptions,
   saveCheckpoint,
 } from './checkpoint.js';
+export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName } from './config.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
 export { readSafetensors, type WriteOptions, writeSafetensors } from './safetensors.js';
-export { ClipTokenizer, cleanText, type TokenizeOptions } from './tokenizer.js';
+export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';
 export { openTorchFile, type TorchFile, TorchTensor } from './torch-file.js';

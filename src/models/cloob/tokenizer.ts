@@ -5,18 +5,24 @@
  * Vocabulary order, as published: 256 byte symbols, the same with `</w>` (end of word), the merges in order of
  * learning, start token, end token. The end token therefore has the highest id, which is how the text encoder finds it.
  *
- * Deviation from the official tokenizer: text in broken encodings is not repaired (it uses the ftfy package for that),
- * and of HTML entities the numeric and the five basic named ones are unescaped.
+ * Token ids are those of the official tokenizer with its vocabulary, {@link ClipTokenizer.official}. Deviations: long texts
+ * keep their end token unless asked otherwise ({@link TokenizeOptions.truncate}), and badly decoded text is repaired in
+ * the common cases only (clean-text.ts).
  * @source Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2021, arXiv 2103.00020
  */
 import { DataError, DomainError } from '../../tensor/errors.js';
+import { cleanText } from './clean-text.js';
+import { fileSystem } from './stored.js';
 
 const startText = '<|startoftext|>';
 const endText = '<|endoftext|>';
 const endOfWord = '</w>';
 
-/** Contractions, letter runs, single digits, and runs of anything else that is not space. */
-const wordPattern = /<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+/giu;
+/** Contractions, letter runs, single digits, and runs of anything else that is not space. Text is in lower case; ſ counts
+ * as s, and the official pattern passes over U+0345, which is no letter but is one in capitals. */
+const wordPattern =
+  // biome-ignore lint/suspicious/noMisleadingCharacterClass: the combining character stands for itself
+  /<\|startoftext\|>|<\|endoftext\|>|'[sſ]|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\u0345\p{White_Space}\p{L}\p{N}]+/gu;
 
 /** Bytes that stand for themselves in the symbol alphabet, then the others, moved beyond 255. */
 function byteSymbols(): { order: string[]; symbols: string[] } {
@@ -36,24 +42,6 @@ function byteSymbols(): { order: string[]; symbols: string[] } {
 
 const { order: symbolOrder, symbols: symbolOfByte } = byteSymbols();
 const byteOfSymbol = new Map(symbolOfByte.map((symbol, byte) => [symbol, byte]));
-
-const entities: Record<string, string> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'", nbsp: '\u00a0' };
-
-function unescapeHtml(text: string): string {
-  return text.replace(
-    /&(?:#x([0-9a-f]{1,6})|#(\d{1,7})|(amp|lt|gt|quot|apos|nbsp));/gi,
-    (whole, hex, decimal, name) => {
-      if (name) return entities[name.toLowerCase()]!;
-      const code = hex ? Number.parseInt(hex, 16) : Number(decimal);
-      return code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff) ? String.fromCodePoint(code) : whole;
-    },
-  );
-}
-
-/** What the tokenizer sees: entities unescaped (twice, as the official code does), spaces joined, lower case. */
-export function cleanText(text: string): string {
-  return unescapeHtml(unescapeHtml(text)).replace(/\s+/gu, ' ').trim().toLowerCase();
-}
 
 function words(text: string): string[] {
   return cleanText(text).match(wordPattern) ?? [];
@@ -93,20 +81,47 @@ export class ClipTokenizer {
   readonly startId: number;
   readonly endId: number;
   readonly #tokens: string[];
-  readonly #ids: Map<string, number>;
-  readonly #ranks: Map<string, number>;
+  /** Id of every byte: inside a word, and 256 higher at its end. */
+  readonly #byteIds: readonly number[];
+  /** Which merge two neighbouring tokens are, by both ids; earlier merges come first. */
+  readonly #ranks = new Map<number, number>();
+  /** Id of what a merge gives. */
+  readonly #mergedIds: readonly number[];
   readonly #cache = new Map<string, number[]>();
 
-  /** @param merges pairs of symbols in the order they were learnt */
+  /**
+   * @param merges pairs of symbols in the order they were learnt
+   * @throws DataError for a merge of symbols that no merge makes
+   */
   constructor(merges: readonly (readonly [string, string])[]) {
     this.merges = merges;
     const joined = merges.map(([left, right]) => left + right);
     this.#tokens = [...symbolOrder, ...symbolOrder.map((s) => s + endOfWord), ...joined, startText, endText];
-    this.#ids = new Map(this.#tokens.map((token, id) => [token, id]));
-    this.#ranks = new Map(merges.map(([left, right], rank) => [`${left} ${right}`, rank]));
     this.vocabSize = this.#tokens.length;
     this.startId = this.vocabSize - 2;
     this.endId = this.vocabSize - 1;
+    const ids = new Map(this.#tokens.map((token, id) => [token, id]));
+    this.#mergedIds = joined.map((token) => ids.get(token)!);
+    merges.forEach(([left, right], rank) => {
+      const [a, b] = [ids.get(left), ids.get(right)];
+      if (a === undefined || b === undefined)
+        throw new DataError('ClipTokenizer', {
+          received: `merge ${rank + 1}, ${left} ${right}`,
+          expected: 'symbols of bytes or of other merges',
+        });
+      this.#ranks.set(this.#pair(a, b), rank);
+    });
+    this.#byteIds = symbolOfByte.map((symbol) => ids.get(symbol)!);
+  }
+
+  #pair(left: number, right: number): number {
+    return left * this.vocabSize + right;
+  }
+
+  /** CLIP's published vocabulary, 49,408 tokens: read on first use, then shared. */
+  static official(): Promise<ClipTokenizer> {
+    official ??= readPublishedMerges().then((lines) => ClipTokenizer.fromMerges(lines));
+    return official;
   }
 
   /**
@@ -170,20 +185,32 @@ export class ClipTokenizer {
     if (word === endText) return [this.endId];
     const cached = this.#cache.get(word);
     if (cached) return cached;
-    let symbols = wordSymbols(word);
+    let ids = Array.from(new TextEncoder().encode(word), (byte) => this.#byteIds[byte]!);
+    ids[ids.length - 1]! += 256;
     for (;;) {
-      let best: [string, string] | null = null;
-      let rank = Infinity;
-      for (let i = 1; i < symbols.length; i++) {
-        const found = this.#ranks.get(`${symbols[i - 1]} ${symbols[i]}`);
-        if (found !== undefined && found < rank) [best, rank] = [[symbols[i - 1]!, symbols[i]!], found];
-      }
-      if (!best) break;
-      symbols = join(symbols, ...best);
+      let best = Infinity;
+      for (let i = 1; i < ids.length; i++) best = Math.min(best, this.#rank(ids, i));
+      if (best === Infinity) break;
+      ids = this.#merge(ids, best);
     }
-    const ids = symbols.map((symbol) => this.#ids.get(symbol)!);
     if (this.#cache.size < 50_000) this.#cache.set(word, ids);
     return ids;
+  }
+
+  /** The merge of tokens i − 1 and i, Infinity for none. */
+  #rank(ids: readonly number[], i: number): number {
+    return this.#ranks.get(this.#pair(ids[i - 1]!, ids[i]!)) ?? Infinity;
+  }
+
+  /** Applies one merge wherever it fits. */
+  #merge(ids: readonly number[], rank: number): number[] {
+    const merged: number[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const fits = i + 1 < ids.length && this.#rank(ids, i + 1) === rank;
+      merged.push(fits ? this.#mergedIds[rank]! : ids[i]!);
+      if (fits) i++;
+    }
+    return merged;
   }
 
   /** Token ids of a text, without start and end. */
@@ -249,4 +276,17 @@ export class ClipTokenizer {
       throw new DataError('ClipTokenizer.fromJSON', { received: 'no list of merges', expected: '{ merges: […] }' });
     return ClipTokenizer.fromMerges(json.merges);
   }
+}
+
+let official: Promise<ClipTokenizer> | null = null;
+
+/** The merges, from the file beside this one: in Node from disk, in browsers fetched. */
+async function readPublishedMerges(): Promise<string[]> {
+  const url = new URL('./clip-merges.txt.gz', import.meta.url);
+  const packed =
+    url.protocol === 'file:'
+      ? new Uint8Array(fileSystem('ClipTokenizer.official').readFileSync(url))
+      : await (await fetch(url)).arrayBuffer();
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+  return (await new Response(unpacked).text()).split('\n');
 }
