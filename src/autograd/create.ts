@@ -7,6 +7,7 @@ import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { leafNode } from './graph.js';
+import './ops/index.js'; // whoever makes a tensor has all its methods
 import { type NestedArray, noGradientOfIntegers, Tensor } from './tensor.js';
 
 export interface TensorOptions {

@@ -5,7 +5,7 @@
 import { allocate, type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
 import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
-import type { KernelThis, SourceKernel } from '../source/kernel.js';
+import type { SourceKernel } from '../source/kernel.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 
 export class ReferenceDevice extends SourceDevice {
@@ -93,13 +93,7 @@ export class ReferenceDevice extends SourceDevice {
     const [nx, ny = 1, nz = 1] = grid;
     const output = allocate(dtype, nx * ny * nz);
     const views = inputs.map((input) => (typeof input === 'number' ? input : nest(array(input.storage), input.grid)));
-    const self: KernelThis = { thread: { x: 0, y: 0, z: 0 }, constants };
-    const { thread } = self;
-    const [a, b] = views;
-    let i = 0;
-    for (thread.z = 0; thread.z < nz; thread.z++)
-      for (thread.y = 0; thread.y < ny; thread.y++)
-        for (thread.x = 0; thread.x < nx; thread.x++) output[i++] = kernel.call(self, a, b);
+    loopOf(kernel)(constants, output, nx, ny, nz, views[0], views[1]);
     return this.#wrap(output, dtype);
   }
 
@@ -135,6 +129,44 @@ export class ReferenceDevice extends SourceDevice {
   }
 }
 
+/** Calls a kernel for every point of a grid. */
+type Loop = (
+  constants: Record<string, number>,
+  output: TypedArray,
+  nx: number,
+  ny: number,
+  nz: number,
+  a: unknown,
+  b: unknown,
+) => void;
+const loops = new WeakMap<SourceKernel, Loop>();
+
+/**
+ * The loop of one kernel: its text, with `this.thread.x` read from the loop's variable and `this.constants.k` from a
+ * local. The arithmetic is untouched; property reads in the innermost loop would take most of the time.
+ */
+function loopOf(kernel: SourceKernel): Loop {
+  let loop = loops.get(kernel);
+  if (!loop) {
+    const text = String(kernel)
+      .replaceAll('this.thread.', 'thread_')
+      .replaceAll('this.constants.', 'constant_')
+      .replace(')', ', thread_x, thread_y, thread_z)'); // the end of the parameters
+    const names = [...new Set(text.match(/constant_\w+/g))].map((name) => `${name.slice(9)}: ${name}`);
+    loop = new Function(
+      'constants, output, nx, ny, nz, a, b',
+      `const { ${names} } = constants;
+      ${text}
+      let i = 0;
+      for (let z = 0; z < nz; z++)
+        for (let y = 0; y < ny; y++)
+          for (let x = 0; x < nx; x++) output[i++] = ${kernel.name}(${['a', 'b'].slice(0, kernel.length)}, x, y, z);`,
+    ) as Loop;
+    loops.set(kernel, loop);
+  }
+  return loop;
+}
+
 function array(x: Storage): TypedArray {
   return x.handle as TypedArray;
 }
@@ -142,7 +174,11 @@ function array(x: Storage): TypedArray {
 /** The array as nested rows, as a kernel's x[z][y][x] expects. Rows are views, not copies. */
 export function nest(data: TypedArray, [nx, ny, nz]: Grid): ArrayLike<unknown> {
   if (ny === undefined) return data;
-  const row = (y: number) => data.subarray(y * nx, (y + 1) * nx);
-  const plane = (z: number) => Array.from({ length: ny }, (_, y) => row(z * ny + y));
-  return nz === undefined ? plane(0) : Array.from({ length: nz }, (_, z) => plane(z));
+  const planes = new Array<ArrayLike<number>[]>(nz ?? 1);
+  for (let z = 0, start = 0; z < planes.length; z++) {
+    const rows = new Array<ArrayLike<number>>(ny);
+    for (let y = 0; y < ny; y++, start += nx) rows[y] = data.subarray(start, start + nx);
+    planes[z] = rows;
+  }
+  return nz === undefined ? planes[0]! : planes;
 }

@@ -28,10 +28,10 @@ function load(kind: string, dtype: 'float32' | 'float64', device: string) {
 }
 
 for (const kind of ['vit', 'resnet'])
-  for (const [dtype, device, tolerance] of [
-    ['float64', 'reference', 1e-9],
-    ['float32', 'reference', 1e-4],
-    ['float32', 'wasm', 1e-4],
+  for (const [dtype, device, tolerance, steps] of [
+    ['float64', 'reference', 1e-9, 10],
+    ['float32', 'reference', 1e-4, 2], // the same texts as above, so two steps show the rounding
+    ['float32', 'wasm', 1e-4, 10],
   ] as const)
     describe(`official tiny ${kind}, ${dtype} on ${device}`, function () {
       this.timeout(300_000);
@@ -53,7 +53,7 @@ for (const kind of ['vit', 'resnet'])
         assert.ok(relativeError(values(clipLoss(x, y, options)), golden('eval.clip_loss')) < tolerance);
       });
 
-      it('meets the training loss, every gradient and a ten-step trajectory', () => {
+      it(`meets the training loss, every gradient and a trajectory of ${steps} steps`, () => {
         model.train();
         const first = loss();
         first.backward();
@@ -67,14 +67,14 @@ for (const kind of ['vit', 'resnet'])
           assert.ok(error < Math.max(tolerance, 2e-7), `${name}: ${error}`); // golden gradients are stored in float32
         }
         const optimizer = new AdamW(model.parameters(), { lr: 1e-3, weightDecay: 0.1 });
-        const losses = Array.from({ length: 10 }, () => {
+        const losses = Array.from({ length: steps }, () => {
           optimizer.zeroGrad();
           const step = loss();
           step.backward();
           void optimizer.step();
           return values(step)[0]!;
         });
-        const error = relativeError(losses, golden('trajectory.cloob_loss'));
+        const error = relativeError(losses, golden('trajectory.cloob_loss').slice(0, steps));
         // In float32 Adam turns rounding into steps wherever a gradient is near zero, so paths part slowly: 1e-6 at the
         // second step, 2.4e-4 measured at the tenth for the residual net.
         assert.ok(error < (dtype === 'float32' ? 1e-3 : tolerance), `trajectory: ${error}`);
