@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import asc from 'assemblyscript/asc';
 
@@ -75,6 +76,8 @@ function measureHere(binary: Uint8Array<ArrayBuffer>): { gigaflops: number; giga
 
 export async function measurePeak(threads = cpus().length): Promise<Peak> {
   const fusedBinary = await compile(true);
+  // As the wasm device does: Node 20 has relaxed SIMD behind a switch.
+  if (!WebAssembly.validate(fusedBinary)) setFlagsFromString('--experimental-wasm-relaxed-simd');
   const fused = WebAssembly.validate(fusedBinary);
   const binary = fused ? fusedBinary : await compile(false);
   const results = await Promise.all(
