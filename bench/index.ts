@@ -1,9 +1,9 @@
 /**
  * `npm run bench`: medians of every kernel, layer and training step, with the share of what the machine can do.
- * Options: --only TEXT (names that contain it), --time MS a case (default 300), --write (into bench/RESULTS.md).
+ * Options: --device NAME (default wasm), --only TEXT (names that contain it), --time MS a case (default 300), --write (into bench/RESULTS.md).
  */
 import { parseArgs } from 'node:util';
-import { device, init } from 'hopgrad';
+import { device, type InitOptions, init } from 'hopgrad';
 import { Bench } from 'tinybench';
 import type { Case } from './case.js';
 import { kernelCases } from './kernels.js';
@@ -15,6 +15,7 @@ import { measureStartUp } from './start-up.js';
 
 const { values: options } = parseArgs({
   options: {
+    device: { type: 'string', default: 'wasm' },
     only: { type: 'string', default: '' },
     time: { type: 'string', default: '300' },
     write: { type: 'boolean', default: false },
@@ -73,16 +74,16 @@ async function overheads(cases: readonly Case[]): Promise<string> {
 }
 
 async function main(): Promise<void> {
-  const startUp = measureStartUp();
+  const [startUp, searching] = [measureStartUp({ device: options.device }), measureStartUp()];
   const peak = await measurePeak();
-  await init();
+  await init({ device: options.device as NonNullable<InitOptions['device']> });
   const wanted = (cases: readonly Case[]) => cases.filter(({ name }) => name.includes(options.only));
   const large = wanted([...kernelCases(), ...modelCases()]);
   const small = wanted(smallCases());
   const parts = [
     `Device: ${device().description}. Peaks on ${peak.threads} thread(s): ${peak.gigaflops.toFixed(0)} GFLOP/s (128-bit ${peak.fused ? 'fused multiply-add' : 'multiply and add'} on registers), ${peak.gigabytes.toFixed(0)} GB/s (copy of 64 MiB, read and written).`,
     'Bytes count every operand once; what fits the caches can pass 100 %.',
-    `A fresh process: import and init ${startUp.ready.toFixed(0)} ms, first operation ${startUp.first.toFixed(1)} ms, whole process ${startUp.process.toFixed(0)} ms more than an empty one.`,
+    `A fresh process: import and init ${startUp.ready.toFixed(0)} ms, first operation ${startUp.first.toFixed(1)} ms, whole process ${startUp.process.toFixed(0)} ms more than an empty one. With init() choosing the device: ${searching.ready.toFixed(0)} ms.`,
     large.length > 0 ? await timesAndRates(large, peak) : '',
     small.length > 0 ? await overheads(small) : '',
   ];

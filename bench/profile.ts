@@ -67,7 +67,7 @@ function summary(frames: readonly [Frame, number][], steps: number): string {
 }
 
 async function main(): Promise<void> {
-  await init();
+  await init({ device: 'wasm' });
   const { model } = options;
   if (model !== 'emoji-resnet' && model !== 'emoji-vit') throw new Error(`--model ${model}: emoji-resnet or emoji-vit`);
   const steps = Number(options.steps);

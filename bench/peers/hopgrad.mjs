@@ -3,7 +3,7 @@ import { device, init, scoped, tensor } from '../../dist/index.js';
 import { cloobLoss, ResidualAttentionBlock } from '../../dist/nn/index.js';
 import { serve } from './serve.mjs';
 
-await init();
+await init({ device: 'wasm' });
 
 /** The value of `f` and the gradients of `inputs`, computed as a training loop does. */
 function differentiated(f, inputs, cotangent) {
