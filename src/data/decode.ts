@@ -20,8 +20,8 @@ export interface DecodeOptions {
   orient?: boolean;
   /** Pictures with more pixels are refused (memory: 3 to 4 bytes a pixel and worker). Default 178,956,970, as in Pillow. */
   maxPixels?: number;
-  /** Drawings without pixels of their own (SVG) are drawn so that their shorter side has at least so many. */
-  minSide?: number;
+  /** Drawings without pixels of their own (SVG) are drawn so that their shorter side has so many. Default: one a unit. */
+  drawnSide?: number;
 }
 
 type SharpFactory = typeof import('sharp');
@@ -57,14 +57,14 @@ async function bytesOf(image: { path: string } | { bytes: Uint8Array }): Promise
   });
 }
 
-/** SVG dots per inch at which the shorter side gets `minSide` pixels; 72 draws one pixel a unit. */
-const densityFor = (shorter: number, minSide: number) => Math.min(100_000, 72 * Math.max(1, minSide / shorter));
+/** SVG dots per inch at which the shorter side gets `drawnSide` pixels; 72 draws one pixel a unit. */
+const densityFor = (shorter: number, drawnSide: number) => Math.min(100_000, Math.max(1, (72 * drawnSide) / shorter));
 
 /** Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, as in Pillow. */
-async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOptions, minSide: number): Promise<Sharp> {
-  let image = sharp(bytes, options);
-  const { format, space, width, height } = await image.metadata();
-  if (format === 'svg') image = sharp(bytes, { ...options, density: densityFor(Math.min(width, height), minSide) });
+async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOptions, drawnSide?: number): Promise<Sharp> {
+  const { format, space, width, height } = await sharp(bytes, { ...options, limitInputPixels: false }).metadata();
+  const density = format === 'svg' && drawnSide ? { density: densityFor(Math.min(width, height), drawnSide) } : {};
+  const image = sharp(bytes, { ...options, ...density });
   return space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image;
 }
 
@@ -77,14 +77,14 @@ async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOption
  */
 export async function decode(
   image: ImageInput,
-  { orient = false, maxPixels = 178_956_970, minSide = 0 }: DecodeOptions = {},
+  { orient = false, maxPixels = 178_956_970, drawnSide }: DecodeOptions = {},
 ): Promise<Picture> {
   if ('pixels' in image) return image.pixels;
   const sharp = await loadSharp();
   const bytes = await bytesOf(image);
   try {
     const options: SharpOptions = { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels };
-    const opened = await open(sharp, bytes, options, minSide);
+    const opened = await open(sharp, bytes, options, drawnSide);
     const { data, info } = await (orient ? opened.autoOrient() : opened).raw().toBuffer({ resolveWithObject: true });
     const { space } = await opened.metadata();
     const modes: ColourMode[] = ['L', 'LA', 'RGB', space === 'cmyk' ? 'CMYK' : 'RGBA'];

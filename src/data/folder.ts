@@ -57,16 +57,25 @@ export async function imagesSource(folder: string): Promise<Source & { size: num
   };
 }
 
-/**
- * Labelled pictures: every subfolder is a class, numbered in the order of their names (as torchvision's ImageFolder does).
- * @throws DataError when there are no subfolders, or one without pictures
- */
-export async function folderSource(folder: string): Promise<Source & { size: number; classNames: string[] }> {
+/** Names of the subfolders, sorted. */
+async function subfolders(folder: string): Promise<string[]> {
   const entries = await readdir(folder, { withFileTypes: true }).catch((error) => unreadable(folder, error));
-  const classNames = entries
+  return entries
     .filter((entry) => entry.isDirectory() && !entry.name.startsWith('.'))
     .map(({ name }) => name)
     .sort();
+}
+
+/**
+ * Labelled pictures: every subfolder is a class, numbered in the order of their names (as torchvision's ImageFolder does),
+ * or in the order of `classes` when these are named.
+ * @throws DataError when there are no subfolders, or one without pictures
+ */
+export async function folderSource(
+  folder: string,
+  options: { classes?: readonly string[] } = {},
+): Promise<Source & { size: number; classNames: string[] }> {
+  const classNames = options.classes ? [...options.classes] : await subfolders(folder);
   const files = await Promise.all(classNames.map((name) => imageFiles(join(folder, name))));
   const empty = classNames.filter((_, label) => files[label]!.length === 0);
   if (classNames.length === 0 || empty.length > 0)
@@ -75,11 +84,6 @@ export async function folderSource(folder: string): Promise<Source & { size: num
       expected: 'one subfolder of pictures for each class',
     });
   const rows = files.flatMap((paths, label) => paths.map((path) => ({ name: path, image: { path }, label })));
-  return {
-    ...listSource(
-      folder,
-      rows.map((row, index) => ({ index, ...row })),
-    ),
-    classNames,
-  };
+  const numbered = rows.map((row, index) => ({ index, ...row }));
+  return { ...listSource(folder, numbered), classNames };
 }

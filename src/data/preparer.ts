@@ -18,7 +18,7 @@ export type Prepared = { pixels: Uint8Array } | { error: string };
 /** The training view depends on (seed, epoch, row) alone: not on the order, the batch or the worker. */
 export async function prepare({ image, transform, view }: PrepareJob): Promise<Prepared> {
   try {
-    const picture = await decode(image, { ...transform, minSide: transform.size });
+    const picture = await decode(image, { ...transform, drawnSide: 2 * transform.size });
     const pixels = view
       ? trainTransform(
           picture,
@@ -56,10 +56,14 @@ export class Preparer {
 
   /** @throws DataError when sharp is needed and not installed; what is wrong with a picture is in the answer */
   async run(job: PrepareJob): Promise<Prepared> {
-    if (!('pixels' in job.image)) await loadSharp();
+    const { image } = job;
+    if ('pixels' in image) return prepare(job); // nothing to decode: sending the pixels costs more than cropping them
+    await loadSharp();
     if (this.#limit === 0) return prepare(job);
+    // Bytes may be a small part of a large buffer, which would travel whole.
+    const own = 'bytes' in image ? { ...job, image: { bytes: new Uint8Array(image.bytes) } } : job;
     return new Promise((resolve, reject) => {
-      this.#queue.push({ job, resolve, reject });
+      this.#queue.push({ job: own, resolve, reject });
       this.#next();
     });
   }

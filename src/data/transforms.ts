@@ -18,7 +18,7 @@ import { type Box, type Raster, resizeBicubic } from './resample.js';
 
 export { clipMean, clipStd };
 
-export interface TransformOptions extends Omit<DecodeOptions, 'minSide'> {
+export interface TransformOptions extends Omit<DecodeOptions, 'drawnSide'> {
   /** Pixels a side of the result, S. */
   size: number;
   /** Share of the picture's area that a training crop covers, [low, high]. Default [0.9, 1]. */

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { DataError, DomainError, Random } from 'hopgrad';
 import { type Batch, Loader, type LoaderOptions } from '#src/data/loader.js';
@@ -208,4 +209,28 @@ describe('loader', () => {
     ])
       assert.throws(() => new Loader(noise(3), { batchSize: 2, transform: { size: 8 }, ...wrong }), DomainError);
   });
+});
+
+describe('loader without sharp', () => {
+  /** Runs `script` in a process in which no package sharp can be found. */
+  function withoutSharp(script: string): string {
+    const hook = `export const resolve = (name, context, next) => {
+      if (name === 'sharp') throw new Error('Cannot find package sharp');
+      return next(name, context);
+    };`;
+    const start = `import { register } from 'node:module';
+      register(${JSON.stringify(`data:text/javascript,${encodeURIComponent(hook)}`)});
+      const { Loader } = await import(${JSON.stringify(import.meta.resolve('#src/data/loader.js'))});
+      ${script}`;
+    return execFileSync(process.execPath, ['--input-type=module', '-e', start], { encoding: 'utf8' });
+  }
+
+  for (const workers of [0, 2])
+    it(`stops with ${workers} workers and says what to install, instead of skipping every row`, () => {
+      const output = withoutSharp(`
+        const source = { name: 'files', rows: () => [{ index: 0, name: 'a', image: { path: 'a.png' } }] };
+        const loader = new Loader(source, { batchSize: 1, transform: { size: 8 }, workers: ${workers}, maxBadShare: 1 });
+        try { for await (const batch of loader.epoch(0)); } catch (error) { console.log(error.name + ' ' + error.message); }`);
+      assert.match(output, /^DataError .*sharp cannot be loaded.*npm install sharp/);
+    });
 });

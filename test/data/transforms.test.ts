@@ -156,8 +156,10 @@ describe('decoding', () => {
   it('draws SVG at the size that is asked for', async () => {
     const svg =
       '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="16"><rect width="8" height="16" fill="#f00"/></svg>';
-    const { width, height, data } = await decode({ bytes: Buffer.from(svg) }, { minSide: 64 });
+    const { width, height, data } = await decode({ bytes: Buffer.from(svg) }, { drawnSide: 64 });
     assert.deepEqual([width, height, data[0], data[1]], [64, 128, 255, 0]);
+    const small = await decode({ bytes: Buffer.from(svg) }, { drawnSide: 4 });
+    assert.deepEqual([small.width, small.height], [4, 8]);
   });
 
   for (const [name, input, message] of [
