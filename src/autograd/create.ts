@@ -4,7 +4,7 @@ import type { Device } from '../kernels/device.js';
 import { defaultDevice, deviceByName } from '../kernels/devices.js';
 import { allocate, checkDType, type DType, dtypeOf, type TypedArray, toTypedArray } from '../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
-import { Random } from '../tensor/random.js';
+import { Random, type RandomState } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { leafNode } from './graph.js';
 import './ops/index.js'; // whoever makes a tensor has all its methods
@@ -179,6 +179,17 @@ export function manualSeed(seed: number): void {
 /** The stream that randn() and uniform() draw from; for those who must repeat a computation exactly. */
 export function globalGenerator(): Random {
   return globalRandom;
+}
+
+/** Runs `body` with the global stream as it was at `state`; afterwards it is back where it stands now. */
+export function withGlobalGenerator<T>(state: RandomState, body: () => T): T {
+  const now = globalRandom;
+  globalRandom = Random.fromState(state);
+  try {
+    return body();
+  } finally {
+    globalRandom = now;
+  }
 }
 
 export interface RandomOptions extends TensorOptions {

@@ -2,18 +2,17 @@
 import type { Storage } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
 import { GraphError, ShapeError, UsageError } from '../tensor/errors.js';
-import type { Random } from '../tensor/random.js';
 import { formatShape } from '../tensor/shape.js';
-import { globalGenerator, zeros } from './create.js';
-import { currentLeafSink, differentiate, enableGrad, isRecording, leafNode, Node, noGrad } from './graph.js';
+import { globalGenerator, withGlobalGenerator, zeros } from './create.js';
+import { currentLeafSink, differentiate, enableGrad, isRecording, leafNode, Node, noGrad, replaying } from './graph.js';
 import type { Op } from './op.js';
 import { identity } from './ops/cast.js';
-import { Tensor } from './tensor.js';
+import { noGradientOfIntegers, Tensor } from './tensor.js';
 
 export interface GradOptions {
   /**
    * Record the derivative too, so that it can be differentiated with respect to anything it depends on. Default:
-   * when an input is itself tracked, as inside another grad().
+   * inside another grad(), and when an input is itself tracked.
    */
   createGraph?: boolean;
 }
@@ -39,7 +38,7 @@ export class ValueAndGrad<A extends readonly Tensor[]> {
  * An input that f does not use has a gradient of zeros. `.grad` of tensors is not touched.
  *
  * @param f takes tensors, returns a tensor with one element
- * @throws ShapeError when f's result has several elements
+ * @throws ShapeError when f's result has several elements; DTypeError for int32 inputs
  */
 export function valueAndGrad<A extends readonly Tensor[]>(
   f: (...inputs: A) => Tensor,
@@ -77,11 +76,18 @@ function gradients(
         expected: 'tensors',
         hint: 'Wrap numbers with tensor(…).',
       });
+    if (x.dtype === 'int32') throw noGradientOfIntegers('grad');
   });
-  const nested = isRecording() && inputs.some((x) => x.requiresGrad);
+  const nested = isRecording() && (depth > 0 || inputs.some((x) => x.requiresGrad));
   const createGraph = options.createGraph ?? nested;
   const own = inputs.map((x) => (nested && x.requiresGrad ? identity([x]) : fresh(x)));
-  const value = enableGrad(() => f(...own));
+  depth++;
+  let value: Tensor;
+  try {
+    value = enableGrad(() => f(...own));
+  } finally {
+    depth--;
+  }
   if (!(value instanceof Tensor) || value.size !== 1)
     throw new ShapeError('grad', {
       received:
@@ -95,6 +101,9 @@ function gradients(
   const grads = own.map((x, i) => found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device }));
   return { value: createGraph ? value : value.detach(), grads };
 }
+
+/** How many functions under grad() are running: the derivative taken inside one is itself differentiated. */
+let depth = 0;
 
 /** The same elements as a new leaf. */
 function fresh(x: Tensor): Tensor {
@@ -123,8 +132,10 @@ export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Te
     builtIn: true,
     vjp({ gradOutput }) {
       const createGraph = isRecording();
-      const own = inputs.map((x) => (createGraph && x.requiresGrad ? identity([x]) : fresh(x)));
-      const again = replaying(state, () => enableGrad(() => fn(...(own as unknown as A))));
+      const own = inputs.map((x) =>
+        x.dtype === 'int32' ? x : createGraph && x.requiresGrad ? identity([x]) : fresh(x),
+      );
+      const again = replaying(() => withGlobalGenerator(state, () => enableGrad(() => fn(...(own as unknown as A)))));
       if (formatShape(again.shape) !== formatShape(output.shape))
         throw new GraphError('checkpoint', {
           received: `shapes ${formatShape(output.shape)} and then ${formatShape(again.shape)} from the same function`,
@@ -138,25 +149,13 @@ export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Te
   output.node = new Node(
     op,
     inputs.map((x) => x.node),
-    [],
+    inputs, // so that updates in place are noticed
     undefined,
     inputs.map((x) => x.shape),
     null,
     [],
   );
   return output;
-}
-
-/** Runs `body` with the global random stream set back to `state`, then forward again. */
-function replaying<T>(state: Random['state'], body: () => T): T {
-  const generator = globalGenerator();
-  const now = generator.state.position;
-  generator.seek(state.position);
-  try {
-    return body();
-  } finally {
-    generator.seek(now);
-  }
 }
 
 /**

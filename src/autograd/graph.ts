@@ -9,8 +9,9 @@ import { type Storage, updateClock } from '../kernels/device.js';
 import { keep, withScope } from '../kernels/scope.js';
 import { GraphError, NotDifferentiableError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
+import { isDetectingAnomalies, withinGradientOf } from './anomaly.js';
 import type { Op, VjpContext } from './op.js';
-import { checkTensor, type Operand, Tensor } from './tensor.js';
+import { checkSynchronous, checkTensor, freedError, type Operand, Tensor } from './tensor.js';
 
 let nextId = 0;
 
@@ -53,7 +54,7 @@ export class Node {
     this.extra = [];
   }
 
-  /** @throws GraphError when the graph was freed, or a saved value was updated in place after it was saved */
+  /** @throws GraphError when the graph, or a saved value, was freed, or the value updated in place after it was saved */
   checkUsable(): void {
     if (this.freed)
       throw new GraphError('backward', {
@@ -62,7 +63,9 @@ export class Node {
         hint: 'Pass { retainGraph: true } to the first backward(), or compute the loss again.',
       });
     for (const value of [...this.inputs, this.output]) {
-      if (value instanceof Tensor && value.storage.updatedAt > this.recordedAt)
+      if (!(value instanceof Tensor)) continue;
+      if (value.storage.freed) throw freedError(`backward through ${this.name}`, value);
+      if (value.storage.updatedAt > this.recordedAt)
         throw new GraphError('backward', {
           received: `a value of shape ${formatShape(value.shape)}, needed by the gradient of ${this.name}, that was updated in place since`,
           expected: 'values as they were in the forward pass',
@@ -89,13 +92,13 @@ function withRecording<T>(value: boolean, body: () => T): T {
   const before = recording;
   recording = value;
   try {
-    return body();
+    return checkSynchronous(value ? 'enableGrad' : 'noGrad', body());
   } finally {
     recording = before;
   }
 }
 
-/** Runs `body` without recording: its results have no history and keep nothing alive. Synchronous. */
+/** Runs `body` without recording: its results have no history and keep nothing alive. @throws UsageError for async ones */
 export function noGrad<T>(body: () => T): T {
   return withRecording(false, body);
 }
@@ -103,6 +106,23 @@ export function noGrad<T>(body: () => T): T {
 /** Runs `body` with recording on, also inside noGrad. */
 export function enableGrad<T>(body: () => T): T {
   return withRecording(true, body);
+}
+
+let replays = 0;
+
+/** Whether a checkpoint is computing its function again: what counts or updates in the forward pass must not now. */
+export function isReplaying(): boolean {
+  return replays > 0;
+}
+
+/** Runs the second computation of a checkpoint. */
+export function replaying<T>(body: () => T): T {
+  replays++;
+  try {
+    return body();
+  } finally {
+    replays--;
+  }
 }
 
 export interface BackwardOptions {
@@ -189,10 +209,13 @@ export function differentiate(
   const visit = (node: Node, grad: Tensor) => {
     const { parents } = node;
     vjp(node, grad, needed).forEach((part, i) => {
-      if (part && parents[i]) add(parents[i]!, part);
+      if (!part || !parents[i]) return;
+      checkGradient(node, i, part);
+      add(parents[i]!, part);
     });
   };
   add(rootNode, seed);
+  if (gradOutput === null && !createGraph) owned.add(seed.storage);
 
   const outerSink = leafSink;
   leafSink = onLeaf;
@@ -203,8 +226,10 @@ export function differentiate(
         if (grad === undefined || targets.has(node)) continue;
         grads.delete(node);
         if (node.leaf) {
-          owned.delete(grad.storage); // it belongs to the leaf now
           onLeaf?.(node.leaf, grad);
+          if (node.leaf.grad?.storage === grad.storage)
+            owned.delete(grad.storage); // it belongs to the leaf now
+          else drop(grad);
           continue;
         }
         if (createGraph) visit(node, grad);
@@ -221,6 +246,17 @@ export function differentiate(
     leafSink = outerSink;
   }
   return wrt.map((node) => (node && grads.get(node)) ?? null);
+}
+
+/** @throws ShapeError, UsageError when a vjp gives something that is no gradient of its input */
+function checkGradient(node: Node, input: number, part: unknown): void {
+  checkTensor(`the vjp of ${node.name}`, `gradient ${input}`, part);
+  if (!sameShape(part.shape, node.shapes[input]!))
+    throw new ShapeError(`the vjp of ${node.name}`, {
+      received: `a gradient of shape ${formatShape(part.shape)} for input ${input} of shape ${formatShape(node.shapes[input]!)}`,
+      expected: 'the same shape',
+      hint: 'Where the op repeats an input, its gradient is summed over the repeated axes.',
+    });
 }
 
 /** The gradient of a single element with respect to itself. */
@@ -274,11 +310,10 @@ function vjp(node: Node, gradOutput: Tensor, needed: ReadonlySet<Node> | null): 
     extra: node.extra,
     wants,
   };
-  if (!recording && op.fusedVjp) {
-    const parts = op.fusedVjp(context);
-    if (parts) return parts;
-  }
-  return typeof op.vjp === 'function'
-    ? op.vjp(context)
-    : wants.map((wanted, i) => (wanted ? (op.vjp as ((c: VjpContext<unknown>) => Tensor)[])[i]!(context) : null));
+  const plain = () =>
+    typeof op.vjp === 'function'
+      ? op.vjp(context)
+      : wants.map((wanted, i) => (wanted ? (op.vjp as ((c: VjpContext<unknown>) => Tensor)[])[i]!(context) : null));
+  if (isDetectingAnomalies()) return withinGradientOf(op.name, plain); // in single ops, each of which is checked
+  return (!recording && op.fusedVjp?.(context)) || plain();
 }

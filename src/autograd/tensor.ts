@@ -160,6 +160,17 @@ export function checkTensor(op: string, name: string, value: unknown): asserts v
     });
 }
 
+/** Passes a result on. @throws UsageError for a promise: what `op` switched is back before an async body has run */
+export function checkSynchronous<T>(op: string, result: T): T {
+  if (result instanceof Promise)
+    throw new UsageError(op, {
+      received: 'a function that returns a promise',
+      expected: 'a synchronous function',
+      hint: 'Await reads outside of it.',
+    });
+  return result;
+}
+
 export function noGradientOfIntegers(op: string): DTypeError {
   return new DTypeError(op, {
     received: 'an int32 tensor to be differentiated',

@@ -3,9 +3,10 @@ import { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 
-/** A positive number, or a learnt tensor with one element. @throws DomainError for numbers that are not positive */
+/** A positive number, or a learnt tensor with one element as a scalar. @throws DomainError for anything else */
 export function positive(op: string, name: string, value: number | Tensor): number | Tensor {
-  if (value instanceof Tensor ? value.size === 1 : Number.isFinite(value) && value > 0) return value;
+  if (value instanceof Tensor ? value.size === 1 : Number.isFinite(value) && value > 0)
+    return value instanceof Tensor ? value.reshape([]) : value;
   throw new DomainError(op, {
     received: `${name} ${value instanceof Tensor ? `of shape ${formatShape(value.shape)}` : value}`,
     expected: 'a positive number, or a tensor with one element',
@@ -56,7 +57,7 @@ export function hopfieldRetrieve(
   { beta, updates = 1, normalize = false }: HopfieldOptions,
 ): Tensor {
   checkPatterns('hopfieldRetrieve', state, stored);
-  positive('hopfieldRetrieve', 'beta', beta);
+  beta = positive('hopfieldRetrieve', 'beta', beta);
   if (!Number.isInteger(updates) || updates < 1)
     throw new DomainError('hopfieldRetrieve', { received: `updates ${updates}`, expected: 'a whole number ≥ 1' });
   let query = state;
@@ -82,7 +83,7 @@ export function hopfieldRetrieve(
  */
 export function hopfieldEnergy(state: Tensor, stored: Tensor, { beta }: { beta: number | Tensor }): Tensor {
   checkPatterns('hopfieldEnergy', state, stored);
-  positive('hopfieldEnergy', 'beta', beta);
+  beta = positive('hopfieldEnergy', 'beta', beta);
   const lse = state.matmul(stored, { transposeB: true }).mul(beta).logSumExp({ axis: 1 }).div(beta);
   const largest = stored.square().sum({ axis: 1 }).max(); // M²
   const logCount =

@@ -1,6 +1,6 @@
 /** Linear, convolution, normalisation and embedding layers. Weights have PyTorch's shapes, names and defaults. */
 
-import { noGrad } from '../autograd/graph.js';
+import { isReplaying, noGrad } from '../autograd/graph.js';
 import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
 import { batchNorm } from '../autograd/ops/norm.js';
@@ -144,6 +144,7 @@ export class BatchNorm2d extends Module {
   }
 
   #observe(mean: Tensor, variance: Tensor, size: number): void {
+    if (isReplaying()) return; // a checkpoint has shown this batch before
     const count = size / mean.size;
     const move = (running: Buffer, value: Tensor) =>
       assign(running, running.mul(1 - this.momentum).add(value.mul(this.momentum)));

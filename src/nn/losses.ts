@@ -62,7 +62,7 @@ function positives(x: Tensor, y: Tensor, invTau: number | Tensor): Tensor {
  */
 export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
   checkPairs('infoNceLoss', x, y, 1);
-  positive('infoNceLoss', 'invTau', invTau);
+  invTau = positive('infoNceLoss', 'invTau', invTau);
   const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
   return logits
     .logSumExp({ axis: 1 })
@@ -91,7 +91,7 @@ export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions
  */
 export function infoLoobLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
   checkPairs('infoLoobLoss', x, y, 2);
-  positive('infoLoobLoss', 'invTau', invTau);
+  invTau = positive('infoLoobLoss', 'invTau', invTau);
   const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
   return withoutDiagonal(logits)
     .logSumExp({ axis: 1 })
@@ -123,7 +123,7 @@ export function dclLoss(
 ): Tensor {
   if (!withinView) return infoLoobLoss(x, y, { invTau });
   checkPairs('dclLoss', x, y, 2);
-  positive('dclLoss', 'invTau', invTau);
+  invTau = positive('dclLoss', 'invTau', invTau);
   const across = withoutDiagonal(x.matmul(y, { transposeB: true }).mul(invTau));
   const within = withoutDiagonal(x.matmul(x, { transposeB: true }).mul(invTau));
   return across
@@ -148,7 +148,7 @@ export function sigLipLoss(
   { invTau, bias = -10 }: ContrastiveOptions & { bias?: number | Tensor },
 ): Tensor {
   checkPairs('sigLipLoss', x, y, 1);
-  positive('sigLipLoss', 'invTau', invTau);
+  invTau = positive('sigLipLoss', 'invTau', invTau);
   const n = x.shape[0]!;
   const logits = x.matmul(y, { transposeB: true }).mul(invTau).add(bias);
   const against = eye(n, undefined, { dtype: x.dtype, device: x.device }).mul(-2).add(1); // −z
@@ -224,7 +224,7 @@ export function retrievePairs(images: Tensor, texts: Tensor, { beta }: { beta: n
  */
 export function cloobLoss(images: Tensor, texts: Tensor, { invTau, beta, scaleByTau = true }: CloobOptions): Tensor {
   checkPairs('cloobLoss', images, texts, 2);
-  positive('cloobLoss', 'invTau', invTau);
+  invTau = positive('cloobLoss', 'invTau', invTau);
   const pairs = retrievePairs(images, texts, { beta });
   const loss = infoLoobLoss(pairs.imageFromImage, pairs.imageFromText, { invTau }).add(
     infoLoobLoss(pairs.textFromText, pairs.textFromImage, { invTau }),
