@@ -1,6 +1,6 @@
 /** Decoding and transforming on worker threads, next to training. */
 import { Worker } from 'node:worker_threads';
-import { DataError } from '../tensor/errors.js';
+import { DataError, UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { decode, type ImageInput, loadSharp } from './decode.js';
 import { evalTransform, type TransformOptions, trainTransform } from './transforms.js';
@@ -54,8 +54,10 @@ export class Preparer {
     this.#limit = workers;
   }
 
-  /** @throws DataError when sharp is needed and not installed; what is wrong with a picture is in the answer */
+  /** @throws DataError when sharp is needed and not installed; UsageError after close; what is wrong with a picture is in the answer */
   async run(job: PrepareJob): Promise<Prepared> {
+    if (this.#closed)
+      throw new UsageError('Preparer', { received: 'a picture after close', expected: 'close to come last' });
     const { image } = job;
     if ('pixels' in image) return prepare(job); // nothing to decode: sending the pixels costs more than cropping them
     await loadSharp();

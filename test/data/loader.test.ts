@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
-import { DataError, DomainError, Random } from 'hopgrad';
+import { DataError, DomainError, Random, UsageError } from 'hopgrad';
 import { type Batch, Loader, type LoaderOptions } from '#src/data/loader.js';
 import { type BadRow, listSource, type Row } from '#src/data/source.js';
 import { fixture, property } from '../helpers.js';
@@ -197,6 +197,13 @@ describe('loader', () => {
       assert.ok(taken <= next.position + 6, `${taken} rows taken for ${next.position}`);
       if (next.position >= 40) break; // an abandoned epoch leaves nothing behind
     }
+  });
+
+  it('does not wait for threads that have ended', async () => {
+    const loader = new Loader(fileSource, { batchSize: 2, transform: { size: 8 }, workers: 1, log: silent });
+    for await (const _ of loader.epoch(0)) break;
+    await loader.close();
+    await assert.rejects(all(loader.epoch(0)), UsageError);
   });
 
   it('refuses options out of range', () => {
