@@ -8,6 +8,7 @@ const file = fileURLToPath(new URL('../../bench/RESULTS.md', import.meta.url));
 const titles = {
   peers: 'Beside other libraries: `npm run bench:peers`',
   kernels: 'Kernels, layers and models: `npm run bench`',
+  fullSize: 'Official models at full size: `npm run bench:full-size`',
   profile: 'Where a training step spends its time: `npm run bench:profile`',
 };
 

@@ -1,5 +1,5 @@
 /** Initialisers: how a parameter begins. Each takes a shape and draws from the generator it was given. */
-import { randn, type TensorOptions, uniform, zeros } from '../autograd/create.js';
+import { full, randn, type TensorOptions, uniform } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { Random } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
@@ -8,6 +8,8 @@ import { sizeOf } from '../tensor/shape.js';
 export interface Placement extends Omit<TensorOptions, 'requiresGrad'> {
   /** Default: a fresh stream from seed 0, so that a model is the same every time. */
   random?: Random;
+  /** Zeros instead of random numbers: for weights that are overwritten at once. */
+  blank?: boolean;
 }
 
 /** A placement with its generator in place. */
@@ -17,7 +19,12 @@ export function place(placement: Placement = {}): Placement & { random: Random }
 
 /** N(0, std²). */
 export function normal(shape: readonly number[], std: number, placement: Placement): Tensor {
-  return randn(shape, { ...placement, std });
+  return placement.blank ? constant(shape, 0, placement) : randn(shape, { ...placement, std });
+}
+
+/** U(−bound, bound). */
+function symmetric(shape: readonly number[], bound: number, placement: Placement): Tensor {
+  return placement.blank ? constant(shape, 0, placement) : uniform(shape, { ...placement, low: -bound, high: bound });
 }
 
 /** Inputs that one output sums: all sizes but the first. */
@@ -30,8 +37,7 @@ export function kaimingUniform(shape: readonly number[], placement: Placement): 
 
 /** U(−1/√n, 1/√n): PyTorch's default for biases, n being the weight's fan-in. */
 export function fanInUniform(shape: readonly number[], n: number, placement: Placement): Tensor {
-  const bound = n > 0 ? 1 / Math.sqrt(n) : 0;
-  return uniform(shape, { ...placement, low: -bound, high: bound });
+  return symmetric(shape, n > 0 ? 1 / Math.sqrt(n) : 0, placement);
 }
 
 /**
@@ -39,12 +45,10 @@ export function fanInUniform(shape: readonly number[], n: number, placement: Pla
  * @source Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward neural networks"
  */
 export function xavierUniform(shape: readonly number[], placement: Placement): Tensor {
-  const bound = Math.sqrt(6 / (shape[0]! + fanIn(shape)));
-  return uniform(shape, { ...placement, low: -bound, high: bound });
+  return symmetric(shape, Math.sqrt(6 / (shape[0]! + fanIn(shape))), placement);
 }
 
 export function constant(shape: readonly number[], value: number, placement: Placement): Tensor {
   const { dtype, device } = placement;
-  const zero = zeros(shape, { ...(dtype && { dtype }), ...(device && { device }) });
-  return value === 0 ? zero : zero.add(value);
+  return full(shape, value, { ...(dtype && { dtype }), ...(device && { device }) });
 }

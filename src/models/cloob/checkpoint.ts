@@ -72,7 +72,7 @@ export async function loadCheckpoint(
   const file = await openWeights(path);
   try {
     const stored = officialNames(file.tensors);
-    const target = model ?? new CloobModel(readConfig(path, file.metadata, stored), where);
+    const target = model ?? new CloobModel(readConfig(path, file.metadata, stored), { ...where, blank: strict });
     const own = target.stateDict();
     const shapes = (entries: Iterable<[string, { shape: readonly number[] }]>) =>
       new Map([...entries].map(([name, { shape }]) => [name, shape]));

@@ -20,6 +20,8 @@ export interface CreateModelOptions {
   device?: string;
   /** τ⁻¹ to begin with, in [1, 100]. Default 30. */
   initInvTau?: number;
+  /** Zero weights, made at once: for a model whose weights come from elsewhere. Default false. */
+  blank?: boolean;
 }
 
 /**
