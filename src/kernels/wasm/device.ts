@@ -184,21 +184,22 @@ export class WasmDevice implements Device {
     shape: readonly number[],
     strides: readonly (readonly number[])[],
   ): void {
+    // No lists here: this is the way of every small operation.
+    const list = this.#engine.arguments;
     const rank = shape.length;
-    const [n0, n1, n2] = [rank > 2 ? shape[0]! : 1, rank > 1 ? shape[rank - 2]! : 1, shape[rank - 1]!];
-    const [a = 0, b = a, c = a] = addresses;
-    const along = (k: number, axis: number) => strides[k]?.[rank - 3 + axis] ?? 0;
-    const rows = n0 * n1;
-    const perChunk = rows === 1 ? grain : rowGrain(n2);
-    this.#engine.call(
-      kernel.elementwise,
-      chunksOf(rows === 1 ? n2 : rows, perChunk),
-      ...[operation, y, a, b, c, n0, n1, n2],
-      ...[along(0, 0), along(0, 1), along(0, 2)],
-      ...[along(1, 0), along(1, 1), along(1, 2)],
-      ...[along(2, 0), along(2, 1), along(2, 2)],
-      perChunk,
-    );
+    list[0] = operation;
+    list[1] = y;
+    for (let k = 0; k < 3; k++) list[2 + k] = addresses[k] ?? addresses[0]!;
+    for (let axis = 0; axis < 3; axis++) {
+      const from = rank - 3 + axis;
+      list[5 + axis] = from < 0 ? 1 : shape[from]!;
+      for (let k = 0; k < 3; k++) list[8 + 3 * k + axis] = strides[k]?.[from] ?? 0;
+    }
+    const columns = shape[rank - 1]!;
+    const rows = list[5]! * list[6]!;
+    const perChunk = rows === 1 ? grain : rowGrain(columns);
+    list[17] = perChunk;
+    this.#engine.start(kernel.elementwise, chunksOf(rows === 1 ? columns : rows, perChunk));
   }
 
   /**

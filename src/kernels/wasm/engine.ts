@@ -32,7 +32,8 @@ export class Engine {
   readonly heap: Heap;
   readonly #host: Host;
   readonly #exports: Exports;
-  readonly #arguments: Float64Array;
+  /** Where the arguments of the next kernel are written. */
+  readonly arguments: Float64Array;
   readonly #floats: Float32Array;
   readonly #limit: Int32Array;
   readonly #constants: number;
@@ -48,7 +49,7 @@ export class Engine {
     this.#constants = this.#exports.constantsAddress();
     // These views stay valid: memory only grows, and they lie at its beginning.
     const view = () => memory.buffer;
-    this.#arguments = new Float64Array(view(), this.#exports.argumentsAddress(), 64);
+    this.arguments = new Float64Array(view(), this.#exports.argumentsAddress(), 64);
     this.#floats = new Float32Array(view(), this.#constants, 16);
     this.#limit = new Int32Array(view(), this.#exports.limitAddress(), 1);
     this.heap = new Heap(memory, this.#exports.heapBase(), host.collect, maxBytes);
@@ -72,8 +73,12 @@ export class Engine {
 
   /** Runs `chunks` chunks of a kernel with these arguments, on all threads, and returns when all are done. */
   call(kernel: number, chunks: number, ...args: number[]): void {
-    const list = this.#arguments;
-    for (let i = 0; i < args.length; i++) list[i] = args[i]!;
+    for (let i = 0; i < args.length; i++) this.arguments[i] = args[i]!;
+    this.start(kernel, chunks);
+  }
+
+  /** Like {@link call}, for a caller that has written {@link arguments} itself. */
+  start(kernel: number, chunks: number): void {
     if (chunks > 1 && this.#helpers + 1 < this.#threads) this.#startThreads();
     this.#exports.parallel(kernel, chunks, Math.min(this.#helpers, this.#threads - 1), Number(this.#host.mayBlock));
   }
