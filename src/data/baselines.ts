@@ -1,90 +1,127 @@
 /** What simple methods reach on the same test sets: the bar that training must clear. */
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
+import { noGrad } from '../autograd/graph.js';
+import type { Tensor } from '../autograd/tensor.js';
 import type { Images } from './rasterise.js';
 
-/** Images as centred unit vectors: each minus its own mean, divided by its norm. */
-function centred({ data, size }: Images, rows: readonly number[]): Float32Array[] {
-  const length = 3 * size * size;
-  return rows.map((row) => {
-    const vector = Float32Array.from(data.subarray(row * length, (row + 1) * length));
-    const mean = vector.reduce((sum, v) => sum + v, 0) / length;
-    let norm = 0;
-    for (let i = 0; i < length; i++) {
-      vector[i]! -= mean;
-      norm += vector[i]! ** 2;
-    }
-    const scale = norm > 0 ? 1 / Math.sqrt(norm) : 0;
-    for (let i = 0; i < length; i++) vector[i]! *= scale;
-    return vector;
-  });
-}
-
-function dot(a: Float32Array, b: Float32Array): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
-  return sum;
+/** Scores of every query for every candidate, row-major [n, n]; query i's partner is candidate i. */
+export interface Scores {
+  n: number;
+  data: Float64Array;
 }
 
 /**
- * Picture → concept by the most similar training picture (cosine of centred raw pixels): the rank of the right concept
- * among all, for each query, 0 being first.
- * @param conceptOf concept of a row of `images`
+ * Ranks of the partners, 0 being first: of candidates for each query, and of queries for each candidate. Ties count
+ * against the method.
  */
-export function pixelNeighbourRanks(
+export function ranksBothWays({ n, data }: Scores): { forward: Int32Array; backward: Int32Array } {
+  const forward = new Int32Array(n).fill(-1); // the partner itself is counted below
+  const backward = new Int32Array(n).fill(-1);
+  for (let i = 0; i < n; i++)
+    for (let j = 0; j < n; j++) {
+      if (!(data[i * n + j]! < data[i * n + i]!)) forward[i]!++;
+      if (!(data[i * n + j]! < data[j * n + j]!)) backward[j]!++;
+    }
+  return { forward, backward };
+}
+
+/** Images as centred unit vectors, each minus its own mean, [rows, 3 · size²]. */
+function centred({ data, size }: Images, rows: readonly number[]): Tensor {
+  const length = 3 * size * size;
+  const pixels = new Float32Array(rows.length * length);
+  rows.forEach((row, i) => {
+    pixels.set(data.subarray(row * length, (row + 1) * length), i * length);
+  });
+  const x = tensor(pixels, { shape: [rows.length, length] });
+  return x.sub(x.mean({ axis: 1, keepDims: true })).l2Normalize();
+}
+
+/** Calls `visit` with every query's cosines of centred raw pixels to all training pictures. */
+function eachSimilarity(
+  images: Images,
+  train: readonly number[],
+  queries: readonly number[],
+  visit: (query: number, similarities: ArrayLike<number>) => void,
+): void {
+  const chunk = 256; // queries at a time: memory stays bounded
+  noGrad(() =>
+    scoped(() => {
+      const known = centred(images, train);
+      for (let start = 0; start < queries.length; start += chunk)
+        scoped(() => {
+          const some = centred(images, queries.slice(start, start + chunk));
+          const cosines = some.matmul(known, { transposeB: true }).dataSync(); // [chunk, train]
+          for (let i = 0; i < some.shape[0]!; i++)
+            visit(start + i, cosines.subarray(i * train.length, (i + 1) * train.length));
+        });
+    }),
+  );
+}
+
+/**
+ * Picture → concept by the most similar training picture: score_ij is the largest cosine of query i to a training
+ * picture of query j's concept (−1 when there is none).
+ * @param conceptOf concept of a row of `images`; the queries' concepts are distinct
+ */
+export function pixelNeighbourScores(
   images: Images,
   train: readonly number[],
   queries: readonly number[],
   conceptOf: (row: number) => number,
-): number[] {
-  const known = centred(images, train);
-  return centred(images, queries).map((query, q) => {
-    const best = new Map<number, number>();
-    known.forEach((vector, i) => {
-      const concept = conceptOf(train[i]!);
-      best.set(concept, Math.max(best.get(concept) ?? -1, dot(query, vector)));
+): Scores {
+  const n = queries.length;
+  const scores = { n, data: new Float64Array(n * n).fill(-1) };
+  const column = new Map(queries.map((row, j) => [conceptOf(row), j]));
+  const columns = train.map((row) => column.get(conceptOf(row)));
+  eachSimilarity(images, train, queries, (i, similarities) => {
+    columns.forEach((j, k) => {
+      if (j !== undefined) scores.data[i * n + j] = Math.max(scores.data[i * n + j]!, similarities[k]!);
     });
-    const own = best.get(conceptOf(queries[q]!)) ?? -1;
-    let rank = 0;
-    for (const similarity of best.values()) if (similarity > own) rank++;
-    return rank;
   });
+  return scores;
+}
+
+const wordsOf = (text: string) => new Set(text.toLowerCase().match(/\p{L}+/gu) ?? []);
+
+/** ln(documents / (1 + documents with the word)), never below 0. */
+function inverseFrequency(documents: readonly Set<string>[]): (word: string) => number {
+  const frequency = new Map<string, number>();
+  for (const document of documents) for (const word of document) frequency.set(word, (frequency.get(word) ?? 0) + 1);
+  return (word) => Math.max(0, Math.log(documents.length / (1 + (frequency.get(word) ?? 0))));
 }
 
 /**
- * Picture → caption by word overlap: the captions of the 10 most similar training pictures, each word weighted by
- * inverse document frequency, against each candidate caption. Ranks as above; ties count against the method.
+ * Picture → caption by word overlap: the words of the 10 most similar training pictures, weighted by similarity and
+ * inverse document frequency, against the words of each candidate caption.
+ * @param trainText all the words about a training picture
+ * @param captions  candidates, caption i belonging to query i
  */
-export function pixelCaptionRanks(
+export function pixelCaptionScores(
   images: Images,
   train: readonly number[],
   queries: readonly number[],
-  captionOf: (row: number) => string,
-): number[] {
-  const words = (row: number) =>
-    new Set(
-      captionOf(row)
-        .toLowerCase()
-        .match(/\p{L}+/gu) ?? [],
-    );
-  const documents = train.map(words);
-  const frequency = new Map<string, number>();
-  for (const document of documents) for (const word of document) frequency.set(word, (frequency.get(word) ?? 0) + 1);
-  const idf = (word: string) => Math.log(documents.length / (1 + (frequency.get(word) ?? 0)));
-  const known = centred(images, train);
-  const candidates = queries.map(words);
-  const norms = candidates.map(
-    (document) => Math.sqrt([...document].reduce((sum, word) => sum + idf(word) ** 2, 0)) || 1,
-  );
-  return centred(images, queries).map((query, q) => {
-    const nearest = known
-      .map((vector, i) => ({ i, similarity: dot(query, vector) }))
-      .sort((a, b) => b.similarity - a.similarity)
+  trainText: (row: number) => string,
+  captions: readonly string[],
+): Scores {
+  const n = queries.length;
+  const scores = { n, data: new Float64Array(n * n) };
+  const documents = train.map((row) => wordsOf(trainText(row)));
+  const weight = inverseFrequency(documents);
+  const candidates = captions.map(wordsOf);
+  const norms = candidates.map((words) => Math.sqrt([...words].reduce((sum, word) => sum + weight(word) ** 2, 0)) || 1);
+  eachSimilarity(images, train, queries, (i, similarities) => {
+    const nearest = documents
+      .map((_, k) => k)
+      .sort((a, b) => similarities[b]! - similarities[a]!)
       .slice(0, 10);
     const bag = new Map<string, number>();
-    for (const { i, similarity } of nearest)
-      for (const word of documents[i]!) bag.set(word, (bag.get(word) ?? 0) + similarity * idf(word));
-    const scores = candidates.map(
-      (document, k) => [...document].reduce((sum, word) => sum + (bag.get(word) ?? 0) * idf(word), 0) / norms[k]!,
-    );
-    return scores.filter((score, k) => k !== q && score >= scores[q]!).length;
+    for (const k of nearest)
+      for (const word of documents[k]!) bag.set(word, (bag.get(word) ?? 0) + similarities[k]! * weight(word));
+    candidates.forEach((words, j) => {
+      scores.data[i * n + j] =
+        [...words].reduce((sum, word) => sum + (bag.get(word) ?? 0) * weight(word), 0) / norms[j]!;
+    });
   });
+  return scores;
 }

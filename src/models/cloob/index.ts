@@ -1,4 +1,6 @@
 /** hopgrad/models/cloob: the CLOOB model, its tokenizer, checkpoints and evaluation. */
+import '../../autograd/ops/index.js'; // the methods of tensors, for those who import nothing else
+
 export {
   type LoadedCheckpoint,
   type LoadOptions,
@@ -8,7 +10,23 @@ export {
 } from './checkpoint.js';
 export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName } from './config.js';
+export {
+  partnerRanks,
+  type RankMetrics,
+  type RetrievalMetrics,
+  type RetrievalOptions,
+  rankMetrics,
+  retrievalMetrics,
+} from './metrics.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
 export { readSafetensors, type WriteOptions, writeSafetensors } from './safetensors.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';
 export { openTorchFile, type TorchFile, TorchTensor } from './torch-file.js';
+export {
+  type Classification,
+  classify,
+  embedTexts,
+  fillTemplate,
+  type PromptTemplate,
+  zeroShotClassifier,
+} from './zero-shot.js';

@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+/** The `hopgrad` command. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, 130 stopped by Ctrl-C. */
+import '../autograd/ops/index.js';
+import { createRequire } from 'node:module';
+import { Command, CommanderError } from 'commander';
+import { HopgradError } from '../tensor/errors.js';
+import { addTrainCommand } from './train.js';
+
+const { version, description } = createRequire(import.meta.url)('hopgrad/package.json') as Record<string, string>;
+
+function makeProgram(): Command {
+  const program = new Command('hopgrad').description(description!).version(version!);
+  program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
+  addTrainCommand(program);
+  for (const command of program.commands) command.copyInheritedSettings(program);
+  return program;
+}
+
+try {
+  await makeProgram().parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (error instanceof HopgradError) {
+    process.stderr.write(`hopgrad: ${error.message}\n`);
+    process.exitCode = 1;
+  } else throw error; // a fault of ours: the stack helps
+}

@@ -1,0 +1,86 @@
+/** The objective that options describe: a loss, on embeddings as they are or as Hopfield memories answer them. */
+import { tensor } from '../autograd/create.js';
+import type { Tensor } from '../autograd/tensor.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import { dclLoss, infoLoobLoss, infoNceLoss, retrievePairs, sigLipLoss } from '../nn/losses.js';
+import { Module, Parameter } from '../nn/module.js';
+import type { TrainOptions } from './options.js';
+
+type Options = Pick<
+  TrainOptions,
+  'loss' | 'hopfield' | 'scaleHopfield' | 'learnableScaleHopfield' | 'initInvTau' | 'learnableInvTau'
+>;
+
+/**
+ * Loss × Hopfield. With embeddings X, Y of a batch and, with retrieval, U_x, U_y, V_x, V_y of both memories:
+ *
+ * | loss     | without retrieval                | with retrieval                               | factor        |
+ * |----------|----------------------------------|----------------------------------------------|---------------|
+ * | infoloob | L(X, Y) + L(Y, X)                | L(U_x, U_y) + L(V_y, V_x): CLOOB             | τ             |
+ * | dcl      | the same                         | the same                                     | τ             |
+ * | infonce  | L(X, Y) + L(Y, X): CLIP          | the same                                     | ½             |
+ * | siglip   | the same                         | the same                                     | ½             |
+ *
+ * The factors are those of the official code for CLOOB and CLIP; τ inside the gradient of a learnt temperature too.
+ * The parameters here are those that belong to no encoder: ln β when it is learnt, and SigLIP's bias.
+ */
+export class Objective extends Module {
+  /** ln β. */
+  readonly log_beta: Parameter | null;
+  /** SigLIP's bias, −10 at first: most pairs do not belong together. */
+  readonly bias: Parameter | null;
+  readonly #options: Options;
+  readonly #model: CloobModel;
+
+  constructor(options: Options, model: CloobModel) {
+    super();
+    const { device, dtype } = model.logit_inv_tau;
+    const scalar = (value: number) => new Parameter(tensor([value], { device, dtype }), { decay: false });
+    this.#options = options;
+    this.#model = model;
+    this.log_beta = options.hopfield && options.learnableScaleHopfield ? scalar(Math.log(options.scaleHopfield)) : null;
+    this.bias = options.loss === 'siglip' ? scalar(-10) : null;
+  }
+
+  /** τ⁻¹: a number, or the model's learnt one. */
+  invTau(): number | Tensor {
+    return this.#options.learnableInvTau ? this.#model.invTau() : this.#options.initInvTau;
+  }
+
+  /** β: a number, or the learnt one. */
+  beta(): number | Tensor {
+    return this.log_beta ? this.log_beta.exp() : this.#options.scaleHopfield;
+  }
+
+  /**
+   * The loss of a batch.
+   * @param images [batch, dim] unit image embeddings; @param texts [batch, dim] unit text embeddings
+   * @param retrieve whether Hopfield memories take part now
+   * @throws ShapeError, DomainError of the losses
+   */
+  forward(images: Tensor, texts: Tensor, { retrieve }: { retrieve: boolean }): Tensor {
+    const invTau = this.invTau();
+    const both = (from: Tensor, to: Tensor, back: Tensor, forth: Tensor) =>
+      this.#one(from, to, invTau).add(this.#one(back, forth, invTau));
+    let sum: Tensor;
+    if (retrieve) {
+      const pairs = retrievePairs(images, texts, { beta: this.beta() });
+      sum = both(pairs.imageFromImage, pairs.imageFromText, pairs.textFromText, pairs.textFromImage);
+    } else sum = both(images, texts, texts, images);
+    const { loss } = this.#options;
+    return loss === 'infoloob' || loss === 'dcl' ? sum.div(invTau) : sum.mul(0.5);
+  }
+
+  #one(anchors: Tensor, candidates: Tensor, invTau: number | Tensor): Tensor {
+    switch (this.#options.loss) {
+      case 'infoloob':
+        return infoLoobLoss(anchors, candidates, { invTau });
+      case 'dcl':
+        return dclLoss(anchors, candidates, { invTau });
+      case 'infonce':
+        return infoNceLoss(anchors, candidates, { invTau });
+      case 'siglip':
+        return sigLipLoss(anchors, candidates, { invTau, bias: this.bias! });
+    }
+  }
+}

@@ -1,0 +1,134 @@
+/** A training from beginning to end: tokenizer, model, loop, checkpoints, log, evaluation. */
+import { saveCheckpoint } from '../models/cloob/checkpoint.js';
+import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
+import { createModel } from '../models/cloob/model.js';
+import { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { CheckpointError } from '../tensor/errors.js';
+import type { Corpus, Evaluation } from './corpus.js';
+import type { TrainOptions } from './options.js';
+import { type Output, Speedometer, startProgress, trainingNote } from './progress.js';
+import type { RunFolder } from './run-folder.js';
+import { readTrainingFacts, restoreTraining, saveTraining } from './state.js';
+import { Trainer } from './trainer.js';
+
+export interface RunOptions {
+  options: TrainOptions;
+  corpus: Corpus;
+  folder: RunFolder;
+  /** Name of the method, for people. */
+  label: string;
+  /** Training checkpoint to go on from; null: a fresh start. */
+  resume: string | null;
+  /** Epochs between checkpoints; 0: only at the end. */
+  saveFrequency: number;
+  /** Further facts for manifest.json: device, versions. */
+  environment: Record<string, unknown>;
+  output: Output;
+  signal?: AbortSignal;
+}
+
+export interface RunResult {
+  /** False when the signal stopped it. */
+  complete: boolean;
+  steps: number;
+  /** Seconds of training in this process, evaluation left out. */
+  seconds: number;
+  evaluation: Evaluation | null;
+}
+
+/**
+ * The tokenizer and sizes of a fresh model: small vocabularies are trained on the training captions.
+ */
+function startTokenizer({ model, vocabSize }: TrainOptions, captions: Iterable<string>): [ClipTokenizer, CloobConfig] {
+  const config = resolveConfig(model);
+  const size = vocabSize ?? config.vocab_size;
+  return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];
+}
+
+/**
+ * Trains, or goes on training, and evaluates when complete. When stopped by the signal, a checkpoint is written and
+ * nothing is evaluated.
+ * @throws CheckpointError when the checkpoint to resume belongs to other data; what data and training throw
+ */
+export async function runTraining(run: RunOptions): Promise<RunResult> {
+  const { options, corpus, folder, resume } = run;
+  const source = corpus.source(options);
+  try {
+    const trainer = resume === null ? freshTrainer(run, source) : resumedTrainer(run, source, resume);
+    writeManifest(run, trainer);
+    folder.rewindLog(trainer.position.step);
+    const start = performance.now();
+    const complete = await loop(run, trainer);
+    const seconds = (performance.now() - start) / 1000;
+    await save(run, trainer);
+    const evaluation = complete ? await corpus.evaluate(trainer.model, trainer.tokenizer, run.label) : null;
+    const { step } = trainer.position;
+    if (evaluation)
+      folder.writeJson('results.json', { method: run.label, steps: step, ...(evaluation.results as object) });
+    return { complete, steps: step, seconds, evaluation };
+  } finally {
+    await source.close();
+  }
+}
+
+type Source = ReturnType<Corpus['source']>;
+
+function freshTrainer({ options, output }: RunOptions, source: Source): Trainer {
+  const [tokenizer, config] = startTokenizer(options, source.captions());
+  const model = createModel(config, { seed: options.seed, initInvTau: options.initInvTau });
+  output.write(
+    `Model ${options.model}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters, ${tokenizer.vocabSize} tokens\n`,
+  );
+  return new Trainer({ model, tokenizer, source, options });
+}
+
+function resumedTrainer({ options, corpus, output }: RunOptions, source: Source, path: string): Trainer {
+  const { facts, tokenizer } = readTrainingFacts(path);
+  const [saved, now] = [JSON.stringify(facts.data), JSON.stringify(corpus.facts)];
+  if (saved !== now)
+    throw new CheckpointError('resume', {
+      received: `a run on ${saved}, and now ${now}`,
+      expected: 'the same data',
+      hint: 'Give the data flags that the run began with.',
+    });
+  const model = createModel(facts.config, { seed: options.seed, initInvTau: options.initInvTau });
+  const trainer = new Trainer({ model, tokenizer, source, options });
+  restoreTraining(path, trainer);
+  output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);
+  return trainer;
+}
+
+function writeManifest({ options, corpus, folder, environment, label, resume }: RunOptions, trainer: Trainer): void {
+  const { config } = trainer.model;
+  const manifest = { method: label, options, steps: trainer.total, data: corpus.facts, config, environment };
+  folder.writeJson(resume === null ? 'manifest.json' : 'manifest-resumed.json', manifest);
+}
+
+async function loop(run: RunOptions, trainer: Trainer): Promise<boolean> {
+  const { folder, output, saveFrequency, signal } = run;
+  const speed = new Speedometer();
+  const bar = startProgress('Training', trainer.total, output, trainer.position.step);
+  try {
+    return await trainer.run({
+      ...(signal && { signal }),
+      onStep: (report) => {
+        speed.add(report);
+        const { total, ...entry } = report;
+        folder.log(entry);
+        bar.update(report.step, trainingNote(report, speed));
+      },
+      onEpoch: async (done) => {
+        if (saveFrequency > 0 && done % saveFrequency === 0) await save(run, trainer);
+      },
+    });
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Weights for everyone, and the whole state for --resume. */
+async function save({ folder, label, corpus }: RunOptions, trainer: Trainer): Promise<void> {
+  const { model, tokenizer, position } = trainer;
+  await saveTraining(folder.training, trainer, corpus.facts);
+  await saveCheckpoint(folder.model, { model, tokenizer, metadata: { method: label, step: String(position.step) } });
+}
