@@ -39,9 +39,14 @@ export interface RunResult {
 /**
  * The tokenizer and sizes of a fresh model: small vocabularies are trained on the training captions.
  */
-function startTokenizer({ model, vocabSize }: TrainOptions, captions: Iterable<string>): [ClipTokenizer, CloobConfig] {
+async function startTokenizer(
+  { model, vocabSize }: TrainOptions,
+  source: Source,
+): Promise<[ClipTokenizer, CloobConfig]> {
   const config = resolveConfig(model);
   const size = vocabSize ?? config.vocab_size;
+  const captions: string[] = [];
+  for await (const caption of source.captions()) captions.push(caption);
   return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];
 }
 
@@ -54,7 +59,7 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
   const { options, corpus, folder, resume } = run;
   const source = corpus.source(options);
   try {
-    const trainer = resume === null ? freshTrainer(run, source) : resumedTrainer(run, source, resume);
+    const trainer = resume === null ? await freshTrainer(run, source) : resumedTrainer(run, source, resume);
     writeManifest(run, trainer);
     folder.rewindLog(trainer.position.step);
     const start = performance.now();
@@ -73,8 +78,8 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
 
 type Source = ReturnType<Corpus['source']>;
 
-function freshTrainer({ options, output }: RunOptions, source: Source): Trainer {
-  const [tokenizer, config] = startTokenizer(options, source.captions());
+async function freshTrainer({ options, output }: RunOptions, source: Source): Promise<Trainer> {
+  const [tokenizer, config] = await startTokenizer(options, source);
   const model = createModel(config, { seed: options.seed, initInvTau: options.initInvTau });
   output.write(
     `Model ${options.model}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters, ${tokenizer.vocabSize} tokens\n`,

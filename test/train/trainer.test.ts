@@ -1,0 +1,255 @@
+/** The training loop on a tiny model: same seed same bits, resuming same bits, memory flat, faults told. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CheckpointError, DataError, DomainError, memory, Random, randn, UsageError } from 'hopgrad';
+import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
+import { clipLoss, cloobLoss } from 'hopgrad/nn';
+import type { PairBatch, PairSource } from '#src/data/pairs.js';
+import { Objective } from '#src/train/objective.js';
+import { checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
+import { readTrainingFacts, restoreTraining, saveTraining } from '#src/train/state.js';
+import { type StepReport, Trainer } from '#src/train/trainer.js';
+import { values } from '../helpers.js';
+
+const config = {
+  embed_dim: 8,
+  image_resolution: 8,
+  vision_layers: [1, 1, 1, 1],
+  vision_width: 4,
+  vision_heads: 2,
+  stem_reduction: 1,
+  context_length: 6,
+  vocab_size: 520,
+  transformer_width: 8,
+  transformer_heads: 2,
+  transformer_layers: 1,
+} as const;
+
+const defaults: TrainOptions = {
+  model: 'tiny',
+  loss: 'infoloob',
+  hopfield: true,
+  hopfieldFrom: 0.5,
+  scaleHopfield: 8,
+  learnableScaleHopfield: false,
+  initInvTau: 30,
+  learnableInvTau: false,
+  batchSize: 4,
+  epochs: 2,
+  steps: null,
+  lr: 1e-2,
+  wd: 0.1,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  warmup: 2,
+  lrScheduler: 'cosine',
+  restartCycles: 1,
+  maxGradNorm: null,
+  seed: 3,
+  vocabSize: null,
+};
+
+const colours = ['red', 'green', 'blue', 'yellow'];
+
+/** Noise around a colour for each caption; three batches of four an epoch. */
+function colourSource(seed: number): PairSource {
+  const make = (epoch: number, index: number): PairBatch => {
+    const random = new Random(seed).fork(`${epoch} ${index}`);
+    const order = random.shuffle(colours.keys());
+    const images = Float32Array.from({ length: 4 * 3 * 64 }, (_, i) => {
+      const [row, channel] = [Math.floor(i / 192), Math.floor(i / 64) % 3];
+      const colour = order[row]!;
+      return (colour === 3 ? channel < 2 : channel === colour) ? 1 + 0.1 * random.normal() : 0.1 * random.normal();
+    });
+    return { count: 4, images, captions: order.map((c) => colours[c]!), next: index + 1 };
+  };
+  return {
+    name: 'colours',
+    size: 12,
+    batchesPerEpoch: 3,
+    captions: () => colours,
+    async *batches(epoch, from = 0) {
+      for (let index = from; index < 3; index++) yield make(epoch, index);
+    },
+    async close() {},
+  };
+}
+
+function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
+  const all = checkTrainOptions({ ...defaults, ...options });
+  return new Trainer({
+    model: createModel(config, { seed: all.seed }),
+    tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
+    source: colourSource(all.seed),
+    options: all,
+  });
+}
+
+async function losses(trainer: Trainer, stopAfter = Infinity): Promise<number[]> {
+  const found: number[] = [];
+  const controller = new AbortController();
+  const onStep = ({ loss, step }: StepReport) => {
+    found.push(loss);
+    if (step >= stopAfter) controller.abort();
+  };
+  await trainer.run({ onStep, signal: controller.signal });
+  return found;
+}
+
+const weights = ({ model }: Trainer) => Object.values(model.stateDict()).map(values);
+
+describe('Trainer', () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hopgrad-train-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('gives the same bits for the same seed, others for another', async () => {
+    const [a, b, c] = [makeTrainer(), makeTrainer(), makeTrainer({ seed: 4 })];
+    const [first, second, third] = [await losses(a), await losses(b), await losses(c)];
+    assert.equal(first.length, 6);
+    assert.deepEqual(first, second);
+    assert.deepEqual(weights(a), weights(b));
+    assert.notDeepEqual(first, third);
+  });
+
+  for (const options of [
+    {},
+    { learnableInvTau: true, learnableScaleHopfield: true, hopfieldFrom: 0, maxGradNorm: 0.5 },
+    { loss: 'siglip', hopfield: false, initInvTau: 10, learnableInvTau: true },
+  ] as const)
+    it(`goes on bit for bit from a checkpoint, options ${JSON.stringify(options)}`, async () => {
+      const whole = makeTrainer(options);
+      const expected = await losses(whole);
+      const path = join(folder, 'training.safetensors');
+      const begun = makeTrainer(options);
+      const before = await losses(begun, 4); // in the middle of the second epoch, after retrieval began
+      await saveTraining(path, begun, { name: 'colours' });
+      assert.deepEqual(readTrainingFacts(path).facts.data, { name: 'colours' });
+      const resumed = makeTrainer({ ...options, seed: defaults.seed });
+      restoreTraining(path, resumed);
+      assert.equal(resumed.position.step, 4);
+      assert.deepEqual([...before, ...(await losses(resumed))], expected);
+      assert.deepEqual(weights(resumed), weights(whole));
+    });
+
+  it('learns: the loss of a short training falls', async () => {
+    const found = await losses(makeTrainer({ steps: 40, hopfield: false, lr: 2e-2, wd: 0 }));
+    const mean = (list: number[]) => list.reduce((a, b) => a + b, 0) / list.length;
+    assert.ok(mean(found.slice(-5)) < mean(found.slice(0, 5)) - 0.1, String(found));
+  });
+
+  it('keeps device memory flat', async () => {
+    const trainer = makeTrainer({ steps: 30 });
+    const counts: number[] = [];
+    await trainer.run({ onStep: () => counts.push(memory().storages) });
+    assert.equal(new Set(counts.slice(2)).size, 1, String(counts));
+  });
+
+  it('stops between steps when asked to', async () => {
+    const trainer = makeTrainer();
+    assert.equal((await losses(trainer, 2)).length, 2);
+    assert.deepEqual(trainer.position, { step: 2, epoch: 0, offset: 2 });
+  });
+
+  it('stops with a typed error when the loss is no longer finite', async () => {
+    const trainer = makeTrainer({ lr: 1e30, warmup: 0 });
+    await assert.rejects(losses(trainer), (error) => error instanceof DomainError && /finite loss/.test(error.message));
+  });
+
+  it('refuses an epoch without batches and unknown lengths', async () => {
+    const parts = { model: createModel(config), tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }) };
+    const empty = { ...colourSource(1), batchesPerEpoch: 0 };
+    assert.throws(() => new Trainer({ ...parts, source: empty, options: defaults }), DataError);
+    const unknown = { ...colourSource(1), batchesPerEpoch: undefined };
+    assert.throws(() => new Trainer({ ...parts, source: unknown, options: defaults }), UsageError);
+    const dry = { ...unknown, async *batches() {} };
+    await assert.rejects(
+      new Trainer({ ...parts, source: dry, options: { ...defaults, steps: 3, warmup: 0 } }).run(),
+      DataError,
+    );
+  });
+
+  it('refuses a checkpoint of another model, and weights without a training', async () => {
+    const path = join(folder, 'other.safetensors');
+    const trainer = makeTrainer();
+    await saveTraining(path, trainer, {});
+    const wider = new Trainer({
+      model: createModel({ ...config, embed_dim: 12 }),
+      tokenizer: trainer.tokenizer,
+      source: colourSource(1),
+      options: defaults,
+    });
+    assert.throws(() => restoreTraining(path, wider), CheckpointError);
+  });
+});
+
+describe('Objective', () => {
+  const model = createModel(config);
+  const [x, y] = [1, 2].map((seed) => randn([6, 8], { seed }).l2Normalize()) as [
+    ReturnType<typeof randn>,
+    ReturnType<typeof randn>,
+  ];
+  const of = (options: Partial<TrainOptions>, retrieve: boolean) =>
+    values(new Objective({ ...defaults, ...options }, model).forward(x, y, { retrieve }))[0]!;
+
+  it('is CLOOB and CLIP in two corners of the grid', () => {
+    assert.ok(Math.abs(of({}, true) - values(cloobLoss(x, y, { invTau: 30, beta: 8 }))[0]!) < 1e-6);
+    const clip = values(clipLoss(x, y, { invTau: 30 }))[0]!;
+    assert.ok(Math.abs(of({ loss: 'infonce', hopfield: false }, false) - clip) < 1e-5);
+  });
+
+  it('differs with and without retrieval for every loss', () => {
+    for (const loss of ['infoloob', 'infonce', 'dcl', 'siglip'] as const)
+      assert.notEqual(of({ loss }, true), of({ loss }, false), loss);
+  });
+
+  it('learns temperature and β only when asked to', () => {
+    const learnt = new Objective({ ...defaults, learnableInvTau: true, learnableScaleHopfield: true }, model);
+    learnt.forward(x, y, { retrieve: true }).backward();
+    assert.ok(values(learnt.log_beta!.grad!)[0] !== 0);
+    assert.ok(values(model.logit_inv_tau.grad!)[0] !== 0);
+    assert.deepEqual(new Objective(defaults, model).parameters(), []);
+  });
+});
+
+describe('options of training', () => {
+  const bad: [Partial<TrainOptions>, RegExp][] = [
+    [{ batchSize: 1 }, /--batch-size 1; expected at least 2/],
+    [{ initInvTau: 0 }, /--init-inv-tau 0; expected a positive number/],
+    [{ initInvTau: 200, learnableInvTau: true }, /--init-inv-tau 200; expected a number in \[1, 100\]/],
+    [{ scaleHopfield: -8 }, /--scale-hopfield -8/],
+    [{ hopfieldFrom: 1.5 }, /--hopfield-from 1.5/],
+    [{ lr: Number.NaN }, /--lr NaN/],
+    [{ epochs: 0 }, /--epochs 0/],
+    [{ steps: 0 }, /--steps 0/],
+    [{ beta2: 1 }, /--beta2 1/],
+    [{ vocabSize: 100 }, /--vocab-size 100/],
+    [{ seed: -1 }, /--seed -1/],
+  ];
+  for (const [options, message] of bad)
+    it(`refuses ${JSON.stringify(options)}`, () => {
+      assert.throws(
+        () => checkTrainOptions({ ...defaults, ...options }),
+        (error) => error instanceof UsageError && message.test(error.message),
+      );
+    });
+
+  it('allows a batch of one where there are no negatives', () => {
+    assert.equal(checkTrainOptions({ ...defaults, loss: 'siglip', batchSize: 1 }).batchSize, 1);
+  });
+
+  it('refuses a warm-up longer than the training', () => {
+    assert.throws(() => makeTrainer({ warmup: 7 }), /--warmup 7 for a training of 6 steps/);
+  });
+
+  it('begins retrieval at a share or at a step', () => {
+    assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: 0.8 }, 100), 80);
+    assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: 30 }, 100), 30);
+    assert.equal(firstHopfieldStep({ ...defaults, hopfield: false }, 100), Infinity);
+  });
+});
