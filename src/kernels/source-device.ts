@@ -133,19 +133,15 @@ export abstract class SourceDevice implements Device, CoreKernels {
   }
 
   matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage {
-    const { batch, m, n, k } = spec;
-    const gridA: Grid = spec.transposeA ? [m, k, spec.broadcastA ? 1 : batch] : [k, m, spec.broadcastA ? 1 : batch];
-    const gridB: Grid = spec.transposeB ? [k, n, spec.broadcastB ? 1 : batch] : [n, k, spec.broadcastB ? 1 : batch];
+    const { batch, m, n, k, transposeA, transposeB, broadcastA, broadcastB } = spec;
     const constants = {
       k,
-      transposeA: Number(spec.transposeA),
-      transposeB: Number(spec.transposeB),
-      batchA: Number(!spec.broadcastA),
-      batchB: Number(!spec.broadcastB),
+      ...{ batchA: broadcastA ? 0 : m * k, rowA: transposeA ? 1 : k, stepA: transposeA ? m : 1 },
+      ...{ batchB: broadcastB ? 0 : k * n, columnB: transposeB ? k : 1, stepB: transposeB ? 1 : n },
     };
-    const views = [
-      { storage: a, grid: gridA },
-      { storage: b, grid: gridB },
+    const views: View[] = [
+      { storage: a, grid: [a.size] },
+      { storage: b, grid: [b.size] },
     ];
     return this.run(matmul, [n, m, batch], views, constants, a.dtype);
   }

@@ -3,6 +3,7 @@
  * against plain arithmetic and against the reference device in double precision. It needs nothing of Node and no
  * test framework, so that a page can run it in a browser.
  */
+import '../autograd/ops/index.js'; // the ops register themselves
 import { tensor } from '../autograd/create.js';
 import { enableGrad } from '../autograd/graph.js';
 import { type Op, registeredOps } from '../autograd/op.js';
@@ -167,7 +168,9 @@ export interface ConformanceOptions {
 
 /** Every check, in an order that is good to read. */
 export function conformanceCases({ seeds = 6, quick = false }: ConformanceOptions = {}): ConformanceCase[] {
-  const ops = [...registeredOps().values()].filter(({ builtIn, name }) => builtIn && !bound.has(name));
+  const ops = [...registeredOps().values()]
+    .filter(({ builtIn, name }) => builtIn && !bound.has(name))
+    .sort((a, b) => (a.name < b.name ? -1 : 1)); // the registry's order is that of imports
   const differentiable = ops.filter(({ vjp }) => typeof vjp !== 'string');
   const elementwise = ops.filter(
     ({ test, name }) => test?.scalar && test.scalar.length > 0 && name in Tensor.prototype,

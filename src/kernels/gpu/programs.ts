@@ -96,7 +96,7 @@ function flattened(sizes: readonly number[], place: (expressions: readonly strin
 
 /** Constants that change what a kernel does rather than how large it is: compiled in, so that the compiler can use them. */
 const compiledIn = new Set([
-  ...['transposeA', 'transposeB', 'kernelHeight', 'kernelWidth', 'kernelY', 'kernelX'],
+  ...['kernelHeight', 'kernelWidth', 'kernelY', 'kernelX'],
   ...['strideY', 'strideX', 'paddingY', 'paddingX'],
 ]);
 
@@ -231,10 +231,11 @@ export function elementwiseProgram(
     return `${name}[${terms.join(' + ') || '0'}]`;
   });
   const names = [...operandNames.slice(0, strides.length), ...Object.keys(integers)];
-  const guards = withGuards(f.toString());
+  // Under a name of its own: shading languages have an exp, a max … already.
+  const guards = withGuards(f.toString().replace(/^function\s*\w+/, `function scalar_${f.name}`));
   const program: Program = {
     key: `${kernelId(f)}|${axes.join()}|${reads.join()}`,
-    text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${f.name}(${reads.join(', ')});\n}`,
+    text: `function (${names.join(', ')}) {\n${prelude}\nreturn scalar_${f.name}(${reads.join(', ')});\n}`,
     functions: [...guards.functions, guards.text],
     types: [
       ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),

@@ -4,6 +4,7 @@
  */
 import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
+import type { Grid } from '../source-device.js';
 import { type Argument, flatten, GpuDevice } from './device.js';
 import { type GpuHandle, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program, ProgramCache } from './programs.js';
@@ -22,6 +23,10 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
   readonly #upload: GpuKernel;
   readonly #gl: WebGL2RenderingContext;
   readonly #largest: number;
+  /** gpu.js's class of one-dimensional float textures. */
+  readonly #Texture: new (
+    settings: GpuHandle,
+  ) => GpuHandle;
 
   private constructor(module: GpuModule) {
     super();
@@ -39,6 +44,7 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
       context: WebGL2RenderingContext;
     };
     this.#gl = first.context;
+    this.#Texture = first.constructor as new (settings: GpuHandle) => GpuHandle;
     first.delete();
     this.#largest = this.#gl.getParameter(this.#gl.MAX_TEXTURE_SIZE) as number;
     const info = this.#gl.getExtension('WEBGL_debug_renderer_info');
@@ -104,10 +110,7 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
     try {
       const values = args.map((arg) => {
         if (typeof arg === 'number') return arg;
-        const view = arg.buffer.clone();
-        const [x, y = 1, z = 1] = arg.grid;
-        view.output = [...arg.grid];
-        view.dimensions = Int32Array.of(x, y, z);
+        const view = this.#view(arg.buffer, arg.grid);
         views.push(view);
         return view;
       });
@@ -120,6 +123,18 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
     } finally {
       for (const view of views) view.delete();
     }
+  }
+
+  /**
+   * Another counted handle on a texture, seen in other dimensions: how a reshape costs nothing. Always of the class of
+   * one-dimensional results, since gpu.js recompiles a kernel for each class of argument that it meets.
+   */
+  #view(texture: GpuHandle, grid: Grid): GpuHandle {
+    const [x, y = 1, z = 1] = grid;
+    const view = new this.#Texture(texture);
+    view.output = [...grid];
+    view.dimensions = Int32Array.of(x, y, z);
+    return view;
   }
 
   #typed(error: unknown, text: string): HopgradError {
@@ -145,7 +160,10 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
   protected fetchSync(texture: GpuHandle, size: number): Float32Array {
     if (this.lost) throw this.#lostError();
     if (size === 0) return new Float32Array(0);
-    return flatten(texture.toArray(), size);
+    const view = this.#view(texture, [size]);
+    const elements = flatten(view.toArray(), size);
+    view.delete();
+    return elements;
   }
 
   protected share(texture: GpuHandle): GpuHandle {

@@ -1,0 +1,82 @@
+// Serves the repository's page and built modules, isolated (COOP/COEP) so that WebAssembly threads may share memory.
+
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { dirname, extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+/** Nothing else of the repository is served. */
+const served = [
+  'web/',
+  'dist/',
+  '.build/test/',
+  'test/fixtures/',
+  'node_modules/gpu.js/dist/',
+  'node_modules/uplot/dist/',
+];
+const types = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript',
+  '.mjs': 'text/javascript',
+  '.css': 'text/css',
+  '.wasm': 'application/wasm',
+  '.json': 'application/json',
+};
+
+/** Drawings of everyday things with their names: what the page trains on, straight from the embedded data set. */
+async function drawings(count) {
+  const { loadConcepts, loadDrawings, trainingStyles } = await import('../dist/data/emoji.js');
+  const concepts = loadConcepts();
+  const bySymbol = trainingStyles.map((style) => loadDrawings(style, concepts));
+  const chosen = concepts
+    .map((_, i) => i)
+    .filter((i) => bySymbol.every((list) => list.some(({ concept }) => concept === i)));
+  const step = Math.max(1, Math.floor(chosen.length / count));
+  return chosen
+    .filter((_, i) => i % step === 0)
+    .slice(0, count)
+    .map((i) => ({
+      name: concepts[i].name,
+      svgs: bySymbol.map((list) => list.find(({ concept }) => concept === i).svg),
+    }));
+}
+
+/** Starts the server. @returns its address and a function that stops it */
+export async function serve({ port = 0 } = {}) {
+  const server = createServer(async (request, response) => {
+    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    response.setHeader('Cache-Control', 'no-store');
+    const { pathname, searchParams } = new URL(request.url, 'http://localhost');
+    try {
+      if (pathname === '/data/drawings.json') {
+        response.setHeader('Content-Type', types['.json']);
+        response.end(JSON.stringify(await drawings(Number(searchParams.get('count') ?? 256))));
+        return;
+      }
+      const path = normalize(pathname === '/' ? 'web/index.html' : decodeURIComponent(pathname).slice(1));
+      if (!served.some((folder) => path.startsWith(folder)))
+        throw Object.assign(new Error('not served'), { code: 'ENOENT' });
+      const body = await readFile(join(root, path));
+      response.setHeader('Content-Type', types[extname(path)] ?? 'application/octet-stream');
+      response.end(body);
+    } catch (error) {
+      response.statusCode = error.code === 'ENOENT' ? 404 : 500;
+      response.end(`${error.message}\n`);
+    }
+  });
+  await new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return {
+    url: `http://localhost:${server.address().port}/`,
+    close: () => new Promise((resolve) => server.close(resolve)),
+  };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { url } = await serve({ port: Number(process.env.PORT ?? 8080) });
+  console.log(`hopgrad in the browser: ${url}`);
+}

@@ -1,0 +1,14 @@
+// Names as in Node, for the browser: one place for the page and the tests.
+const map = {
+  imports: {
+    hopgrad: '/dist/index.js',
+    'hopgrad/nn': '/dist/nn/index.js',
+    'hopgrad/models/cloob': '/dist/models/cloob/index.js',
+    'gpu.js': '/node_modules/gpu.js/dist/gpu-browser.js',
+    '#src/': '/dist/',
+  },
+};
+const script = document.createElement('script');
+script.type = 'importmap';
+script.textContent = JSON.stringify(map);
+document.currentScript.after(script);
