@@ -13,6 +13,7 @@ const served = [
   '.build/test/',
   'test/fixtures/',
   'node_modules/gpu.js/dist/',
+  'node_modules/entities/dist/',
   'node_modules/uplot/dist/',
 ];
 const types = {

@@ -4,6 +4,7 @@ const map = {
     hopgrad: '/dist/index.js',
     'hopgrad/nn': '/dist/nn/index.js',
     'hopgrad/models/cloob': '/dist/models/cloob/index.js',
+    entities: '/node_modules/entities/dist/index.js',
     'gpu.js': '/node_modules/gpu.js/dist/gpu-browser.js',
     '#src/': '/dist/',
   },

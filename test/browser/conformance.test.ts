@@ -48,7 +48,7 @@ describe('in headless Chromium', () => {
     );
   });
 
-  for (const device of ['webgpu', 'webgl2'])
+  for (const device of ['webgpu', 'webgl2', 'wasm'])
     describe(device, () => {
       before(async function () {
         this.timeout(60_000);
