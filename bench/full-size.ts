@@ -50,13 +50,16 @@ async function vitStep(): Promise<void> {
   const { images, tokens } = batch(model, 2);
   for (let round = 1; round <= rounds; round++)
     await timed(`ViT-B-32: training step for 2 pairs, round ${round}`, async () => {
-      optimizer.zeroGrad();
-      const loss = cloobLoss(model.encodeImage(images).l2Normalize(), model.encodeText(tokens).l2Normalize(), {
-        invTau: 30,
-        beta: 8,
+      // Scopes and freed gradients keep memory at weights, moments, one set of gradients and the activations.
+      const loss = scoped(() => {
+        const [x, y] = [model.encodeImage(images), model.encodeText(tokens)];
+        const value = cloobLoss(x.l2Normalize(), y.l2Normalize(), { invTau: 30, beta: 8 });
+        value.backward();
+        return value;
       });
-      loss.backward();
       await optimizer.step();
+      for (const parameter of model.parameters()) parameter.grad?.storage.free();
+      optimizer.zeroGrad();
       if (!Number.isFinite(await loss.item())) throw new Error('the loss is not finite');
     });
 }
