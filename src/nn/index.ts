@@ -16,5 +16,6 @@ export {
 } from './losses.js';
 export { Buffer, Module, Parameter } from './module.js';
 export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
+export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
 export { cosineHardRestarts, cosineWarmup, type Schedule, type WarmupOptions } from './optim/schedules.js';
 export { MultiheadAttention, ResidualAttentionBlock, Transformer, type TransformerOptions } from './transformer.js';

@@ -11,6 +11,26 @@ export {
 export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName } from './config.js';
 export {
+  ajneStatistic,
+  alignment,
+  type Distribution,
+  effectiveEigenvalues,
+  retrievalEntropy,
+  type SimilarityStatistics,
+  similarityStatistics,
+  uniformity,
+} from './embedding-statistics.js';
+export { imageNetTemplates } from './imagenet-templates.js';
+export {
+  type LabelledFeatures,
+  type LinearClassifier,
+  type LinearProbeOptions,
+  type LinearProbeResult,
+  linearProbe,
+  logisticRegression,
+  probeAccuracy,
+} from './linear-probe.js';
+export {
   partnerRanks,
   type RankMetrics,
   type RetrievalMetrics,
@@ -19,6 +39,7 @@ export {
   retrievalMetrics,
 } from './metrics.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
+export { parseClassNames, parseTemplates, readClassNames, readTemplates } from './prompts.js';
 export { readSafetensors, type WriteOptions, writeSafetensors } from './safetensors.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';
 export { openTorchFile, type TorchFile, TorchTensor } from './torch-file.js';
