@@ -42,6 +42,10 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
     return flatten(kernel(...values), sizeOf(output));
   }
 
+  protected putZeros(size: number): Float32Array {
+    return this.put(new Float32Array(size));
+  }
+
   protected put(data: Float32Array): Float32Array {
     return data;
   }
@@ -59,8 +63,4 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
   }
 
   protected discard(): void {} // the collector's business
-
-  settle(): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, 0));
-  }
 }

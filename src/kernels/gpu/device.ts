@@ -19,6 +19,7 @@ import {
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
+import { collectGarbage } from './collect.js';
 import {
   elementwiseProgram,
   exactLimit,
@@ -42,6 +43,11 @@ interface Entry<B> {
 /** A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. */
 const stage = 128;
 
+/** Live bytes above which a collection is forced, at least. */
+const leastThreshold = 256 * 2 ** 20;
+/** The same for their number: a buffer of one element costs the driver as much as one of hundreds. */
+const leastCount = 8192;
+
 const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
 
 export abstract class GpuDevice<B> extends SourceDevice {
@@ -49,6 +55,9 @@ export abstract class GpuDevice<B> extends SourceDevice {
   #liveBytes = 0;
   #peakBytes = 0;
   #count = 0;
+  #threshold = leastThreshold;
+  #countThreshold = leastCount;
+  #collecting = false;
   readonly #entries = new WeakMap<Storage, Entry<B>>();
   readonly #registry = new FinalizationRegistry<Entry<B>>((entry) => this.#retire(entry));
 
@@ -56,6 +65,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   protected abstract readonly limits: GridLimits;
   /** Starts a kernel; the result has one element per point of `output`. */
   protected abstract launch(program: Program, output: readonly number[], args: readonly Argument<B>[]): B;
+  /** A buffer of zeros. */
+  protected abstract putZeros(size: number): B;
   /** A buffer with these elements. The array is not used afterwards by anyone else. */
   protected abstract put(data: Float32Array): B;
   /** The first `size` elements of a buffer. */
@@ -80,6 +91,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     this.#liveBytes += entry.bytes;
     this.#count++;
     this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    if (this.#liveBytes > this.#threshold || this.#count > this.#countThreshold) this.#collect();
     return storage;
   }
 
@@ -89,6 +101,29 @@ export abstract class GpuDevice<B> extends SourceDevice {
     this.#liveBytes -= entry.bytes;
     this.#count--;
     this.discard(entry.buffer);
+  }
+
+  /** Buffers come back when finalizers have run, in a later turn: see settle(). */
+  #collect(): void {
+    collectGarbage();
+    this.#collecting = true;
+    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
+    this.#countThreshold = Math.max(leastCount, 2 * this.#count);
+  }
+
+  /** A later turn of the event loop, and after a forced collection another one for its finalizers. */
+  protected async turn(): Promise<void> {
+    const next = () => new Promise((resolve) => setTimeout(resolve, 0));
+    await next();
+    if (!this.#collecting) return;
+    await next();
+    this.#collecting = false;
+    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
+    this.#countThreshold = Math.max(leastCount, 2 * this.#count);
+  }
+
+  settle(): Promise<void> {
+    return this.turn();
   }
 
   protected bufferOf(x: Storage): B {
@@ -161,7 +196,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   fill(size: number, value: number, dtype: DType): Storage {
-    return this.wrap(this.put(new Float32Array(size).fill(value)), dtype, size);
+    const zeros = Object.is(value, 0);
+    return this.wrap(zeros ? this.putZeros(size) : this.put(new Float32Array(size).fill(value)), dtype, size);
   }
 
   cast(x: Storage, dtype: DType): Storage {
@@ -185,7 +221,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   ): Storage {
     const size = sizeOf(grid);
     if (size === 0) return this.fill(0, 0, dtype);
-    for (const coordinate of grid) this.#checkCoordinate(kernel.name, coordinate, grid.length);
+    const axes = grid.filter((length) => length > 1).length;
+    for (const coordinate of grid) this.#checkCoordinate(kernel.name, coordinate, axes);
     const layout = layoutGrid(grid, this.limits);
     const { program, values } = sourceProgram(
       kernel,

@@ -193,22 +193,30 @@ export class WebGpuDevice extends GpuDevice<Cell> {
     return Math.min(maxBufferSize, maxStorageBufferBindingSize);
   }
 
+  protected putZeros(size: number): Cell {
+    return { handle: this.#view(this.#buffer(size, false), [size]), error: null }; // new buffers are zero
+  }
+
   protected put(data: Float32Array): Cell {
-    if (this.#failure) throw this.#failure;
-    if (data.byteLength > this.#largest)
-      throw new MemoryLimitError('webgpu', {
-        received: `a tensor of ${data.byteLength} bytes`,
-        expected: `at most ${this.#largest}, this adapter's limit for one buffer`,
-        hint: 'Split the tensor.',
-      });
-    const buffer = this.#context.device.createBuffer({
-      size: Math.max(4, data.byteLength),
-      usage: usage.storage | usage.copySource | usage.copyTarget,
-      mappedAtCreation: true,
-    });
+    const buffer = this.#buffer(data.length, true);
     new Float32Array(buffer.getMappedRange()).set(data);
     buffer.unmap();
     return { handle: this.#view(buffer, [data.length]), error: null };
+  }
+
+  #buffer(size: number, mappedAtCreation: boolean) {
+    if (this.#failure) throw this.#failure;
+    if (4 * size > this.#largest)
+      throw new MemoryLimitError('webgpu', {
+        received: `a tensor of ${4 * size} bytes`,
+        expected: `at most ${this.#largest}, this adapter's limit for one buffer`,
+        hint: 'Split the tensor.',
+      });
+    return this.#context.device.createBuffer({
+      size: Math.max(4, 4 * size),
+      usage: usage.storage | usage.copySource | usage.copyTarget,
+      mappedAtCreation,
+    });
   }
 
   /** Another counted handle on a buffer, seen in other dimensions: how a reshape costs nothing. */
@@ -270,9 +278,9 @@ export class WebGpuDevice extends GpuDevice<Cell> {
    * Waits until everything so far is submitted, and until the work of the settle() before has been done: a training
    * loop stays at most one step ahead of the device.
    */
-  async settle(): Promise<void> {
+  override async settle(): Promise<void> {
     await new Promise<void>((resolve) => this.#enqueue(resolve));
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await this.turn();
     if (this.#failure) return;
     await this.#finished;
     this.#finished = this.#context.device.queue.onSubmittedWorkDone();

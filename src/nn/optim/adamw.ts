@@ -4,9 +4,16 @@ import { zeros } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import { type Storage, touch } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
+import { add, mul } from '../../kernels/scalar.js';
 import { keep } from '../../kernels/scope.js';
 import { CheckpointError, DomainError, GraphError, UsageError } from '../../tensor/errors.js';
 import { Parameter } from '../module.js';
+
+/** What scales a gradient of squared norm `total` down to `most`; 1 when it is shorter. */
+function clipFactor(total: number, most: number): number {
+  const norm = Math.sqrt(total);
+  return norm > most ? most / norm : 1;
+}
 
 export interface AdamWOptions {
   /** Learning rate, ≥ 0. Default 1e-3. May be changed between steps (`optimizer.lr = …`). */
@@ -97,11 +104,14 @@ export class AdamW {
    */
   step(): Promise<void> {
     this.#step++;
-    const scale = this.#gradScale();
+    const { device } = this.parameters[0]!.storage;
+    const scale = device.synchronous ? this.#gradScale() : 1;
+    const clip = device.synchronous || this.maxGradNorm === null ? null : this.#clipOnDevice(this.maxGradNorm);
     this.parameters.forEach((parameter, i) => {
       if (parameter.grad === null) return;
       const { storage } = parameter;
-      fused(storage.device).adamW(storage, parameter.grad.storage, this.#m[i]!.storage, this.#v[i]!.storage, {
+      const grad = clip ? clip(parameter.grad.storage) : parameter.grad.storage;
+      fused(storage.device).adamW(storage, grad, this.#m[i]!.storage, this.#v[i]!.storage, {
         learningRate: this.lr,
         beta1: this.betas[0],
         beta2: this.betas[1],
@@ -110,9 +120,10 @@ export class AdamW {
         step: this.#step,
         gradScale: scale,
       });
+      if (clip) grad.free();
       touch(storage);
     });
-    return this.parameters[0]!.storage.device.settle();
+    return device.settle();
   }
 
   /** The global gradient norm, √Σ‖g‖²; 0 without gradients. */
@@ -133,6 +144,21 @@ export class AdamW {
         hint: 'Find its origin with detectAnomaly(), or lower the learning rate.',
       });
     return norm > this.maxGradNorm ? this.maxGradNorm / norm : 1;
+  }
+
+  /**
+   * Clipping without waiting for the norm, for devices that answer asynchronously: the factor stays on the device. What
+   * is not finite then shows in the parameters, and so in the next loss, instead of an error here.
+   */
+  #clipOnDevice(maxNorm: number): (grad: Storage) => Storage {
+    const grads = this.parameters.flatMap(({ grad }) => (grad ? [grad.storage] : []));
+    const { device } = grads[0]!;
+    const one = { shape: [1], strides: [[1], [1]] };
+    const total = grads
+      .map((grad) => fused(device).sumSquares(grad))
+      .reduce((sum, squares) => device.zip(add, sum, squares, one));
+    const factor = device.zip(clipFactor, total, maxNorm, one);
+    return (grad) => device.zip(mul, grad, factor, { shape: [grad.size], strides: [[1], [0]] });
   }
 
   zeroGrad(): void {

@@ -1,0 +1,173 @@
+/** WebGPU in Node beyond its numbers: order, memory, limits, loss, and what is said when it is missing. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import {
+  DeviceError,
+  DTypeError,
+  device,
+  init,
+  MemoryLimitError,
+  memory,
+  noGrad,
+  ones,
+  randn,
+  scoped,
+  tensor,
+  zeros,
+} from 'hopgrad';
+import { AdamW } from 'hopgrad/nn';
+import { collectGarbage } from '#src/kernels/gpu/collect.js';
+import type { WebGpuDevice } from '#src/kernels/gpu/webgpu.js';
+import { needWebGpu } from './adapter.js';
+
+const webgpu = () => device() as unknown as WebGpuDevice;
+
+/** Runs code in a process of its own, in which the package "webgpu" cannot be loaded. */
+function withoutDawn(code: string): string {
+  const hook = `export async function resolve(name, context, next) {
+    if (name === 'webgpu') throw new Error('no binary for this platform');
+    return next(name, context);
+  }`;
+  const script = `
+    import { register } from 'node:module';
+    register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}));
+    const { init } = await import('hopgrad');
+    ${code}`;
+  return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' });
+}
+
+describe('webgpu in Node', () => {
+  before(needWebGpu);
+  after(() => init({ device: 'wasm' }));
+
+  it('gives operations back at once and refuses synchronous reads', async () => {
+    const x = tensor([1, 2, 3]).mul(2).add(1);
+    assert.throws(() => x.dataSync(), /await t\.data\(\)/);
+    assert.match(String(x), /await array/);
+    assert.deepEqual(await x.array(), [3, 5, 7]);
+  });
+
+  it('reads what a tensor was, not what it is updated to', async () => {
+    const weight = ones([4], { requiresGrad: true });
+    const optimizer = new AdamW([weight], { lr: 0.5, weightDecay: 0 });
+    const before = weight.data();
+    weight.sum().backward();
+    void optimizer.step();
+    const after = weight.data();
+    assert.deepEqual(Array.from(await before), [1, 1, 1, 1]);
+    assert.ok((await after).every((value) => Math.abs(value - 0.5) < 1e-6));
+  });
+
+  it('clips gradients on the device as others do on the host', async () => {
+    const results: number[][] = [];
+    for (const on of ['webgpu', 'reference']) {
+      const parameters = [
+        tensor([1, 2, 3], { device: on, requiresGrad: true }),
+        tensor([4], { device: on, requiresGrad: true }),
+      ];
+      const optimizer = new AdamW(parameters, { maxGradNorm: 0.5 });
+      for (let step = 0; step < 3; step++) {
+        optimizer.zeroGrad();
+        for (const p of parameters) p.square().sum().backward();
+        await optimizer.step();
+      }
+      results.push((await Promise.all(parameters.map((p) => p.data()))).flatMap((values) => [...values]));
+    }
+    for (const [i, value] of results[0]!.entries())
+      assert.ok(Math.abs(value - results[1]![i]!) < 1e-6, `${i}: ${value}`);
+  });
+
+  it('keeps memory flat over thousands of naive steps', async function () {
+    this.timeout(120_000);
+    const weight = randn([8, 8], { seed: 1, requiresGrad: true });
+    const optimizer = new AdamW([weight]);
+    const x = randn([4, 8], { seed: 2 });
+    const steps = async (count: number) => {
+      for (let i = 0; i < count; i++) {
+        optimizer.zeroGrad();
+        x.matmul(weight).square().mean().backward();
+        await optimizer.step();
+      }
+      collectGarbage();
+      await webgpu().settle();
+      await webgpu().settle();
+      return memory();
+    };
+    const early = await steps(200);
+    const late = await steps(2000);
+    assert.ok(late.storages <= early.storages + 50, `${early.storages} → ${late.storages} storages`);
+    assert.ok(late.peakBytes < 16 * 2 ** 20, `${late.peakBytes} bytes`);
+    assert.ok(webgpu().compiledKernels < 80, `${webgpu().compiledKernels} kernels`);
+  });
+
+  it('forces a collection when live memory passes its threshold', async function () {
+    this.timeout(120_000);
+    const mebibytes = 2 ** 20;
+    let most = 0;
+    for (let i = 0; i < 48; i++) {
+      void zeros([(8 * mebibytes) / 4]).add(1);
+      if (i % 4 === 3) await tensor(0).data();
+      most = Math.max(most, memory().liveBytes);
+    }
+    assert.ok(most < 512 * mebibytes, `${most / mebibytes} MiB live of 768 made`);
+  });
+
+  it('frees at once in scoped()', async () => {
+    await tensor(0).data();
+    const before = memory().storages;
+    const y = scoped(() => noGrad(() => tensor([1, 2, 3]).mul(2).exp().sum()));
+    assert.equal(memory().storages, before + 1);
+    assert.ok(Math.abs((await y.item()) - (Math.exp(2) + Math.exp(4) + Math.exp(6))) < 1e-2);
+    y.dispose();
+    assert.equal(memory().storages, before);
+  });
+
+  it('names the limit when a tensor is larger than a buffer may be', async () => {
+    const huge = zeros([1]).expand([2 ** 28 + 8]);
+    await assert.rejects(
+      huge.sum().item(),
+      (error) => error instanceof MemoryLimitError && /1073741\d+|bytes/.test(error.message),
+    );
+    assert.equal(await tensor(3).mul(2).item(), 6, 'and goes on working');
+  });
+
+  it('refuses whole numbers that it cannot hold', async () => {
+    assert.throws(() => tensor([2 ** 24 + 1], { dtype: 'int32' }), DTypeError);
+    const sum = tensor([2 ** 24, 2 ** 24], { dtype: 'int32' }).sum();
+    await assert.rejects(sum.data(), DTypeError);
+  });
+
+  it('names both devices when they meet', () => {
+    assert.throws(() => tensor([1]).add(tensor([1], { device: 'wasm' })), /webgpu.*wasm/);
+  });
+
+  it('says what was lost with a lost device, and can be made again', async () => {
+    const before = webgpu();
+    const x = tensor([1, 2, 3]);
+    await x.data();
+    const { WebGPUContext } = (await import('gpu.js')) as unknown as {
+      WebGPUContext: { acquire(): Promise<{ device: { destroy(): void; lost: Promise<unknown> } }> };
+    };
+    const context = await WebGPUContext.acquire();
+    context.device.destroy();
+    await context.device.lost;
+    await assert.rejects(
+      x.mul(2).data(),
+      (error) => error instanceof DeviceError && /lost.*tensors of \d+ bytes/.test(error.message),
+    );
+    assert.throws(() => tensor([1]), DeviceError);
+    await init({ device: 'webgpu' });
+    assert.notEqual(webgpu(), before);
+    assert.deepEqual(await tensor([1, 2, 3]).mul(2).array(), [2, 4, 6]);
+  });
+});
+
+describe('without the package webgpu', () => {
+  it('says why on request, and takes wasm by itself', function () {
+    this.timeout(30_000);
+    const asked = withoutDawn(`await init({ device: 'webgpu' }).catch((e) => console.log(e.name, e.message));`);
+    assert.match(asked, /DeviceError.*"webgpu" cannot be loaded here \(no binary for this platform\)/);
+    const chosen = withoutDawn('console.log(JSON.stringify(await init()));');
+    assert.match(chosen, /"device":"wasm".*no binary for this platform/);
+  });
+});
