@@ -6,6 +6,7 @@ import { checkSynchronous, type Operand, type Tensor } from './tensor.js';
 let active = false;
 let gradientOf: string | null = null;
 
+/** Whether results are being checked. */
 export function isDetectingAnomalies(): boolean {
   return active;
 }

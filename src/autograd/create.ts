@@ -139,10 +139,12 @@ export function full(shape: readonly number[], value: number, options: TensorOpt
   );
 }
 
+/** A tensor of zeros. */
 export function zeros(shape: readonly number[], options?: TensorOptions): Tensor {
   return full(shape, 0, options);
 }
 
+/** A tensor of ones. */
 export function ones(shape: readonly number[], options?: TensorOptions): Tensor {
   return full(shape, 1, options);
 }

@@ -75,6 +75,7 @@ export class Node {
   }
 }
 
+/** The node of a tensor that no op produced: where its gradient arrives. */
 export function leafNode(tensor: Tensor): Node {
   const node = new Node(null, [], [], null, [], null, []);
   node.leaf = tensor;

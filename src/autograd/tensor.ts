@@ -14,6 +14,7 @@ export type Operand = Tensor | number;
 
 export type NestedArray = number | NestedArray[];
 
+/** A tensor: `shape` over `storage`, and how it was computed. Its methods are declared beside each op in ops/. */
 export class Tensor {
   /** ∂loss/∂this after backward(), for tensors made with requiresGrad; null before. Accumulates over calls. */
   grad: Tensor | null = null;
@@ -171,6 +172,7 @@ export function checkSynchronous<T>(op: string, result: T): T {
   return result;
 }
 
+/** The error for integers where a gradient is wanted. */
 export function noGradientOfIntegers(op: string): DTypeError {
   return new DTypeError(op, {
     received: 'an int32 tensor to be differentiated',
@@ -179,6 +181,7 @@ export function noGradientOfIntegers(op: string): DTypeError {
   });
 }
 
+/** The error for a tensor whose memory is gone. */
 export function freedError(op: string, t: Tensor): GraphError {
   return new GraphError(op, {
     received: `a freed tensor of shape ${formatShape(t.shape)}`,

@@ -16,6 +16,7 @@ export function registerDevice(name: DeviceName, device: Device | (() => Device)
   else made.set(name, device);
 }
 
+/** Whether a device can be used at once, without `await init()`. */
 export function isReady(name: string): boolean {
   return made.has(name) || factories.has(name);
 }
@@ -47,6 +48,7 @@ export function defaultDevice(): Device {
   return deviceByName(chosen ?? (isReady('wasm') ? 'wasm' : 'reference'));
 }
 
+/** Makes a device the default. @throws DeviceError as {@link deviceByName} */
 export function chooseDevice(name: string): Device {
   const device = deviceByName(name);
   chosen = name;

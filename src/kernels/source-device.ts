@@ -39,6 +39,7 @@ export function select(condition: number, a: number, b: number): number {
   return condition !== 0 ? a : b;
 }
 
+/** A device whose kernels are the texts of source/: a subclass says how to run one. */
 export abstract class SourceDevice implements Device, CoreKernels {
   abstract readonly name: string;
   abstract readonly description: string;

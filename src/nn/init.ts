@@ -48,6 +48,7 @@ export function xavierUniform(shape: readonly number[], placement: Placement): T
   return symmetric(shape, Math.sqrt(6 / (shape[0]! + fanIn(shape))), placement);
 }
 
+/** One value everywhere. */
 export function constant(shape: readonly number[], value: number, placement: Placement): Tensor {
   const { dtype, device } = placement;
   return full(shape, value, { ...(dtype && { dtype }), ...(device && { device }) });

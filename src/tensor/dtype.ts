@@ -18,6 +18,7 @@ export function toTypedArray(data: ArrayLike<number>, dtype: DType): TypedArray 
   return constructors[dtype].from(data);
 }
 
+/** The dtype that a typed array holds. */
 export function dtypeOf(data: TypedArray): DType {
   return data instanceof Float32Array ? 'float32' : data instanceof Float64Array ? 'float64' : 'int32';
 }

@@ -10,10 +10,12 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
+/** `[2, 3]`: a shape as text. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;
 }
 
+/** Whether two shapes are equal. */
 export function sameShape(a: Shape, b: Shape): boolean {
   if (a.length !== b.length) return false;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;

@@ -43,8 +43,8 @@ export interface CheckOptions {
 }
 
 export interface GradientFailure {
-  /** What was wrong: the value, a NaN, the shape, or a difference between two runs. */
-  kind: 'value' | 'nonfinite' | 'shape' | 'nondeterminism' | 'linearity' | 'taylor';
+  /** What was wrong: the value, a kink of f (see `kinks`), a NaN, the shape, a difference between two runs … */
+  kind: 'value' | 'kink' | 'nonfinite' | 'shape' | 'nondeterminism' | 'linearity' | 'taylor';
   order: number;
   /** Position of the input. */
   argument: number;
@@ -315,12 +315,10 @@ class Checker {
       return;
     }
     const [right, left] = [(forward - here) / eps, (here - backward) / eps];
-    if (
-      Math.abs(right - left) > 0.1 * (Math.abs(right) + Math.abs(left)) + 100 * tolerance &&
-      this.settings.kinks !== 'avoid'
-    ) {
+    if (Math.abs(right - left) > 0.1 * (Math.abs(right) + Math.abs(left)) + 100 * tolerance) {
       const inside = analytic >= Math.min(left, right) - tolerance && analytic <= Math.max(left, right) + tolerance;
-      if (this.settings.kinks === 'filter') this.report.skippedAtKinks++;
+      if (this.settings.kinks === 'avoid') this.#fail('kink', argument, index, analytic, numeric, tolerance, eps);
+      else if (this.settings.kinks === 'filter') this.report.skippedAtKinks++;
       else if (!inside) this.#fail('value', argument, index, analytic, numeric, tolerance, eps);
       return;
     }

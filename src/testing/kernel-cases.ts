@@ -66,6 +66,7 @@ function size(name: string, run: (device: Device) => Promise<string | null>): Co
   };
 }
 
+/** One case for each kernel of the vocabulary, with drawn sizes; `quick` leaves out the large ones. */
 export function kernelCases(random: Random, quick: boolean): ConformanceCase[] {
   return [...comparisons(random), ...int32Cases(), ...(quick ? [] : sizeCases())];
 }

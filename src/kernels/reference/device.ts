@@ -8,6 +8,7 @@ import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from 
 import type { SourceKernel } from '../source/kernel.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 
+/** See the top of this file. */
 export class ReferenceDevice extends SourceDevice {
   readonly name = 'reference';
   readonly description = 'the kernel texts as plain JavaScript, float32 and float64, one thread';

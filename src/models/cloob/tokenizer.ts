@@ -74,6 +74,7 @@ export interface TokenizeOptions {
   truncate?: 'keepEnd' | 'official';
 }
 
+/** Text to token ids by byte-pair encoding, with the official vocabulary or one trained on captions. */
 export class ClipTokenizer {
   readonly merges: readonly (readonly [string, string])[];
   /** Number of tokens; ids are 0 … vocabSize − 1. */
