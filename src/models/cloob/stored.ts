@@ -63,7 +63,7 @@ const large = (view: View<ArrayLike<number | bigint>> & { BYTES_PER_ELEMENT: num
 export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, StoredType>([
   ['F64', { bytes: 8, dtype: 'float64', decode: (bytes) => viewAs(Float64Array, bytes) }],
   ['F32', { bytes: 4, dtype: 'float32', decode: (bytes) => viewAs(Float32Array, bytes) }],
-  ['F16', { bytes: 2, dtype: 'float32', decode: (bytes) => widen(viewAs(Uint16Array, bytes), halfToFloat) }],
+  ['F16', { bytes: 2, dtype: 'float32', decode: (bytes) => widenHalf(viewAs(Uint16Array, bytes)) }],
   ['BF16', { bytes: 2, dtype: 'float32', decode: (bytes) => widenBfloat16(viewAs(Uint16Array, bytes)) }],
   ['I64', large(BigInt64Array)],
   ['U64', large(BigUint64Array)],
@@ -76,9 +76,13 @@ export const storedTypes: ReadonlyMap<string, StoredType> = new Map<string, Stor
   ['BOOL', small(Uint8Array)],
 ]);
 
-function widen(halves: Uint16Array, convert: (half: number) => number): Float32Array {
+let halfValues: Float32Array | null = null;
+
+/** Half-precision numbers by table, made on first use: a file has millions of them. */
+function widenHalf(halves: Uint16Array): Float32Array {
+  halfValues ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half));
   const result = new Float32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) result[i] = convert(halves[i]!);
+  for (let i = 0; i < halves.length; i++) result[i] = halfValues[halves[i]!]!;
   return result;
 }
 
