@@ -141,7 +141,7 @@ describe('the package', () => {
     ],
     'hopgrad/models/cloob': [
       cloob,
-      'createModel loadCheckpoint saveCheckpoint ClipTokenizer zeroShotClassifier retrievalMetrics',
+      'createModel loadCheckpoint saveCheckpoint ClipTokenizer zeroShotClassifier retrievalMetrics linearProbe',
     ],
     'hopgrad/testing': [testing, 'checkGradients assertGradients shapes broadcastableShapes tensors'],
   } as const;

@@ -111,6 +111,19 @@ export interface BroadcastPlan {
 
 /** Plans operands of `shapes` against the broadcast result `output` (from {@link broadcastShapes}). */
 export function broadcastPlan(output: Shape, shapes: readonly Shape[]): BroadcastPlan {
+  // By far the most frequent: every operand is as large as the result, or a single element.
+  const flat: number[][] = [];
+  for (const shape of shapes) {
+    if (sameShape(shape, output)) flat.push(stepping);
+    else if (sizeOf(shape) === 1) flat.push(staying);
+    else return mergedPlan(output, shapes);
+  }
+  return { shape: [sizeOf(output)], strides: flat };
+}
+const stepping = [1];
+const staying = [0];
+
+function mergedPlan(output: Shape, shapes: readonly Shape[]): BroadcastPlan {
   const full = shapes.map((shape) => {
     const own = stridesOf(shape);
     const offset = output.length - shape.length;
