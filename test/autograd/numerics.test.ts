@@ -1,0 +1,193 @@
+/** Values at the edges: extreme inputs, infinities, ties, zero vectors, long sums; and the signatures that are promised. */
+import assert from 'node:assert/strict';
+import { arange, grad, ones, randn, type Tensor, tensor, withDevice, zeros } from 'hopgrad';
+import { relativeError, values } from '../helpers.js';
+
+const places = [
+  ['reference', 'float64'],
+  ['reference', 'float32'],
+  ['wasm', 'float32'],
+] as const;
+
+for (const [device, dtype] of places)
+  describe(`numerics, ${dtype} on ${device}`, () => {
+    const make = (data: Parameters<typeof tensor>[0]) => tensor(data, { dtype, device });
+    const both = (f: (x: Tensor) => Tensor, data: number[]) => {
+      const x = make(data);
+      return [values(f(x)), values(grad((t: Tensor) => f(t).sum())(x))] as const;
+    };
+    const close = (actual: readonly number[], expected: number[]) =>
+      actual.forEach((a, i) => {
+        const e = expected[i]!;
+        assert.ok(
+          Object.is(a, e) || a === e || Math.abs(a - e) <= 1e-6 * Math.abs(e) + 1e-30,
+          `${actual} instead of ${expected}`,
+        );
+      });
+
+    it('activations reach their limits without NaN', () => {
+      const far = [-1e30, -1e4, -200, 200, 1e4, 1e30];
+      const limits: [(x: Tensor) => Tensor, (x: number) => number, (x: number) => number][] = [
+        [(x) => x.sigmoid(), (x) => Number(x > 0), () => 0],
+        [(x) => x.tanh(), Math.sign, () => 0],
+        [(x) => x.softplus(), (x) => Math.max(x, 0), (x) => Number(x > 0)],
+        [(x) => x.relu(), (x) => Math.max(x, 0), (x) => Number(x > 0)],
+        [(x) => x.gelu(), (x) => Math.max(x, 0), (x) => Number(x > 0)],
+        [(x) => x.quickGelu(), (x) => Math.max(x, 0), (x) => Number(x > 0)],
+        [(x) => x.erf(), Math.sign, () => 0],
+        [(x) => x.abs(), Math.abs, Math.sign],
+      ];
+      for (const [f, value, slope] of limits) {
+        const [y, g] = both(f, far);
+        close(
+          y,
+          far.map((x) => value(make([x]).dataSync()[0]!)),
+        );
+        close(g, far.map(slope));
+      }
+    });
+
+    it('softmax and its relatives shift by the maximum, and take −∞ as absent', () => {
+      const row = [1000, 999, -Infinity];
+      const p = [1 / (1 + Math.exp(-1)), 1 / (1 + Math.E), 0];
+      close(both((x) => x.softmax(), row)[0], p);
+      const lse = 1000 + Math.log1p(Math.exp(-1));
+      const [y, g] = both((x) => x.logSumExp(), row);
+      close(y, [lse]);
+      assert.ok(relativeError(g, p) < 1e-4);
+      assert.ok(
+        relativeError(both((x) => x.logSoftmax().slice([[0, 2]]), row)[0], [Math.log(p[0]!), Math.log(p[1]!)]) < 1e-3,
+      );
+      const [none, flat] = both((x) => x.logSumExp(), [-Infinity, -Infinity]);
+      close(none, [-Infinity]);
+      close(flat, [0, 0]);
+    });
+
+    it('NaN spreads through reductions and comparisons, and is the extreme', () => {
+      const x = make([1, Number.NaN, 3]);
+      for (const f of [x.sum(), x.mean(), x.max(), x.min(), x.maximum(2).slice([[1, 2]]), x.relu().slice([[1, 2]])])
+        assert.ok(Number.isNaN(values(f)[0]));
+      assert.deepEqual(values(x.argmax()), [1]);
+      assert.deepEqual(values(x.equal(x)), [1, 0, 1]);
+      assert.deepEqual(values(x.greater(0)), [1, 0, 1]);
+    });
+
+    it('ties share the gradient', () => {
+      close(both((x) => x.max(), [2, 5, 5])[1], [0, 0.5, 0.5]);
+      close(both((x) => x.min({ axis: 0 }), [1, 1, 1])[1], [1 / 3, 1 / 3, 1 / 3]);
+      close(both((x) => x.maximum(3), [3, 4, 2])[1], [0.5, 1, 0]);
+    });
+
+    it('powers have their derivatives at 0', () => {
+      close(both((x) => x.pow(2), [0, -3])[1], [0, -6]);
+      close(both((x) => x.pow(1), [0, 2])[1], [1, 1]);
+      close(both((x) => x.pow(0), [0, 2])[1], [0, 0]);
+      close(both((x) => make([0, 2]).pow(x), [2, 3])[1], [0, 8 * Math.LN2]);
+      close(both((x) => x.mul(2).sub(2).pow(3), [1])[0], [0]);
+    });
+
+    it('zero vectors normalise to zero with finite gradients', () => {
+      const [y, g] = both((x) => x.l2Normalize(), [0, 0, 0]);
+      close(y, [0, 0, 0]);
+      assert.ok(g.every(Number.isFinite));
+      const long = both((x) => x.l2Normalize(), [3e10, 4e10])[0];
+      close(long, [0.6, 0.8]);
+      assert.ok(
+        both((x) => x.layerNorm(), [7, 7, 7])
+          .flat()
+          .every((v) => v === 0 || Math.abs(v) < 1e-2),
+      );
+    });
+
+    it('long sums are accurate: 0.1 a million times, and a large mean with a small spread', () => {
+      const tenth = make([0.1]).expand([1_000_000]);
+      const exact = make([0.1]).dataSync()[0]! * 1e6;
+      assert.ok(Math.abs(values(tenth.sum())[0]! / exact - 1) < 2e-7, `${values(tenth.sum())}`);
+      const shifted = randn([1, 4096], { seed: 1, dtype, device }).add(1000);
+      const spread = values(shifted.layerNorm().square().mean())[0]!;
+      assert.ok(Math.abs(spread - 1) < 1e-3, `${spread}`);
+    });
+  });
+
+describe('signatures', () => {
+  it('axis and keepDims of reductions', () => {
+    const x = arange(24).reshape([2, 3, 4]);
+    for (const op of ['sum', 'mean', 'max', 'min'] as const) {
+      assert.deepEqual([...x[op]().shape], []);
+      assert.deepEqual([...x[op]({ axis: -1 }).shape], [2, 3]);
+      assert.deepEqual([...x[op]({ axis: [0, 2], keepDims: true }).shape], [1, 3, 1]);
+    }
+    assert.deepEqual([...x.argmax({ axis: 1, keepDims: true }).shape], [2, 1, 4]);
+    assert.deepEqual([...x.logSumExp({ axis: 0, keepDims: true }).shape], [1, 3, 4]);
+    assert.deepEqual([...x.softmax({ axis: 1 }).shape], [2, 3, 4]);
+    assert.ok(relativeError(values(x.softmax({ axis: 1 }).sum({ axis: 1 })), values(ones([2, 4]))) < 1e-6);
+  });
+
+  it('slice, permute, transpose, concat, stack, expand, gather, where', async () => {
+    const x = arange(6).reshape([2, 3]);
+    assert.deepEqual(await x.slice([[0, 1]]).array(), [[0, 1, 2]]);
+    assert.deepEqual(
+      await x
+        .slice([
+          [0, null],
+          [-2, -1],
+        ])
+        .array(),
+      [[1], [4]],
+    );
+    assert.deepEqual(await x.permute([1, 0]).array(), [
+      [0, 3],
+      [1, 4],
+      [2, 5],
+    ]);
+    assert.deepEqual([...zeros([2, 3, 4]).transpose().shape], [2, 4, 3]);
+    assert.deepEqual([...x.concat(x, { axis: 1 }).shape], [2, 6]);
+    assert.deepEqual([...x.concat([x, x]).shape], [6, 3]);
+    assert.deepEqual([...x.stack([x, x], { axis: -1 }).shape], [2, 3, 3]);
+    assert.deepEqual([...ones([3, 1]).expand([2, 3, 4]).shape], [2, 3, 4]);
+    assert.deepEqual(await x.gather(tensor([[1, 0]], { dtype: 'int32' }), { axis: 1 }).array(), [[[1, 0]], [[4, 3]]]);
+    assert.deepEqual(await x.greater(2).where(x, -1).array(), [
+      [-1, -1, -1],
+      [3, 4, 5],
+    ]);
+    assert.deepEqual(await x.greater(2).where(1, 0).array(), [
+      [0, 0, 0],
+      [1, 1, 1],
+    ]);
+  });
+
+  it('matmul of vectors, matrices and batches', () => {
+    const shape = (a: number[], b: number[], options = {}) => [...ones(a).matmul(ones(b), options).shape];
+    assert.deepEqual(shape([3], [3]), []);
+    assert.deepEqual(shape([3], [3, 2]), [2]);
+    assert.deepEqual(shape([2, 3], [3]), [2]);
+    assert.deepEqual(shape([5, 2, 3], [3, 4]), [5, 2, 4]);
+    assert.deepEqual(shape([2, 3], [5, 3, 4]), [5, 2, 4]);
+    assert.deepEqual(shape([5, 1, 2, 3], [6, 3, 4]), [5, 6, 2, 4]);
+    assert.deepEqual(shape([3, 2], [4, 3], { transposeA: true, transposeB: true }), [2, 4]);
+    assert.throws(() => ones([2, 3]).matmul(ones([4, 3])), { name: 'ShapeError', hint: /right\.transpose/ });
+  });
+
+  it('conv2d, avgPool2d, layerNorm, l2Normalize', () => {
+    const x = ones([2, 3, 8, 8]);
+    const y = x.conv2d(ones([4, 3, 3, 3]), { stride: 2, padding: 1, bias: ones([4]) });
+    assert.deepEqual([...y.shape], [2, 4, 4, 4]);
+    assert.equal(values(y)[5], 28);
+    assert.deepEqual([...x.conv2d(ones([1, 3, 2, 1]), { stride: [2, 1] }).shape], [2, 1, 4, 8]);
+    assert.deepEqual([...x.avgPool2d({ kernel: 2 }).shape], [2, 3, 4, 4]);
+    assert.deepEqual([...x.avgPool2d({ kernel: [2, 4], stride: 1 }).shape], [2, 3, 7, 5]);
+    assert.deepEqual(
+      values(tensor([[1, 3]]).layerNorm({ weight: tensor([2, 2]), bias: tensor([5, 5]), eps: 0 })),
+      [3, 7],
+    );
+    assert.ok(relativeError(values(tensor([[3], [4]]).l2Normalize({ axis: 0 })), [0.6, 0.8]) < 1e-6);
+  });
+
+  it('withDevice changes the default for as long as it runs', () => {
+    const device = zeros([1]).device;
+    const inside = withDevice('reference', () => zeros([1]));
+    assert.deepEqual([inside.device, zeros([1]).device], ['reference', device]);
+    assert.throws(() => withDevice('nowhere', () => 1), { name: 'DeviceError', received: /nowhere/ });
+    assert.equal(zeros([1]).device, device);
+  });
+});
