@@ -6,6 +6,7 @@ const map = {
     'hopgrad/models/cloob': '/dist/models/cloob/index.js',
     entities: '/node_modules/entities/dist/index.js',
     'gpu.js': '/node_modules/gpu.js/dist/gpu-browser.js',
+    uplot: '/node_modules/uplot/dist/uPlot.esm.js',
     '#src/': '/dist/',
   },
 };

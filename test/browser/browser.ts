@@ -61,3 +61,12 @@ export async function startBrowser(): Promise<Session> {
     },
   };
 }
+
+/** A session; or the suite is skipped by name where there is no browser, except where everything is checked (CI). */
+export async function needBrowser(this: Mocha.Context): Promise<Session> {
+  if (!executable && !process.env.CI) {
+    console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
+    this.skip();
+  }
+  return startBrowser();
+}

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { conformanceCases } from 'hopgrad/testing';
 import type { Page } from 'playwright-core';
 import type { GoldenErrors } from '../conformance/golden.js';
-import { executable, type Session, startBrowser } from './browser.js';
+import { needBrowser, type Session } from './browser.js';
 
 interface Exposed {
   hopgrad: {
@@ -24,11 +24,7 @@ describe('in headless Chromium', () => {
 
   before(async function () {
     this.timeout(120_000);
-    if (!executable && !process.env.CI) {
-      console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
-      this.skip();
-    }
-    session = await startBrowser();
+    session = await needBrowser.call(this);
     page = await session.open('web/conformance.html');
     await page.waitForFunction('window.hopgrad !== undefined');
   });

@@ -1,5 +1,5 @@
 /** The CLOOB model: two encoders into one space, and the temperature between them. */
-import { tensor } from '../../autograd/create.js';
+import { noGrad } from '../../autograd/graph.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { Module, Parameter } from '../../nn/module.js';
@@ -88,12 +88,8 @@ export class CloobModel extends Module {
 
   /** Keeps ln τ⁻¹ in [0, ln 100], as the official training does after every step. */
   clampInvTau(): void {
-    const value = this.logit_inv_tau.dataSync()[0]!;
-    const clamped = Math.min(Math.max(value, 0), Math.log(100));
-    if (clamped !== value) {
-      const { dtype, device } = this.logit_inv_tau;
-      this.loadStateDict({ logit_inv_tau: tensor([clamped], { dtype, device }) }, { strict: false });
-    }
+    const clamped = noGrad(() => this.logit_inv_tau.maximum(0).minimum(Math.log(100)));
+    this.loadStateDict({ logit_inv_tau: clamped }, { strict: false });
   }
 }
 

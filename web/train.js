@@ -1,0 +1,95 @@
+// A small CLOOB on emoji drawings, in the page. The pictures are drawn by the browser itself from their SVG.
+import { Random, scoped, tensor } from 'hopgrad';
+import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
+import { AdamW, cloobLoss } from 'hopgrad/nn';
+
+const size = 32;
+const pairs = 32;
+const options = { invTau: 30, beta: 8 };
+const config = {
+  ...{
+    embed_dim: 64,
+    image_resolution: size,
+    vision_layers: 2,
+    vision_width: 64,
+    vision_patch_size: 8,
+    vision_heads: 4,
+  },
+  ...{ context_length: 12, vocab_size: 700, transformer_width: 64, transformer_heads: 4, transformer_layers: 2 },
+};
+
+/** The pixels of an SVG on white, [3, 32, 32], in −1 … 1. */
+async function pixelsOf(svg, context) {
+  const image = new Image();
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;
+  await image.decode();
+  context.fillStyle = 'white';
+  context.fillRect(0, 0, size, size);
+  context.drawImage(image, 0, 0, size, size);
+  const { data } = context.getImageData(0, 0, size, size);
+  return Float32Array.from({ length: 3 * size * size }, (_, i) => {
+    const channel = Math.floor(i / (size * size));
+    return data[4 * (i % (size * size)) + channel] / 127.5 - 1;
+  });
+}
+
+export class Training {
+  static async create({ device, concepts = 96 }) {
+    const response = await fetch(`/data/drawings.json?count=${concepts}`);
+    if (!response.ok) throw new Error(`the drawings: ${await response.text()}`);
+    const drawings = await response.json();
+    const canvas = Object.assign(document.createElement('canvas'), { width: size, height: size });
+    const context = canvas.getContext('2d', { willReadFrequently: true });
+    return new Training(device, drawings, context);
+  }
+
+  constructor(device, things, context) {
+    this.device = device;
+    this.things = things;
+    this.context = context;
+    this.drawn = new Map();
+    this.random = new Random(1);
+    this.tokenizer = ClipTokenizer.train(
+      things.map(({ name }) => name),
+      { vocabSize: config.vocab_size },
+    );
+    this.model = createModel(config, { seed: 1, device });
+    this.optimizer = new AdamW(this.model.parameters(), { lr: 1e-3, weightDecay: 0.05 });
+  }
+
+  /** A drawing's pixels, drawn once. */
+  async pixels(svg) {
+    if (!this.drawn.has(svg)) this.drawn.set(svg, await pixelsOf(svg, this.context));
+    return this.drawn.get(svg);
+  }
+
+  /** One step on `pairs` different things, each in a style of its own. */
+  async step(number) {
+    this.optimizer.lr = 1e-3 * Math.min(1, number / 20);
+    const chosen = this.random
+      .shuffle(this.things.map((_, i) => i))
+      .slice(0, pairs)
+      .map((i) => this.things[i]);
+    const pixels = new Float32Array(pairs * 3 * size * size);
+    for (const [i, { svgs }] of chosen.entries())
+      pixels.set(await this.pixels(svgs[this.random.int(svgs.length)]), i * 3 * size * size);
+    const ids = this.tokenizer.tokenize(
+      chosen.map(({ name }) => name),
+      { contextLength: config.context_length },
+    );
+    const { device, model, optimizer } = this;
+    const { loss, best } = scoped(() => {
+      const images = model.encodeImage(tensor(pixels, { shape: [pairs, 3, size, size], device })).l2Normalize();
+      const texts = model.encodeText(tensor(ids, { shape: [pairs, config.context_length], device })).l2Normalize();
+      const value = cloobLoss(images, texts, options);
+      value.backward();
+      void optimizer.step();
+      optimizer.zeroGrad();
+      return { loss: value.detach(), best: images.detach().matmul(texts.detach().transpose()).argmax({ axis: 1 }) };
+    });
+    const [lossValue, found] = [await loss.item(), await best.data()];
+    loss.dispose();
+    best.dispose();
+    return { loss: lossValue, found: found.filter((text, image) => text === image).length, pairs };
+  }
+}
