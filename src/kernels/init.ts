@@ -54,6 +54,14 @@ async function createGpu(name: 'webgpu' | 'webgl2' | 'gpujs-cpu'): Promise<Devic
   return (await import('./gpu/cpu.js')).GpuJsDevice.create();
 }
 
+/** False where Linux shows no graphics device: looking for an adapter would cost a second and fill the terminal. */
+function hasGraphicsHardware(): boolean {
+  const { process } = globalThis as { process?: { platform: string; getBuiltinModule(name: string): unknown } };
+  if (process?.platform !== 'linux') return true;
+  const { readdirSync } = process.getBuiltinModule('node:fs') as typeof import('node:fs');
+  return readdirSync('/dev').some((name) => name === 'dri' || name === 'dxg' || /^nvidia\d/.test(name));
+}
+
 /**
  * The first that works: webgpu, webgl2, wasm in a browser; in Node webgpu only on a real adapter, since WebAssembly
  * is faster than a GPU in software.
@@ -62,6 +70,10 @@ async function prepareBest(): Promise<{ name: string; reason: string }> {
   const inBrowser = typeof document !== 'undefined';
   const tried: string[] = [];
   for (const name of inBrowser ? ['webgpu', 'webgl2', 'wasm'] : ['webgpu', 'wasm']) {
+    if (name === 'webgpu' && !inBrowser && !hasGraphicsHardware()) {
+      tried.push('webgpu has no graphics hardware here');
+      continue;
+    }
     try {
       const device = await prepare(name);
       const software = !inBrowser && (device as { software?: boolean }).software;
