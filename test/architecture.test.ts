@@ -199,4 +199,13 @@ describe('the package', () => {
     assert.equal(after[0]!.replaceAll(' ', ''), comment.replaceAll(' ', ''));
     assert.ok(Number(after[1]) < Number(before[1]) - 0.1, `${before[1]} → ${after[1]}`);
   });
+
+  it('the program of docs/tour.md runs and prints what its comments say', () => {
+    const tour = readFileSync(join(root, 'docs/tour.md'), 'utf8');
+    const program = [...tour.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]).join('\n');
+    const expected = [...program.matchAll(/console\.log\(.*\); \/\/ (.*)/g)].map((match) => match[1]!);
+    assert.ok(expected.length > 15);
+    const squeeze = (text: string) => text.replace(/\s+/g, '');
+    assert.equal(squeeze(run(program)), squeeze(expected.join('')));
+  });
 });
