@@ -1,7 +1,6 @@
 /** The flags about where to compute, shared by all commands. */
 import { type Command, Option } from 'commander';
 import { type InitOptions, type InitResult, init } from '../kernels/init.js';
-import { UsageError } from '../tensor/errors.js';
 import { parseWhole } from './parse.js';
 
 export interface DeviceFlags {
@@ -14,13 +13,11 @@ const names = ['auto', 'wasm', 'webgpu', 'webgl2', 'gpujs-cpu', 'reference'];
 export function addDeviceFlags(command: Command): Command {
   return command
     .optionsGroup('Device:')
-    .addOption(new Option('--device <name>', 'where to compute').choices(names).default('auto'))
+    .addOption(new Option('--device <name>', 'where to compute; auto tries a GPU first').choices(names).default('wasm'))
     .addOption(new Option('--threads <n>', 'threads of the wasm device (default: all cores)').argParser(parseWhole));
 }
 
 /** @throws UsageError for a number of threads below 1; DeviceError when the device cannot run here */
 export async function startDevice({ device, threads }: DeviceFlags): Promise<InitResult> {
-  if (threads !== undefined && threads < 1)
-    throw new UsageError('hopgrad', { received: `--threads ${threads}`, expected: 'a whole number ≥ 1' });
   return init({ device, ...(threads !== undefined && { threads }) });
 }

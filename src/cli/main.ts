@@ -4,7 +4,13 @@ import '../autograd/ops/index.js';
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { HopgradError } from '../tensor/errors.js';
+import { addConvertCommand } from './convert.js';
+import { addEmbedCommand } from './embed.js';
+import { addEvalCommand } from './eval.js';
+import { addProbeCommand } from './probe.js';
+import { addSearchCommand } from './search.js';
 import { addTrainCommand } from './train.js';
+import { addZeroShotCommand } from './zero-shot.js';
 
 const { version, description } = createRequire(import.meta.url)('hopgrad/package.json') as Record<string, string>;
 
@@ -12,6 +18,12 @@ function makeProgram(): Command {
   const program = new Command('hopgrad').description(description!).version(version!);
   program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
   addTrainCommand(program);
+  addEvalCommand(program);
+  addZeroShotCommand(program);
+  addProbeCommand(program);
+  addEmbedCommand(program);
+  addSearchCommand(program);
+  addConvertCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   return program;
 }

@@ -16,14 +16,14 @@ export const emojiDefaults: TrainOptions = {
   initInvTau: 30,
   learnableInvTau: false,
   batchSize: 128,
-  epochs: 20,
+  epochs: 26,
   steps: null,
   lr: 2e-3,
   wd: 0.1,
   beta1: 0.9,
   beta2: 0.999,
   eps: 1e-8,
-  warmup: 50,
+  warmup: null,
   lrScheduler: 'cosine',
   restartCycles: 1,
   maxGradNorm: null,
@@ -75,7 +75,7 @@ export function addTrainFlags(command: Command): Command {
   number('--beta1 <n>', `Adam’s decay of the mean (default: ${d.beta1})`);
   number('--beta2 <n>', `Adam’s decay of the square (default: ${d.beta2})`);
   number('--eps <n>', `Adam’s ε (default: ${d.eps})`);
-  number('--warmup <steps>', `steps in which the rate grows (default: ${d.warmup})`, parseWhole);
+  number('--warmup <steps>', 'steps in which the rate grows (default: a twentieth)', parseWhole);
   command.addOption(choice('--lr-scheduler <name>', `(default: ${d.lrScheduler})`, schedulers));
   number('--restart-cycles <n>', 'cycles of cosine-restarts (default: 1)', parseWhole);
   number('--max-grad-norm <n>', 'scale larger gradients down to this norm (default: never)');

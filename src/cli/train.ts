@@ -3,19 +3,24 @@ import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { resolveConfig } from '../models/cloob/config.js';
-import { DataError } from '../tensor/errors.js';
-import { emojiCorpus } from '../train/corpus.js';
+import { DataError, UsageError } from '../tensor/errors.js';
+import { type Corpus, emojiCorpus, pairCorpus } from '../train/corpus.js';
 import type { TrainOptions } from '../train/options.js';
 import { clock } from '../train/progress.js';
 import { runTraining } from '../train/run.js';
 import { newRunName, RunFolder } from '../train/run-folder.js';
 import { readTrainingFacts } from '../train/state.js';
+import { addTableFlags, openData, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { interruptSignal } from './interrupt.js';
 import { parseWhole } from './parse.js';
 import { addTrainFlags, methodName, resolveTrainOptions, type TrainFlags, trainingFlags } from './train-flags.js';
 
-interface RunFlags extends DeviceFlags, TrainFlags {
+interface RunFlags extends DeviceFlags, TrainFlags, TableFlags {
+  trainData?: string;
+  valData?: string;
+  trainNumSamples?: number;
+  workers?: number;
   validation?: boolean;
   resume?: string;
   logs: string;
@@ -28,8 +33,16 @@ export function addTrainCommand(program: Command): void {
   const command = program.command('train').description('train a model, on the embedded emoji unless told otherwise');
   command
     .optionsGroup('Data:')
-    .option('--validation', 'split inside the training data instead of the test sets: tune with this')
+    .option(
+      '--train-data <path>',
+      'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
+    )
+    .option('--val-data <path>', 'the same, to evaluate on')
+    .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseWhole)
+    .option('--workers <n>', 'threads that read pictures', parseWhole)
+    .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this')
     .option('--cache <folder>', 'folder for prepared data', '.cache');
+  addTableFlags(command);
   addTrainFlags(command);
   command
     .optionsGroup('Run:')
@@ -47,12 +60,7 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   const output = process.stderr;
   const device = await startDevice(flags);
   console.log(`hopgrad train: ${describe(options, label)}, on ${device.description}`);
-  const corpus = await emojiCorpus({
-    size: resolveConfig(options.model).image_resolution,
-    cacheFolder: flags.cache,
-    validation: flags.validation ?? false,
-    output,
-  });
+  const corpus = await openCorpus(flags, resolveConfig(options.model).image_resolution);
   console.log(`Data: ${corpus.description}`);
   const name = flags.name ?? newRunName(flags.logs, `${label.replaceAll(/\W+/g, '-')}-seed${options.seed}`);
   const folder = new RunFolder(resume === null ? join(flags.logs, name) : dirname(resume));
@@ -68,7 +76,31 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   }
   console.log(`\n${label} after ${steps} steps, ${clock(seconds)} of training\n`);
   if (evaluation) console.log(`${evaluation.text}\n`);
-  console.log(`Written to ${folder.path}: model.safetensors, training.safetensors, log.jsonl, results.json`);
+  console.log(
+    `Written to ${folder.path}: model.safetensors, training.safetensors, log.jsonl${evaluation ? ', results.json' : ''}`,
+  );
+}
+
+async function openCorpus(flags: RunFlags, size: number): Promise<Corpus> {
+  const { trainData, valData, cache: cacheFolder, validation = false, workers, maxBadShare } = flags;
+  const output = process.stderr;
+  if (trainData === undefined) {
+    if (valData !== undefined)
+      throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
+    return emojiCorpus({ size, cacheFolder, validation, output });
+  }
+  return pairCorpus({
+    train: await openData(trainData, flags),
+    val: valData === undefined ? null : await openData(valData, flags),
+    numSamples: flags.trainNumSamples ?? null,
+    size,
+    loader: {
+      log: (message) => output.write(`${message}\n`),
+      ...(workers !== undefined && { workers }),
+      ...(maxBadShare !== undefined && { maxBadShare }),
+    },
+    output,
+  });
 }
 
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */

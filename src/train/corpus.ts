@@ -2,12 +2,19 @@
 
 import { dataVersions } from '../data/emoji.js';
 import { type EmojiData, emojiPairs, prepareEmoji } from '../data/emoji-pairs.js';
+import type { LoaderOptions } from '../data/loader.js';
+import { openPairs } from '../data/open.js';
 import type { PairSource } from '../data/pairs.js';
+import type { Source } from '../data/source.js';
+import { retrievalMetrics } from '../models/cloob/metrics.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { embedTexts } from '../models/cloob/zero-shot.js';
+import { DataError } from '../tensor/errors.js';
+import { embedSource } from './embed-source.js';
 import { evaluateEmoji } from './evaluate.js';
 import { type Output, startProgress } from './progress.js';
-import { retrievalTable, zeroShotTable } from './report.js';
+import { pairTable, retrievalTable, zeroShotTable } from './report.js';
 
 export interface Evaluation {
   /** For results.json. */
@@ -60,4 +67,57 @@ export async function emojiCorpus(options: {
       return { results, text: `${retrievalTable(results, label)}\n\n${zeroShotTable(results)}` };
     },
   };
+}
+
+export interface PairFiles {
+  /** Pairs to train on, opened. */
+  train: Source;
+  /** Pairs to evaluate on, if any. */
+  val: Source | null;
+  /** Rows of `train` where the source cannot know: shards. */
+  numSamples: number | null;
+  /** Pixels a side. */
+  size: number;
+  loader: Pick<LoaderOptions, 'workers' | 'maxBadShare' | 'log'>;
+  output: Output;
+}
+
+/** Tables or shards of captioned pictures. */
+export function pairCorpus({ train, val, numSamples, size, loader, output }: PairFiles): Corpus {
+  const count = train.size ?? numSamples;
+  return {
+    description: `${train.name}, ${count ?? 'an unknown number of'} pairs at ${size}×${size}`,
+    facts: { data: train.name, pairs: count, size },
+    source({ batchSize, seed }) {
+      const pairs = openPairs(train, { batchSize, seed, transform: { size }, ...loader });
+      const known = pairs.batchesPerEpoch ?? (numSamples === null ? undefined : Math.floor(numSamples / batchSize));
+      return { ...pairs, batchesPerEpoch: known };
+    },
+    evaluate: async (model, tokenizer, label) =>
+      val ? evaluatePairs(model, tokenizer, val, { label, output, ...loader }) : null,
+  };
+}
+
+/** Retrieval both ways among the pairs of a source. @throws DataError for pictures without captions */
+export async function evaluatePairs(
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  source: Source,
+  { label, output, ...loader }: { label: string; output: Output } & Pick<LoaderOptions, 'maxBadShare' | 'log'>,
+): Promise<Evaluation> {
+  const bar = startProgress('Evaluating', source.size ?? 0, output);
+  const { features, captions, names } = await embedSource(model, source, {
+    ...(loader.maxBadShare !== undefined && { maxBadShare: loader.maxBadShare }),
+    ...(loader.log && { log: loader.log }),
+    onProgress: (done) => bar.update(done),
+  });
+  bar.stop();
+  const wordless = captions.indexOf('');
+  if (wordless >= 0)
+    throw new DataError('eval', { received: `${names[wordless]} without words`, expected: 'pictures with captions' });
+  const texts = embedTexts(model, tokenizer, captions);
+  const results = await retrievalMetrics(features, texts);
+  features.dispose();
+  texts.dispose();
+  return { results: { data: source.name, ...results }, text: pairTable(results, label) };
 }

@@ -31,8 +31,8 @@ export interface TrainOptions {
   beta1: number;
   beta2: number;
   eps: number;
-  /** Steps of linear growth of the rate. */
-  warmup: number;
+  /** Steps of linear growth of the rate; null: a twentieth of all. */
+  warmup: number | null;
   lrScheduler: SchedulerName;
   restartCycles: number;
   /** Largest gradient norm; null: unlimited. */
@@ -68,7 +68,7 @@ export function checkTrainOptions(options: TrainOptions): TrainOptions {
   check('batch-size', batchSize, batchSize > 1 || loss === 'siglip', 'at least 2', `It must be: ${others}.`);
   whole('epochs', options.epochs, 1);
   if (options.steps !== null) whole('steps', options.steps, 1);
-  whole('warmup', options.warmup, 0);
+  if (options.warmup !== null) whole('warmup', options.warmup, 0);
   whole('restart-cycles', options.restartCycles, 1);
   whole('seed', options.seed, 0);
   positive('init-inv-tau', options.initInvTau);

@@ -1,6 +1,6 @@
 /** Results as a table that a person can judge: beside chance and beside raw pixels. */
 import Table from 'cli-table3';
-import type { RankMetrics } from '../models/cloob/metrics.js';
+import type { RankMetrics, RetrievalMetrics } from '../models/cloob/metrics.js';
 import type { EmojiResults } from './evaluate.js';
 
 const ks = [1, 5, 10] as const;
@@ -31,6 +31,19 @@ export function retrievalTable({ retrieval }: EmojiResults, label: string): stri
         ...chance(count),
       ]);
   }
+  return table.toString();
+}
+
+/** Recall and median rank of one set of pairs, both ways. */
+export function pairTable({ imageToText, textToImage }: RetrievalMetrics, label: string): string {
+  const table = new Table({ style: { head: [], border: [] } });
+  const { count } = imageToText;
+  const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
+  table.push([`${count} pairs`, three(`${label}, recall in %`), three('chance'), 'median rank']);
+  table.push(['', ...cells([1, 2].flatMap(() => ks.map((k) => `@${k}`))), '']);
+  const rank = (metrics: RankMetrics) => ({ content: String(metrics.medianRank), hAlign: 'right' as const });
+  table.push(['picture → caption', ...recalls(imageToText), ...chance(count), rank(imageToText)]);
+  table.push(['caption → picture', ...recalls(textToImage), ...chance(count), rank(textToImage)]);
   return table.toString();
 }
 

@@ -36,8 +36,12 @@ export interface RunResult {
   evaluation: Evaluation | null;
 }
 
+/** Tokens of CLIP's published vocabulary. */
+const officialVocabulary = 49408;
+
 /**
- * The tokenizer and sizes of a fresh model: small vocabularies are trained on the training captions.
+ * The tokenizer and sizes of a fresh model: the published vocabulary where the model has its size, else one trained on
+ * the training captions.
  */
 async function startTokenizer(
   { model, vocabSize }: TrainOptions,
@@ -45,6 +49,7 @@ async function startTokenizer(
 ): Promise<[ClipTokenizer, CloobConfig]> {
   const config = resolveConfig(model);
   const size = vocabSize ?? config.vocab_size;
+  if (size === officialVocabulary) return [await ClipTokenizer.official(), config];
   const captions: string[] = [];
   for await (const caption of source.captions()) captions.push(caption);
   return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];

@@ -4,7 +4,11 @@ import { UsageError } from '../tensor/errors.js';
 import type { TrainOptions } from './options.js';
 
 /** @throws UsageError when the warm-up is longer than the training */
-export function learningRate({ lrScheduler, lr, warmup, restartCycles }: TrainOptions, total: number): Schedule {
+export function learningRate(
+  { lrScheduler, lr, warmup: wanted, restartCycles }: TrainOptions,
+  total: number,
+): Schedule {
+  const warmup = wanted ?? Math.round(total / 20);
   if (warmup > total)
     throw new UsageError('train', {
       received: `--warmup ${warmup} for a training of ${total} steps`,

@@ -1,0 +1,26 @@
+/** `hopgrad convert`: weights of the official code or of PyTorch into safetensors, and between precisions. */
+import { type Command, Option } from 'commander';
+import { loadCheckpoint, saveCheckpoint } from '../models/cloob/checkpoint.js';
+import type { FloatStorage } from '../models/cloob/stored.js';
+import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
+
+export function addConvertCommand(program: Command): void {
+  const command = program
+    .command('convert')
+    .description('read weights (.pt of the official code, .safetensors) and write them as safetensors')
+    .argument('<from>', 'file of weights')
+    .argument('<to>', 'file to write')
+    .addOption(new Option('--floats <type>', 'how numbers are stored').choices(['F32', 'F16', 'BF16']).default('F32'));
+  addDeviceFlags(command).action(convert);
+}
+
+async function convert(from: string, to: string, flags: DeviceFlags & { floats: FloatStorage }): Promise<void> {
+  await startDevice(flags);
+  const { model, tokenizer, metadata } = await loadCheckpoint(from);
+  await saveCheckpoint(to, { model, metadata, floats: flags.floats, ...(tokenizer && { tokenizer }) });
+  const { embed_dim, image_resolution } = model.config;
+  console.log(
+    `${to}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters in ${flags.floats}, ` +
+      `pictures of ${image_resolution}×${image_resolution}, vectors of ${embed_dim}`,
+  );
+}

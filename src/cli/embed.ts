@@ -1,0 +1,30 @@
+/** `hopgrad embed`: the pictures of a folder, table or shards as unit vectors in a safetensors file. */
+import type { Command } from 'commander';
+import { addTableFlags, type TableFlags } from './data.js';
+import { addModelFlags, loadModel, type ModelFlags } from './model.js';
+import { embedPictures, writeIndex } from './picture-index.js';
+
+export const defaultIndex = 'embeddings.safetensors';
+
+interface EmbedFlags extends ModelFlags, TableFlags {
+  output: string;
+}
+
+export function addEmbedCommand(program: Command): void {
+  const command = program
+    .command('embed')
+    .description('embed pictures, to search among them later')
+    .argument('<pictures>', 'folder (with its subfolders), table or shards')
+    .option('--output <file>', 'where the vectors go', defaultIndex);
+  addTableFlags(command);
+  addModelFlags(command).action(embed);
+}
+
+async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
+  const index = await embedPictures(pictures, flags, await loadModel(flags));
+  await writeIndex(flags.output, index);
+  const [count, dim] = index.embeddings.shape;
+  const where = flags.output === defaultIndex ? '' : ` --index ${flags.output}`;
+  console.log(`${count} pictures as vectors of ${dim} numbers: ${flags.output}`);
+  console.log(`Search them: hopgrad search "red heart"${where}`);
+}

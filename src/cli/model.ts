@@ -1,0 +1,66 @@
+/** The flags that name a trained model, shared by the commands that use one. */
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { loadCheckpoint } from '../models/cloob/checkpoint.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { CheckpointError, DataError } from '../tensor/errors.js';
+import { newestRun } from '../train/run-folder.js';
+import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
+
+export interface ModelFlags extends DeviceFlags {
+  checkpoint?: string;
+  logs: string;
+}
+
+/** Tokens of CLIP's published vocabulary. */
+const officialVocabulary = 49408;
+
+export function addModelFlags(command: Command): Command {
+  command
+    .optionsGroup('Model:')
+    .option('--checkpoint <path>', 'folder of a run, .safetensors or .pt (default: the newest run)')
+    .option('--logs <folder>', 'folder of all runs', 'runs');
+  return addDeviceFlags(command);
+}
+
+/** Path of the weights that `--checkpoint` names. @throws DataError when there are none */
+export function checkpointPath({ checkpoint, logs }: Pick<ModelFlags, 'checkpoint' | 'logs'>): string {
+  if (checkpoint === undefined) return newestRun(logs).model;
+  const isFolder = existsSync(checkpoint) && statSync(checkpoint).isDirectory();
+  const path = isFolder ? join(checkpoint, 'model.safetensors') : checkpoint;
+  if (existsSync(path)) return path;
+  throw new DataError('hopgrad', {
+    received: `--checkpoint ${checkpoint}: no file ${path}`,
+    expected: 'the folder of a run, or a file of weights',
+  });
+}
+
+export interface ReadyModel {
+  path: string;
+  model: CloobModel;
+  tokenizer: ClipTokenizer;
+  /** The training method that the file tells, else "model". */
+  label: string;
+}
+
+/**
+ * Starts the device and loads the model, in evaluation mode, with its tokenizer: the one in the file, else the
+ * published one when the vocabulary has its size.
+ * @throws DataError, CheckpointError, DeviceError
+ */
+export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
+  const path = checkpointPath(flags);
+  await startDevice(flags);
+  const { model, tokenizer, metadata } = await loadCheckpoint(path);
+  model.eval();
+  const label = metadata.method ?? 'model';
+  if (tokenizer) return { path, model, tokenizer, label };
+  if (model.config.vocab_size === officialVocabulary)
+    return { path, model, tokenizer: await ClipTokenizer.official(), label };
+  throw new CheckpointError('hopgrad', {
+    received: `${path}: ${model.config.vocab_size} tokens and no tokenizer`,
+    expected: 'a checkpoint of hopgrad train, or one with the published vocabulary',
+  });
+}
