@@ -1,0 +1,179 @@
+/** The command as users meet it: spawned, on small pictures of its own. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { loadSharp } from '#src/data/decode.js';
+
+const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
+
+interface Outcome {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the command in `cwd`; `until` is called with what it has written and may send a signal. */
+function hopgrad(cwd: string, args: string[], until?: (stderr: string) => NodeJS.Signals | null): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, HOPGRAD_THREADS: '1' } });
+    const outcome = { stdout: '', stderr: '' };
+    child.stdout.on('data', (chunk) => {
+      outcome.stdout += chunk;
+    });
+    child.stderr.on('data', (chunk) => {
+      outcome.stderr += chunk;
+      const signal = until?.(outcome.stderr);
+      if (signal) child.kill(signal);
+    });
+    child.on('close', (code) => resolve({ code, ...outcome }));
+  });
+}
+
+const colours = { red: [220, 30, 30], green: [30, 180, 60], blue: [40, 60, 220], yellow: [240, 220, 40] } as const;
+
+/** Squares of four colours, three of each, in folders of classes and listed in a table. */
+async function makePictures(folder: string): Promise<void> {
+  const sharp = await loadSharp();
+  const lines = ['filepath\ttitle'];
+  for (const [name, [r, g, b]] of Object.entries(colours)) {
+    mkdirSync(join(folder, 'squares', name), { recursive: true });
+    for (let i = 0; i < 3; i++) {
+      const background = { r: r - 5 * i, g: g - 5 * i, b };
+      const file = `squares/${name}/${i}.png`;
+      await sharp({ create: { width: 24, height: 24, channels: 3, background } })
+        .png()
+        .toFile(join(folder, file));
+      lines.push(`${file}\ta ${name} square number ${i}`);
+    }
+  }
+  writeFileSync(join(folder, 'pairs.tsv'), `${lines.join('\n')}\n`);
+}
+
+const small = ['train', '--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--batch-size', '4', '--workers', '0'];
+
+describe('hopgrad, the command', function () {
+  this.timeout(900_000); // seconds each on an idle machine
+  let folder: string;
+  before(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'hopgrad-cli-'));
+    await makePictures(folder);
+    writeFileSync(join(folder, 'commas.csv'), 'path,words\nsquares/red/0.png,red\n');
+    writeFileSync(join(folder, 'no-weights.pt'), 'nothing');
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  const run = (...args: string[]) => hopgrad(folder, args);
+
+  const mistakes: [number, RegExp, ...string[]][] = [
+    [2, /unknown option '--nope'/, 'train', '--nope'],
+    [2, /unknown command 'nope'/, 'nope'],
+    [2, /'abc' is invalid. It must be a number/, 'train', '--lr', 'abc'],
+    [2, /'2.5' is invalid. It must be a whole number/, 'train', '--batch-size', '2.5'],
+    [2, /Allowed choices are infoloob, infonce, dcl, siglip/, 'train', '--loss', 'nope'],
+    [2, /Allowed choices are auto, wasm/, 'train', '--device', 'abacus'],
+    [2, /missing required argument 'words'/, 'search'],
+    [2, /--lr cannot be changed by --resume/, 'train', '--resume', 'x', '--lr', '1'],
+    [1, /--model nope; expected one of RN50, /, 'train', '--model', 'nope'],
+    [1, /--batch-size 1; expected at least 2/, 'train', '--batch-size', '1'],
+    [1, /--init-inv-tau 0; expected a positive number/, 'train', '--init-inv-tau', '0'],
+    [1, /--scale-hopfield -8; expected a positive number/, 'train', '--scale-hopfield', '-8'],
+    [1, /threads 0; expected a whole number ≥ 1/, 'train', '--threads', '0'],
+    [1, /no such file/, 'train', '--train-data', 'missing.tsv'],
+    [1, /--csv-img-key and --csv-caption-key/, 'train', '--train-data', 'commas.csv'],
+    [1, /Use a smaller --batch-size/, 'train', '--train-data', 'pairs.tsv', '--batch-size', '64'],
+    [1, /--warmup 9 for a training of 2 steps/, ...small, '--steps', '2', '--warmup', '9'],
+    [1, /--resume missing: no such file/, 'train', '--resume', 'missing'],
+    [1, /no finished run in runs-of-nobody/, 'eval', '--logs', 'runs-of-nobody'],
+    [1, /no-weights.pt/, 'convert', 'no-weights.pt', 'x.safetensors'],
+    [1, /no index missing.safetensors/, 'search', 'red', '--index', 'missing.safetensors'],
+    [1, /other pictures to measure on/, 'probe', '--train-data', 'squares'],
+  ];
+  for (const [code, message, ...args] of mistakes)
+    it(`answers "${args.join(' ')}" with exit code ${code} and a line that says why`, async () => {
+      const outcome = await run(...args);
+      assert.match(outcome.stderr, message);
+      assert.equal(outcome.code, code);
+      assert.doesNotMatch(outcome.stderr, /^\s+at /m, 'a stack trace');
+    });
+
+  it('shows help for every command', async () => {
+    const { stdout } = await run('--help');
+    for (const name of ['train', 'eval', 'zero-shot', 'probe', 'embed', 'search', 'convert']) {
+      assert.match(stdout, new RegExp(`^  ${name}`, 'm'));
+      assert.equal((await run(name, '--help')).code, 0);
+    }
+  });
+
+  /** Log lines without the time they took. */
+  const log = (name: string): { step: number; loss: number; beta: number | null }[] =>
+    readFileSync(join(folder, 'runs', name, 'log.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => ({ ...JSON.parse(line), seconds: 0 }));
+
+  it('trains twice to the same bits, and goes on after Ctrl-C to the same bits', async () => {
+    const six = [...small, '--steps', '6', '--hopfield-from', '4'];
+    for (const name of ['first', 'second']) {
+      const { code, stdout, stderr } = await run(...six, '--name', name);
+      assert.equal(code, 0, stderr);
+      assert.match(stdout, /12 pairs[\s\S]*chance[\s\S]*picture → caption/);
+    }
+    const weights = (name: string) => readFileSync(join(folder, 'runs', name, 'model.safetensors'));
+    assert.deepEqual(log('first'), log('second'));
+    assert.deepEqual(
+      log('first').map(({ beta }) => beta),
+      [null, null, null, null, 8, 8],
+    );
+    assert.ok(weights('first').equals(weights('second')));
+
+    const interrupted = await hopgrad(folder, [...six, '--name', 'third'], (stderr) =>
+      /Training 1\/6/.test(stderr) && !/Stopping/.test(stderr) ? 'SIGINT' : null,
+    );
+    assert.equal(interrupted.code, 130, interrupted.stderr);
+    assert.match(interrupted.stdout, /Go on with: hopgrad train --resume runs\/third/);
+    const before = log('third').length;
+    assert.ok(before >= 1 && before < 6, `${before} steps before the interruption`);
+    const data = ['--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--workers', '0'];
+    const resumed = await run('train', '--resume', 'runs/third', ...data);
+    assert.equal(resumed.code, 0, resumed.stderr);
+    assert.deepEqual(log('third'), log('first'));
+    assert.ok(weights('third').equals(weights('first')));
+    const other = await run('train', '--resume', 'runs/third');
+    assert.equal(other.code, 1);
+    assert.match(other.stderr, /the same data/);
+  });
+
+  it('evaluates, embeds, searches, classifies, probes and converts', async () => {
+    const model = ['--checkpoint', 'runs/first'];
+    const evaluated = await run('eval', '--val-data', 'pairs.tsv', ...model);
+    assert.match(evaluated.stdout, /12 pairs[\s\S]*caption → picture/, evaluated.stderr);
+
+    assert.match((await run('embed', 'squares', ...model)).stdout, /12 pictures as vectors of 128/);
+    const found = await run('search', 'a red square', '--top', '3', '--html', 'sheet.html');
+    assert.equal(found.stdout.match(/squares\/\w+\/\d\.png/g)?.length, 3, found.stderr);
+    const sheet = readFileSync(join(folder, 'sheet.html'), 'utf8');
+    const shown = [...sheet.matchAll(/src="([^"]+)"/g)].map(([, source]) => source!);
+    assert.equal(shown.length, 3);
+    for (const source of shown) assert.ok(existsSync(join(folder, source)), source);
+
+    const zeroShot = await run('zero-shot', '--val-data', 'squares', ...model);
+    assert.match(zeroShot.stdout, /12 pictures, 4 classes, 2 prompts a class\ntop-1 [\d.]+ % \(chance 25.0 %\)/);
+    const names = await run('zero-shot', '--val-data', 'squares', '--class-names', 'commas.csv', ...model);
+    assert.equal(names.code, 1);
+    assert.match(names.stderr, /2 class names for 4 classes/);
+
+    writeFileSync(join(folder, 'templates.txt'), 'no place for a name\n');
+    const bad = await run('zero-shot', '--val-data', 'squares', '--templates', 'templates.txt', ...model);
+    assert.match(bad.stderr, /line 1 of templates.txt/);
+
+    const probe = await run('probe', '--train-data', 'squares', '--val-data', './squares', '--l2', '0.01', ...model);
+    assert.match(probe.stdout, /Trained on 12 pictures of 4 classes[\s\S]*top-1 100.0 %/, probe.stderr);
+
+    const converted = await run('convert', 'runs/first/model.safetensors', 'half.safetensors', '--floats', 'F16');
+    assert.match(converted.stdout, /M parameters in F16/);
+    assert.match((await run('eval', '--val-data', 'pairs.tsv', '--checkpoint', 'half.safetensors')).stdout, /12 pairs/);
+  });
+});
