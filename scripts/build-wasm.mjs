@@ -20,8 +20,10 @@ const newest = Math.max(
 );
 mkdirSync(folder, { recursive: true });
 // Addresses below memoryBase hold the job description, see pool.ts.
+// --debug keeps the functions' names, for profiles.
 const common = [
   '-O3',
+  '--debug',
   '--noAssert',
   '--runtime',
   'stub',
