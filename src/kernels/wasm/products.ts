@@ -106,13 +106,20 @@ function withOffsets<T>(
   }
 }
 
+/** Floats of a padded image, outChannels, depth, positions, outWidth, row step, column step: arguments all three kernels share. */
+function geometry(s: Conv2dSpec, { height, width }: { height: number; width: number }): number[] {
+  const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
+  const positions = s.outHeight * s.outWidth;
+  const image = s.inChannels * height * width;
+  return [image, s.outChannels, depth, positions, s.outWidth, s.strideY * width, s.strideX];
+}
+
 export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
   const positions = s.outHeight * s.outWidth;
   const y = allocate('float32', s.batch * s.outChannels * positions);
   if (y.size === 0) return y;
   const image = padded(context, x, s);
-  const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
   // About this many columns of the patch matrix a chunk: part of a large image, or several small ones.
   let columns = 256;
   while (columns > 64 && chunksOf(s.batch * positions, columns) < 3 * engine.threads) columns /= 2;
@@ -131,13 +138,7 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
         at(y),
         offsets,
         s.batch,
-        s.inChannels * image.height * image.width,
-        s.outChannels,
-        depth,
-        positions,
-        s.outWidth,
-        s.strideY * image.width,
-        s.strideX,
+        ...geometry(s, image),
         images,
         perChunk,
         chunksPerImage,
@@ -194,13 +195,7 @@ function stridedInputGrad(context: Context, gradOutput: Storage, weight: Storage
           at(weight),
           at(image),
           offsets,
-          s.inChannels * height * width,
-          s.outChannels,
-          depth,
-          positions,
-          s.outWidth,
-          s.strideY * width,
-          s.strideX,
+          ...geometry(s, { height, width }),
           block,
           scratch,
           part,
@@ -238,13 +233,7 @@ export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Stora
         at(transposed),
         offsets,
         s.batch,
-        s.inChannels * image.height * image.width,
-        s.outChannels,
-        depth,
-        positions,
-        s.outWidth,
-        s.strideY * image.width,
-        s.strideX,
+        ...geometry(s, image),
         rows,
         scratch,
         part,

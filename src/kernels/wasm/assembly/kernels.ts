@@ -1,7 +1,8 @@
 /** The kernels by number. The order is that of the names in ../kernels.ts. */
+import { adamW } from './adamw';
 import { attention, attentionGrad } from './attention';
 import { avgPool, avgPoolGrad, convolve, convolveInputGrad, convolveWeightGrad, flipWeight } from './conv';
-import { adamW, elementwise, fill } from './elementwise';
+import { elementwise, fill } from './elementwise';
 import { matmul } from './gemm';
 import { gather, moveRows, scatterAdd } from './move';
 import { batchNorm, batchNormGrad } from './norm';
