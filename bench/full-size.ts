@@ -18,9 +18,12 @@ const mebibytes = (bytes: number) => (bytes / 2 ** 20).toFixed(0);
 
 async function timed<T>(work: string, body: () => T | Promise<T>): Promise<T> {
   const start = performance.now();
+  const before = process.cpuUsage();
   const result = await body();
   const { liveBytes, peakBytes, reservedBytes } = memory();
-  rows.push([work, milliseconds(performance.now() - start), ...[liveBytes, peakBytes, reservedBytes].map(mebibytes)]);
+  const { user, system } = process.cpuUsage(before); // of all threads: steadier than time on a busy machine
+  const times = [performance.now() - start, (user + system) / 1000].map(milliseconds);
+  rows.push([work, ...times, ...[liveBytes, peakBytes, reservedBytes].map(mebibytes)]);
   return result;
 }
 
@@ -67,7 +70,7 @@ async function vitStep(): Promise<void> {
 await init({ device: 'wasm' });
 await resnetForward();
 await vitStep();
-const text = `${device().description}.\n\n${table(['work', 'ms', 'live MiB', 'peak MiB', 'reserved MiB'], rows)}`;
+const text = `${device().description}.\n\n${table(['work', 'ms', 'CPU ms', 'live MiB', 'peak MiB', 'reserved MiB'], rows)}`;
 console.log(text);
 if (options.write) writeSection('fullSize', text);
 process.exit(0); // worker threads of the device would wait for more
