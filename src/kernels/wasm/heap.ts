@@ -157,13 +157,18 @@ export class Heap {
   #collect(): void {
     this.#collectNow();
     this.collectionPending = true;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
+    this.#threshold = this.#nextThreshold();
+  }
+
+  /** Twice what is live; where memory ends before that, half way to its end. */
+  #nextThreshold(): number {
+    return Math.max(leastThreshold, Math.min(2 * this.#liveBytes, (this.#liveBytes + this.#limit) / 2));
   }
 
   /** Called when finalizers have run. */
   settled(): void {
     this.collectionPending = false;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
+    this.#threshold = this.#nextThreshold();
   }
 
   info(): MemoryInfo {

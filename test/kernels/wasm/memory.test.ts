@@ -95,6 +95,17 @@ describe('memory of the wasm device', function () {
     100,
   );
 
+  it('a collection is forced before memory ends, however much of it is in use', () => {
+    let collections = 0;
+    const collect = () => collections++;
+    const heap = new Heap(new WebAssembly.Memory({ initial: 16, maximum: 65536 }), 1000, collect, 1000 * mebi);
+    heap.allocate(600 * mebi); // twice this is more than there is
+    heap.settled();
+    collections = 0;
+    for (let i = 0; i < 30; i++) heap.allocate(10 * mebi);
+    assert.ok(collections > 0);
+  });
+
   it('reports live and peak bytes', () => {
     const small = createWasmDevice({ threads: 1 });
     const x = small.fill(mebi, 0, 'float32');
