@@ -28,6 +28,11 @@ function makeProgram(): Command {
   return program;
 }
 
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(0); // the reader, such as head, has seen enough
+  throw error;
+});
+
 try {
   await makeProgram().parseAsync();
 } catch (error) {

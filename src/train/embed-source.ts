@@ -64,7 +64,9 @@ export async function embedSource(
       onProgress(found.names.length, total);
       if (found.names.length >= limit) break;
     }
-    return { features: noGrad(() => concat(parts)), ...found, bad: loader.badRows };
+    const count = Math.min(limit, found.names.length);
+    for (const list of Object.values(found)) list.length = count;
+    return { features: noGrad(() => concat(parts).slice([[0, count]])), ...found, bad: loader.badRows };
   } finally {
     await loader.close();
   }
