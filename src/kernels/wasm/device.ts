@@ -258,8 +258,11 @@ export class WasmDevice implements Device {
 
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
     const y = this.#allocate('int32', outer * inner);
+    const perChunk = rowGrain(length * inner);
+    const sign = kind === 'max' ? 1 : -1;
+    const [from, to] = [at(x), at(y)];
     if (x.dtype === 'float32')
-      this.#engine.call(kernel.argReduce, outer, kind === 'max' ? 1 : -1, at(x), at(y), length, inner);
+      this.#engine.call(kernel.argReduce, chunksOf(outer, perChunk), sign, from, to, length, inner, outer, perChunk);
     else argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
     return y;
   }

@@ -1,6 +1,6 @@
 /** Matrix product, convolution, pooling and attention: the arguments of assembly/gemm.ts, conv.ts and attention.ts. */
 import type { AttentionSpec, Conv2dSpec, MatmulSpec, Pool2dSpec, Storage } from '../device.js';
-import { at, type Context } from './context.js';
+import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
 import { kernel } from './kernels.js';
 import { moveBlock } from './moves.js';
@@ -127,7 +127,8 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
   const images = Math.max(1, Math.floor(columns / positions));
   const chunksPerImage = chunksOf(positions, perChunk);
   const chunks = images > 1 ? chunksOf(s.batch, images) : s.batch * chunksPerImage;
-  const bytes = packed(MB) + images * packed(perChunk);
+  const together = images > 1 && positions % 8 !== 0 ? 4 * s.outChannels * images * positions : 0;
+  const bytes = packed(MB) + images * packed(perChunk) + together + 64;
   withOffsets(context, s, image.height, image.width, (offsets) =>
     engine.withScratch(bytes, (scratch, part) =>
       engine.call(
@@ -261,17 +262,25 @@ const windows = (s: Pool2dSpec) => [
   s.strideX,
   s.outHeight,
   s.outWidth,
+  s.planes,
+  rowGrain(s.height * s.width),
 ];
 
 export function avgPool2d({ engine, allocate }: Context, x: Storage, s: Pool2dSpec): Storage {
   const y = allocate('float32', s.planes * s.outHeight * s.outWidth);
-  engine.call(kernel.avgPool, s.planes, at(x), at(y), ...windows(s));
+  engine.call(kernel.avgPool, chunksOf(s.planes, rowGrain(s.height * s.width)), at(x), at(y), ...windows(s));
   return y;
 }
 
 export function avgPool2dGrad({ engine, allocate }: Context, gradOutput: Storage, s: Pool2dSpec): Storage {
   const x = allocate('float32', s.planes * s.height * s.width);
-  engine.call(kernel.avgPoolGrad, s.planes, at(gradOutput), at(x), ...windows(s));
+  engine.call(
+    kernel.avgPoolGrad,
+    chunksOf(s.planes, rowGrain(s.height * s.width)),
+    at(gradOutput),
+    at(x),
+    ...windows(s),
+  );
   return x;
 }
 

@@ -14,26 +14,35 @@ const MB: i32 = 256;
 @inline function base(position: i32, outWidth: i32, rowStep: i32, columnStep: i32): usize {
   return <usize>((position / outWidth) * rowStep + (position % outWidth) * columnStep) << 2;
 }
+/** The same for positions counted on from image to image. */
+// @ts-ignore: decorator
+@inline function baseOf(q: i32, outWidth: i32, rowStep: i32, columnStep: i32, positions: i32, imageBytes: usize): usize {
+  return <usize>(q / positions) * imageBytes + base(q % positions, outWidth, rowStep, columnStep);
+}
 
-/** Packs positions [from, from + count) × kc offsets into panels of NR positions. */
+/**
+ * Packs positions [from, from + count) × kc offsets into panels of NR positions. Positions are counted on from image to
+ * image, `positions` and `imageBytes` apart.
+ */
 function packPatches(
   image: usize, panels: usize, offsets: usize, kc: i32, from: i32, count: i32, outWidth: i32, rowStep: i32, columnStep: i32,
+  positions: i32, imageBytes: usize,
 ): void {
   for (let j = 0; j < count; j += NR, panels += (<usize>kc * NR) << 2)
     for (let quad = 0; quad < NR && j + quad < count; quad += 4) {
       const p = from + j + quad;
       const last = min(3, count - j - quad - 1);
-      const b0 = image + base(p, outWidth, rowStep, columnStep);
+      const b0 = image + baseOf(p, outWidth, rowStep, columnStep, positions, imageBytes);
       let target = panels + (<usize>quad << 2);
       // Four neighbours in memory: one load. (At the end of the positions the surplus lanes may hold anything.)
-      if (b0 + 4 * <usize>last == image + base(p + last, outWidth, rowStep, columnStep)) {
+      if (b0 + 4 * <usize>last == image + baseOf(p + last, outWidth, rowStep, columnStep, positions, imageBytes)) {
         for (let k = 0; k < kc; k++, target += NR << 2)
           v128.store(target, v128.load(b0 + <usize>load<i32>(offsets + (<usize>k << 2))));
         continue;
       }
-      const b1 = image + base(p + min(1, last), outWidth, rowStep, columnStep);
-      const b2 = image + base(p + min(2, last), outWidth, rowStep, columnStep);
-      const b3 = image + base(p + last, outWidth, rowStep, columnStep);
+      const b1 = image + baseOf(p + min(1, last), outWidth, rowStep, columnStep, positions, imageBytes);
+      const b2 = image + baseOf(p + min(2, last), outWidth, rowStep, columnStep, positions, imageBytes);
+      const b3 = image + baseOf(p + last, outWidth, rowStep, columnStep, positions, imageBytes);
       for (let k = 0; k < kc; k++, target += NR << 2) {
         const offset = <usize>load<i32>(offsets + (<usize>k << 2));
         store<f32>(target, load<f32>(b0 + offset));
@@ -61,13 +70,17 @@ export function convolve(chunk: i32): void {
   const packedA = scratchPart(address(15), address(16));
   const packedB = packedA + packedBytes(MB);
   const stride = <usize>positions << 2;
+  if (images > 1 && positions % NR != 0) {
+    convolveTogether(firstImage, images, packedA, packedB);
+    return;
+  }
   for (let k0 = 0; k0 < depth; k0 += KC) {
     const kc = min(KC, depth - k0);
     const panels = (<usize>((count + 7) & ~7) * <usize>kc) << 2; // bytes of one image's packed patches
     for (let n = 0; n < images; n++)
       packPatches(
         address(0) + (<usize>(firstImage + n) * address(5) << 2), packedB + <usize>n * panels,
-        address(3) + (<usize>k0 << 2), kc, from, count, size(9), size(10), size(11),
+        address(3) + (<usize>k0 << 2), kc, from, count, size(9), size(10), size(11), positions, 0,
       );
     for (let i = 0; i < channels; i += MB) {
       const rows = min(MB, channels - i);
@@ -80,6 +93,39 @@ export function convolve(chunk: i32): void {
       }
     }
   }
+}
+
+/**
+ * Images whose positions would leave panels partly empty: their columns stand side by side in one product, whose result
+ * is then dealt out. It lies behind the packed blocks.
+ */
+function convolveTogether(firstImage: i32, images: i32, packedA: usize, packedB: usize): void {
+  const channels = size(6);
+  const depth = size(7);
+  const positions = size(8);
+  const count = images * positions;
+  const stride = <usize>count << 2;
+  const c = packedB + packedBytes(count);
+  const imageBytes = address(5) << 2;
+  for (let k0 = 0; k0 < depth; k0 += KC) {
+    const kc = min(KC, depth - k0);
+    packPatches(
+      address(0) + <usize>firstImage * imageBytes, packedB, address(3) + (<usize>k0 << 2), kc, 0, count,
+      size(9), size(10), size(11), positions, imageBytes,
+    );
+    for (let i = 0; i < channels; i += MB) {
+      const rows = min(MB, channels - i);
+      const w = address(1) + ((<usize>i * <usize>depth + <usize>k0) << 2);
+      pack(w, packedA, rows, MR, kc, <usize>depth << 2, 4, (<usize>kc * MR) << 2);
+      tiles(packedA, packedB, kc, c + <usize>i * stride, stride, rows, count, k0 > 0);
+    }
+  }
+  for (let n = 0; n < images; n++)
+    for (let o = 0; o < channels; o++) {
+      const from = c + <usize>o * stride + ((<usize>n * <usize>positions) << 2);
+      const to = address(2) + (((<usize>(firstImage + n) * <usize>channels + <usize>o) * <usize>positions) << 2);
+      for (let p = 0; p < positions; p++) store<f32>(to + (<usize>p << 2), load<f32>(from + (<usize>p << 2)));
+    }
 }
 
 /** Packs depth rows [0, count) (by their offsets) × positions [from, from + kc) into panels of MR rows. */
@@ -197,43 +243,59 @@ export function convolveInputGrad(n: i32): void {
   }
 }
 
-/** Mean over windows; a chunk is a plane. Arguments: x, y; height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth. */
-export function avgPool(plane: i32): void {
+/**
+ * Mean over windows; a chunk is a group of planes. Arguments: x, y; height, width, kernelY, kernelX, strideY, strideX,
+ * outHeight, outWidth, planes, planes a chunk.
+ */
+export function avgPool(chunk: i32): void {
   const width = size(3);
   const ky = size(4);
   const kx = size(5);
+  const down = size(6) * width;
+  const right = size(7);
+  const outHeight = size(8);
   const outWidth = size(9);
-  const x = address(0) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
-  let y = address(1) + ((<usize>plane * <usize>size(8) * <usize>outWidth) << 2);
   const factor = <f32>1 / <f32>(ky * kx);
-  for (let i = 0; i < size(8); i++)
-    for (let j = 0; j < outWidth; j++, y += 4) {
-      let sum: f32 = 0;
-      const window = x + (<usize>(i * size(6) * width + j * size(7)) << 2);
-      for (let u = 0; u < ky; u++)
-        for (let v = 0; v < kx; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
-      store<f32>(y, sum * factor);
-    }
+  const end = min(size(10), (chunk + 1) * size(11));
+  for (let plane = chunk * size(11); plane < end; plane++) {
+    const x = address(0) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
+    let y = address(1) + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+    for (let i = 0; i < outHeight; i++)
+      for (let j = 0; j < outWidth; j++, y += 4) {
+        let sum: f32 = 0;
+        const window = x + (<usize>(i * down + j * right) << 2);
+        for (let u = 0; u < ky; u++)
+          for (let v = 0; v < kx; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
+        store<f32>(y, sum * factor);
+      }
+  }
 }
 
 /** The transpose of avgPool: spreads every element of ȳ over its window. Arguments: ȳ, x̄; as for avgPool. */
-export function avgPoolGrad(plane: i32): void {
+export function avgPoolGrad(chunk: i32): void {
   const width = size(3);
   const ky = size(4);
   const kx = size(5);
+  const down = size(6) * width;
+  const right = size(7);
+  const outHeight = size(8);
   const outWidth = size(9);
-  let g = address(0) + ((<usize>plane * <usize>size(8) * <usize>outWidth) << 2);
-  const x = address(1) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
-  memory.fill(x, 0, (<usize>size(2) * <usize>width) << 2);
   const factor = <f32>1 / <f32>(ky * kx);
-  for (let i = 0; i < size(8); i++)
-    for (let j = 0; j < outWidth; j++, g += 4) {
-      const value = load<f32>(g) * factor;
-      const window = x + (<usize>(i * size(6) * width + j * size(7)) << 2);
-      for (let u = 0; u < ky; u++)
-        for (let v = 0; v < kx; v++) {
-          const at = window + (<usize>(u * width + v) << 2);
-          store<f32>(at, load<f32>(at) + value);
-        }
-    }
+  const bytes = (<usize>size(2) * <usize>width) << 2;
+  const end = min(size(10), (chunk + 1) * size(11));
+  for (let plane = chunk * size(11); plane < end; plane++) {
+    let g = address(0) + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+    const x = address(1) + <usize>plane * bytes;
+    memory.fill(x, 0, bytes);
+    for (let i = 0; i < outHeight; i++)
+      for (let j = 0; j < outWidth; j++, g += 4) {
+        const value = load<f32>(g) * factor;
+        const window = x + (<usize>(i * down + j * right) << 2);
+        for (let u = 0; u < ky; u++)
+          for (let v = 0; v < kx; v++) {
+            const at = window + (<usize>(u * width + v) << 2);
+            store<f32>(at, load<f32>(at) + value);
+          }
+      }
+  }
 }

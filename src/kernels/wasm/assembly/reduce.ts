@@ -88,8 +88,13 @@ export function reduceColumns(chunk: i32): void {
   }
 }
 
-/** Index of the first extreme; a NaN counts as one. Arguments: 1 for max or −1 for min, x, y, length, inner; a chunk is one outer. */
-export function argReduce(outer: i32): void {
+/** Index of the first extreme; a NaN counts as one. Arguments: 1 for max or −1 for min, x, y, length, inner, outer, outers a chunk. */
+export function argReduce(chunk: i32): void {
+  const end = min(size(5), (chunk + 1) * size(6));
+  for (let outer = chunk * size(6); outer < end; outer++) argReduceOne(outer);
+}
+
+function argReduceOne(outer: i32): void {
   const sign = <f32>size(0);
   const length = size(3);
   const inner = size(4);
