@@ -147,7 +147,8 @@ describe('Trainer', () => {
     const trainer = makeTrainer({ steps: 30 });
     const counts: number[] = [];
     await trainer.run({ onStep: () => counts.push(memory().storages) });
-    assert.equal(new Set(counts.slice(2)).size, 1, String(counts));
+    // Tensors of other tests may be collected meanwhile: the count can fall, but must not grow.
+    assert.ok(Math.max(...counts.slice(3)) <= counts[2]!, String(counts));
   });
 
   it('stops between steps when asked to', async () => {
