@@ -5,7 +5,7 @@ import type { Page } from 'playwright-core';
 import { needBrowser, type Session } from './browser.js';
 
 describe('the page', function () {
-  this.timeout(240_000);
+  this.timeout(660_000);
   let session: Session;
   let page: Page;
   before(async function () {
@@ -33,7 +33,7 @@ describe('the page', function () {
     await page.click('#use');
     await page.waitForFunction(() => /^wasm: /.test(document.querySelector('#chosen')!.textContent!));
     await page.click('#train');
-    await page.waitForFunction(() => 'trainingLosses' in window, null, { timeout: 200_000 });
+    await page.waitForFunction(() => 'trainingLosses' in window, null, { timeout: 600_000 });
     const losses = await page.evaluate(() => (window as unknown as { trainingLosses: number[] }).trainingLosses);
     assert.equal(losses.length, 30);
     const mean = (values: number[]) => values.reduce((a, b) => a + b) / values.length;
