@@ -90,7 +90,7 @@ element('train').addEventListener('click', () =>
     const steps = Number(new URLSearchParams(location.search).get('steps') ?? 300);
     const start = performance.now();
     for (let step = 1; step <= steps; step++) {
-      const { loss, found, pairs } = await training.step(step);
+      const { loss, found, pairs } = await training.step(step, { retrieve: step > 0.8 * steps });
       curve.add(step, loss);
       const rate = (step * pairs * 1000) / (performance.now() - start);
       status.textContent = `step ${step} of ${steps} on ${device}: loss ${loss.toFixed(4)}, ${found} of ${pairs} names found, ${rate.toFixed(0)} pairs/s`;

@@ -1,7 +1,7 @@
 // A small CLOOB on emoji drawings, in the page. The pictures are drawn by the browser itself from their SVG.
 import { Random, scoped, tensor } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
-import { AdamW, cloobLoss } from 'hopgrad/nn';
+import { AdamW, cloobLoss, infoLoobLoss } from 'hopgrad/nn';
 
 const size = 32;
 const pairs = 32;
@@ -31,6 +31,11 @@ async function pixelsOf(svg, context) {
     const channel = Math.floor(i / (size * size));
     return data[4 * (i % (size * size)) + channel] / 127.5 - 1;
   });
+}
+
+/** InfoLOOB of the embeddings themselves, both ways, on the scale of the CLOOB loss: τ (L_img + L_txt). */
+function plainLoss(images, texts) {
+  return infoLoobLoss(images, texts, options).add(infoLoobLoss(texts, images, options)).div(options.invTau);
 }
 
 export class Training {
@@ -63,8 +68,11 @@ export class Training {
     return this.drawn.get(svg);
   }
 
-  /** One step on `pairs` different things, each in a style of its own. */
-  async step(number) {
+  /**
+   * One step on `pairs` different things, each in a style of its own. Fresh embeddings are all alike, and memories made
+   * of them answer alike to everything: so the first steps compare the embeddings themselves, the rest what they retrieve.
+   */
+  async step(number, { retrieve }) {
     this.optimizer.lr = 1e-3 * Math.min(1, number / 20);
     const chosen = this.random
       .shuffle(this.things.map((_, i) => i))
@@ -81,7 +89,7 @@ export class Training {
     const { loss, best } = scoped(() => {
       const images = model.encodeImage(tensor(pixels, { shape: [pairs, 3, size, size], device })).l2Normalize();
       const texts = model.encodeText(tensor(ids, { shape: [pairs, config.context_length], device })).l2Normalize();
-      const value = cloobLoss(images, texts, options);
+      const value = retrieve ? cloobLoss(images, texts, options) : plainLoss(images, texts);
       value.backward();
       void optimizer.step();
       optimizer.zeroGrad();

@@ -14,7 +14,7 @@ describe('the page', function () {
   });
   after(() => session?.close());
 
-  const text = (selector: string) => page.locator(selector).innerText();
+  const text = (selector: string) => page.locator(selector).textContent();
 
   it('says what is wrong with a device that is not there', async () => {
     await page.evaluate(() => {
