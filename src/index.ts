@@ -1,5 +1,6 @@
 /** hopgrad: tensors with gradients. Layers are in hopgrad/nn, CLOOB in hopgrad/models/cloob. */
 export { detectAnomaly } from './autograd/anomaly.js';
+export { type CaptureOptions, capture } from './autograd/capture.js';
 export {
   arange,
   eye,

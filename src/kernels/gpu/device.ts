@@ -6,7 +6,7 @@
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
 import { allocate, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DTypeError, KernelError } from '../../tensor/errors.js';
+import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
 import {
   type AdamWSpec,
@@ -29,6 +29,7 @@ import {
   sourceProgram,
 } from './programs.js';
 import * as scalar from './scalar.js';
+import { type Player, Tape } from './tape.js';
 
 /** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
 export type Argument<B> = { buffer: B; grid: Grid } | number;
@@ -58,6 +59,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   #threshold = leastThreshold;
   #countThreshold = leastCount;
   #collecting = false;
+  #tape: Tape<B> | null = null;
   readonly #entries = new WeakMap<Storage, Entry<B>>();
   readonly #registry = new FinalizationRegistry<Entry<B>>((entry) => this.#retire(entry));
 
@@ -152,7 +154,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
         hint: 'Double precision lives on the reference device.',
       });
     if (dtype === 'int32') this.#checkExact('tensor', data);
-    return this.wrap(this.put(Float32Array.from(data)), dtype, data.length);
+    return this.#constant(this.put(Float32Array.from(data)), dtype, data.length);
+  }
+
+  #constant(buffer: B, dtype: DType, size: number): Storage {
+    const storage = this.wrap(buffer, dtype, size);
+    this.#tape?.constant(storage, this.share(buffer));
+    return storage;
   }
 
   async read(x: Storage): Promise<TypedArray> {
@@ -163,6 +171,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   readSync(x: Storage): TypedArray {
+    if (this.#tape) throw frozen('reads a tensor');
     return this.#typed(this.fetchSync(this.bufferOf(x), x.size), x.dtype);
   }
 
@@ -185,6 +194,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   copyInto(target: Storage, source: Storage): void {
     this.#replace(target, this.share(this.bufferOf(source)));
+    this.#tape?.updated(target, source);
   }
 
   /** Puts another buffer behind a storage. */
@@ -197,19 +207,66 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   fill(size: number, value: number, dtype: DType): Storage {
     const zeros = Object.is(value, 0);
-    return this.wrap(zeros ? this.putZeros(size) : this.put(new Float32Array(size).fill(value)), dtype, size);
+    return this.#constant(zeros ? this.putZeros(size) : this.put(new Float32Array(size).fill(value)), dtype, size);
   }
 
   cast(x: Storage, dtype: DType): Storage {
-    if (dtype === x.dtype || x.dtype === 'int32') return this.wrap(this.share(this.bufferOf(x)), dtype, x.size);
+    if (dtype === x.dtype || x.dtype === 'int32') return this.#shared(x, dtype);
     const whole = this.map(scalar.truncate, x);
-    const result = this.wrap(this.share(this.bufferOf(whole)), dtype, x.size);
+    const result = this.#shared(whole, dtype);
     whole.free();
     return result;
   }
 
   protected override copy(x: Storage): Storage {
-    return this.wrap(this.share(this.bufferOf(x)), x.dtype, x.size);
+    return this.#shared(x, x.dtype);
+  }
+
+  #shared(x: Storage, dtype: DType): Storage {
+    const result = this.wrap(this.share(this.bufferOf(x)), dtype, x.size);
+    this.#tape?.shared(x, result);
+    return result;
+  }
+
+  /**
+   * Runs `body` and writes down the kernels it starts. What it does beside them (numbers, data from the host, choices)
+   * is not looked at again.
+   * @returns its value, and what repeats its kernels on other inputs of the same sizes
+   * @throws UsageError when `body` reads a tensor, updates parameters or records itself
+   */
+  record<T>(
+    inputs: readonly Storage[],
+    body: () => T,
+    results: (value: T) => readonly Storage[],
+  ): { value: T; replay: (inputs: readonly Storage[]) => Storage[]; launches: number } {
+    if (this.#tape) throw frozen('is captured inside another');
+    const tape = new Tape<B>(inputs);
+    this.#tape = tape;
+    let value: T;
+    try {
+      value = body();
+    } finally {
+      this.#tape = null;
+    }
+    const given = results(value);
+    tape.finish(given);
+    const kinds = given.map(({ dtype, size }) => ({ dtype, size }));
+    const player: Player<B> = {
+      launch: (program, output, args) => this.launch(program, output, args),
+      share: (buffer) => this.share(buffer),
+      discard: (buffer) => this.discard(buffer),
+      bufferOf: (storage) => this.bufferOf(storage),
+      replace: (target, buffer) => this.#replace(target, buffer),
+    };
+    const replay = (others: readonly Storage[]) =>
+      tape
+        .play(
+          player,
+          others.map((x) => this.bufferOf(x)),
+        )
+        .map((buffer, i) => this.wrap(buffer, kinds[i]!.dtype, kinds[i]!.size));
+    forgotten.register(replay, () => tape.release((buffer) => this.discard(buffer)));
+    return { value, replay, launches: tape.launches };
   }
 
   protected run(
@@ -230,10 +287,16 @@ export abstract class GpuDevice<B> extends SourceDevice {
       constants,
       layout,
     );
-    const args = inputs.map((input) =>
-      typeof input === 'number' ? input : { buffer: this.bufferOf(input.storage), grid: input.grid },
+    return this.#start(program, layout.output, [...inputs, ...values], dtype, size);
+  }
+
+  #start(program: Program, output: readonly number[], operands: readonly View[], dtype: DType, size: number): Storage {
+    const args = operands.map((operand) =>
+      typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand.storage), grid: operand.grid },
     );
-    return this.wrap(this.launch(program, layout.output, [...args, ...values]), dtype, size);
+    const result = this.wrap(this.launch(program, output, args), dtype, size);
+    this.#tape?.launched(program, output, operands, result);
+    return result;
   }
 
   /** Kernel texts may put a coordinate into a float32 variable, except where the whole result is one axis. */
@@ -251,18 +314,23 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const { dtype } = typed[operands.length === 3 && typed.length > 1 ? 1 : 0]!;
     const size = sizeOf(plan.shape);
     if (size === 0) return this.fill(0, 0, dtype);
-    return this.wrap(this.#elementwise(f, operands, plan), dtype, size);
+    return this.#elementwise(f, operands, plan, dtype);
   }
 
-  #elementwise(f: ScalarKernel, operands: KernelOperand[], { shape, strides }: BroadcastPlan): B {
+  #elementwise(
+    f: ScalarKernel,
+    operands: readonly KernelOperand[],
+    { shape, strides }: BroadcastPlan,
+    dtype: DType,
+  ): Storage {
     const grid = [...shape].reverse() as unknown as Grid;
     const layout = layoutGrid(grid, this.limits);
     const steps = operands.map((operand, k) => (typeof operand === 'number' ? null : [...strides[k]!].reverse()));
     const { program, values } = elementwiseProgram(f, steps, layout);
-    const args = operands.map((operand) =>
-      typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand), grid: [operand.size] as const },
+    const views = operands.map(
+      (operand): View => (typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] }),
     );
-    return this.launch(program, layout.output, [...args, ...values]);
+    return this.#start(program, layout.output, [...views, ...values], dtype, sizeOf(shape));
   }
 
   override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
@@ -279,18 +347,33 @@ export abstract class GpuDevice<B> extends SourceDevice {
   /** Three kernels a parameter: m, v and θ, each one loop over its operands. */
   #adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec): void {
     if (parameter.size === 0) return;
-    const flat = (operands: KernelOperand[]): BroadcastPlan => ({
-      shape: [parameter.size],
-      strides: operands.map(() => [1]),
-    });
-    const step = (f: ScalarKernel, ...operands: KernelOperand[]) => this.#elementwise(f, operands, flat(operands));
-    this.#replace(m, step(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale));
-    this.#replace(v, step(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale));
+    if (this.#tape) throw frozen('updates parameters, whose rate and bias correction change with every step');
+    /** Puts f(target, …) behind the target. */
+    const step = (f: ScalarKernel, target: Storage, ...operands: KernelOperand[]) => {
+      const all = [target, ...operands];
+      const plan = { shape: [target.size], strides: all.map(() => [1]) };
+      const result = this.#elementwise(f, all, plan, target.dtype);
+      this.copyInto(target, result);
+      result.free();
+    };
+    step(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
+    step(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
     const rate = s.learningRate / (1 - s.beta1 ** s.step);
     const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
     const decay = 1 - s.learningRate * s.weightDecay;
-    this.#replace(parameter, step(scalar.update, parameter, m, v, decay, rate, correction, s.eps));
+    step(scalar.update, parameter, m, v, decay, rate, correction, s.eps);
   }
+}
+
+/** Recordings that nobody can replay any more give their constants back. */
+const forgotten = new FinalizationRegistry<() => void>((release) => release());
+
+function frozen(what: string): UsageError {
+  return new UsageError('capture', {
+    received: `a function that ${what}`,
+    expected: 'tensors in, tensors out: the kernels are repeated, the code is not',
+    hint: 'Read, and call optimizer.step(), outside of it.',
+  });
 }
 
 /** gpu.js returns rows (and planes of rows); storage is flat. */

@@ -1,0 +1,116 @@
+/**
+ * `npm run bench:gpu`: what an op costs to start on a gpu.js device, what the plain product reaches, and a CLOOB step
+ * eager and captured. Options: --device NAME (default webgpu), --write (into bench/RESULTS-gpu.md).
+ */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { capture, device, type InitOptions, init, randn, scoped, type Tensor, tensor } from 'hopgrad';
+import { createModel } from 'hopgrad/models/cloob';
+import { AdamW, cloobLoss } from 'hopgrad/nn';
+
+const { values: flags } = parseArgs({
+  options: { device: { type: 'string', default: 'webgpu' }, write: { type: 'boolean', default: false } },
+});
+
+interface Row {
+  name: string;
+  median: number;
+  least: number;
+  note: string;
+}
+
+/** Medians over interleaved rounds: every piece of work once a round, so that a busy machine is unfair to none. */
+async function measure(
+  works: readonly { name: string; run: () => Promise<unknown>; note?: (ms: number) => string }[],
+  rounds: number,
+): Promise<Row[]> {
+  const times = works.map((): number[] => []);
+  for (const { run } of works) await run(); // compiles
+  for (let round = 0; round < rounds; round++)
+    for (const [i, { run }] of works.entries()) {
+      const start = performance.now();
+      await run();
+      times[i]!.push(performance.now() - start);
+    }
+  return works.map(({ name, note }, i) => {
+    const sorted = times[i]!.sort((a, b) => a - b);
+    const median = sorted[sorted.length >> 1]!;
+    return { name, median, least: sorted[0]!, note: note?.(sorted[0]!) ?? '' };
+  });
+}
+
+/** Runs, reads the result (so that the work is done) and frees it. */
+const finished = (run: () => Tensor) => async () => {
+  const result = scoped(run);
+  await result.data();
+  result.dispose();
+};
+
+function cloobSteps() {
+  const model = createModel(
+    {
+      ...{ embed_dim: 32, image_resolution: 32, vision_layers: 2, vision_width: 64, vision_patch_size: 8 },
+      ...{ context_length: 16, vocab_size: 64, transformer_width: 32, transformer_heads: 4, transformer_layers: 2 },
+    },
+    { seed: 1 },
+  );
+  const parameters = [...model.parameters()];
+  const optimizer = new AdamW(parameters);
+  const images = randn([8, 3, 32, 32], { seed: 2 });
+  const tokens = tensor(
+    Int32Array.from({ length: 8 * 16 }, (_, i) => (i * 7) % 63),
+    { shape: [8, 16] },
+  );
+  const forward = (x: Tensor, ids: Tensor) => {
+    const loss = cloobLoss(model.encodeImage(x).l2Normalize(), model.encodeText(ids).l2Normalize(), {
+      ...{ invTau: 30, beta: 8 },
+    });
+    loss.backward();
+    return loss.detach();
+  };
+  const captured = capture(forward, { parameters });
+  const step = (forwardAndBack: typeof forward) =>
+    finished(() => {
+      const loss = forwardAndBack(images, tokens);
+      void optimizer.step();
+      for (const parameter of parameters) {
+        parameter.grad?.dispose();
+        parameter.grad = null;
+      }
+      return loss;
+    });
+  return { eager: step(forward), captured: step(captured) };
+}
+
+await init({ device: flags.device as NonNullable<InitOptions['device']> });
+const few = randn([10], { seed: 1 });
+const products = [64, 256].map((n) => ({ n, a: randn([n, n], { seed: 2 }), b: randn([n, n], { seed: 3 }) }));
+const { eager, captured } = cloobSteps();
+const chain = 200;
+const rows = await measure(
+  [
+    {
+      name: `${chain} additions of 10 elements, and a read`,
+      run: finished(() => Array.from({ length: chain }).reduce<Tensor>((x) => x.add(few), few)),
+      note: (ms) => `${((1000 * ms) / chain).toFixed(0)} µs an op`,
+    },
+    ...products.map(({ n, a, b }) => ({
+      name: `matmul ${n} × ${n} × ${n}, and a read`,
+      run: finished(() => a.matmul(b)),
+      note: (ms: number) => `${((2 * n ** 3) / ms / 1e6).toFixed(2)} GFLOP/s`,
+    })),
+    { name: 'CLOOB step (ViT, 8 pairs), eager', run: eager },
+    { name: 'CLOOB step (ViT, 8 pairs), captured', run: captured },
+  ],
+  15,
+);
+const lines = [
+  '| work | ms, median | ms, least | at best |',
+  '|---|---|---|---|',
+  ...rows.map(({ name, median, least, note }) => `| ${name} | ${median.toFixed(2)} | ${least.toFixed(2)} | ${note} |`),
+];
+console.log([device().description, '', ...lines].join('\n'));
+if (flags.write) {
+  const heading = `## ${device().description}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`;
+  writeFileSync('bench/RESULTS-gpu.md', `${heading}\n\n${lines.join('\n')}\n`, { flag: 'a' });
+}

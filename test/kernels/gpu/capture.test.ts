@@ -1,0 +1,131 @@
+/** Captured steps give, bit for bit, what the code gives. */
+import assert from 'node:assert/strict';
+import { capture, init, memory, Random, randn, type Tensor, tensor, UsageError } from 'hopgrad';
+import { AdamW, BatchNorm2d, cloobLoss, Linear } from 'hopgrad/nn';
+import { needWebGpu } from './adapter.js';
+
+const options = { invTau: 5, beta: 3 };
+
+/** Two towers with a batch norm, whose running statistics are state that a step updates. */
+function towers() {
+  const norm = new BatchNorm2d(2);
+  const [left, right] = [new Linear(8, 4, { random: new Random(1) }), new Linear(5, 4, { random: new Random(2) })];
+  const modules = [norm, left, right];
+  const parameters = modules.flatMap((module) => [...module.parameters()]);
+  const loss = (images: Tensor, texts: Tensor) =>
+    cloobLoss(
+      left.forward(norm.forward(images).reshape([images.shape[0]!, 8])).l2Normalize(),
+      right.forward(texts).l2Normalize(),
+      options,
+    );
+  const state = () => Promise.all(modules.flatMap((m) => Object.values(m.stateDict())).map((t) => t.data()));
+  return { parameters, loss, state };
+}
+
+const batch = (seed: number, count = 6): [Tensor, Tensor] => [
+  randn([count, 2, 2, 2], { seed }),
+  randn([count, 5], { seed: seed + 100 }),
+];
+
+for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
+  describe(`capture on ${device}`, function () {
+    this.timeout(60_000);
+    before(async function () {
+      if (device === 'webgpu') await needWebGpu.call(this);
+      else await init({ device });
+    });
+    after(() => init({ device: 'wasm' }));
+
+    it('trains to the same bits as the code itself', async () => {
+      const run = async (captured: boolean) => {
+        const { parameters, loss, state } = towers();
+        const optimizer = new AdamW(parameters, { lr: 0.05 });
+        const plain = (images: Tensor, texts: Tensor) => {
+          for (const parameter of parameters) parameter.grad = null;
+          const value = loss(images, texts);
+          value.backward();
+          return value;
+        };
+        const step = captured
+          ? capture(
+              (images: Tensor, texts: Tensor) => {
+                const value = loss(images, texts);
+                value.backward();
+                return value;
+              },
+              { parameters },
+            )
+          : plain;
+        const losses: number[] = [];
+        for (let i = 0; i < 6; i++) {
+          const value = step(...batch(i, i === 3 ? 4 : 6)); // one batch of another size in between
+          await optimizer.step();
+          losses.push(await value.item());
+        }
+        return { losses, state: await state() };
+      };
+      const [eager, replayed] = [await run(false), await run(true)];
+      assert.deepEqual(replayed, eager);
+      assert.ok(new Set(eager.losses).size === 6);
+    });
+
+    it('gives lists, inputs themselves, and constants', async () => {
+      const f = capture((x: Tensor) => [x, x.mul(2).add(tensor([1, 2, 3])), tensor([7])]);
+      for (const data of [
+        [1, 2, 3],
+        [4, 5, 6],
+      ]) {
+        const [same, more, constant] = f(tensor(data));
+        assert.deepEqual(await same!.array(), data);
+        assert.deepEqual(
+          await more!.array(),
+          data.map((value, i) => 2 * value + i + 1),
+        );
+        assert.deepEqual(await constant!.array(), [7]);
+      }
+    });
+
+    it('leaves nothing behind', async () => {
+      const weight = randn([4, 4], { seed: 1, requiresGrad: true });
+      const step = capture(
+        (x: Tensor) => {
+          const loss = x.matmul(weight).exp().sum();
+          loss.backward();
+          return loss;
+        },
+        { parameters: [weight] },
+      );
+      const x = randn([2, 4], { seed: 2 });
+      const once = () => {
+        step(x).dispose();
+        weight.grad!.dispose();
+      };
+      once();
+      once();
+      const before = memory().storages;
+      for (let i = 0; i < 20; i++) once();
+      assert.equal(memory().storages, before);
+    });
+
+    it('refuses what is no tensor', () => {
+      assert.throws(() => capture(() => tensor(1))(), UsageError);
+      assert.throws(() => capture((() => 3) as never)(tensor(1) as never), UsageError);
+    });
+
+    if (device === 'reference' || device === 'wasm') return; // they run the code itself
+
+    it('refuses an optimiser step inside, where it would be frozen', async () => {
+      const weight = randn([2], { seed: 1, requiresGrad: true });
+      const optimizer = new AdamW([weight]);
+      const f = capture((x: Tensor) => {
+        x.mul(weight).sum().backward();
+        void optimizer.step();
+        return x;
+      });
+      assert.throws(
+        () => f(tensor([1, 2])),
+        (error) => error instanceof UsageError && /updates parameters/.test(error.message),
+      );
+      await weight.data();
+    });
+  });
