@@ -1,4 +1,7 @@
-/** What simple methods reach on the same test sets: the bar that training must clear. */
+/**
+ * What looking at neighbours reaches on the test sets. By raw pixels it is the bar that training must clear; by trained
+ * embeddings it is the same method with better eyes.
+ */
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
@@ -26,7 +29,14 @@ export function ranksBothWays({ n, data }: Scores): { forward: Int32Array; backw
   return { forward, backward };
 }
 
-/** Images as centred unit vectors, each minus its own mean, [rows, 3 · size²]. */
+/** Unit vectors of pictures, [rows, dim], by whose cosines neighbours are found. */
+export type Features = (rows: readonly number[]) => Tensor;
+
+/** Raw pixels, each picture minus its own mean: dim = 3 · size². */
+export function pixelFeatures(images: Images): Features {
+  return (rows) => centred(images, rows);
+}
+
 function centred({ data, size }: Images, rows: readonly number[]): Tensor {
   const length = 3 * size * size;
   const pixels = new Float32Array(rows.length * length);
@@ -37,9 +47,9 @@ function centred({ data, size }: Images, rows: readonly number[]): Tensor {
   return x.sub(x.mean({ axis: 1, keepDims: true })).l2Normalize();
 }
 
-/** Calls `visit` with every query's cosines of centred raw pixels to all training pictures. */
+/** Calls `visit` with every query's cosines to all training pictures. */
 function eachSimilarity(
-  images: Images,
+  features: Features,
   train: readonly number[],
   queries: readonly number[],
   visit: (query: number, similarities: ArrayLike<number>) => void,
@@ -47,10 +57,10 @@ function eachSimilarity(
   const chunk = 256; // queries at a time: memory stays bounded
   noGrad(() =>
     scoped(() => {
-      const known = centred(images, train);
+      const known = features(train);
       for (let start = 0; start < queries.length; start += chunk)
         scoped(() => {
-          const some = centred(images, queries.slice(start, start + chunk));
+          const some = features(queries.slice(start, start + chunk));
           const cosines = some.matmul(known, { transposeB: true }).dataSync(); // [chunk, train]
           for (let i = 0; i < some.shape[0]!; i++)
             visit(start + i, cosines.subarray(i * train.length, (i + 1) * train.length));
@@ -62,10 +72,10 @@ function eachSimilarity(
 /**
  * Picture → concept by the most similar training picture: score_ij is the largest cosine of query i to a training
  * picture of query j's concept (−1 when there is none).
- * @param conceptOf concept of a row of `images`; the queries' concepts are distinct
+ * @param conceptOf concept of a row; the queries' concepts are distinct
  */
-export function pixelNeighbourScores(
-  images: Images,
+export function neighbourScores(
+  features: Features,
   train: readonly number[],
   queries: readonly number[],
   conceptOf: (row: number) => number,
@@ -74,7 +84,7 @@ export function pixelNeighbourScores(
   const scores = { n, data: new Float64Array(n * n).fill(-1) };
   const column = new Map(queries.map((row, j) => [conceptOf(row), j]));
   const columns = train.map((row) => column.get(conceptOf(row)));
-  eachSimilarity(images, train, queries, (i, similarities) => {
+  eachSimilarity(features, train, queries, (i, similarities) => {
     columns.forEach((j, k) => {
       if (j !== undefined) scores.data[i * n + j] = Math.max(scores.data[i * n + j]!, similarities[k]!);
     });
@@ -97,8 +107,8 @@ function inverseFrequency(documents: readonly Set<string>[]): (word: string) => 
  * @param trainText all the words about a training picture
  * @param captions  candidates, caption i belonging to query i
  */
-export function pixelCaptionScores(
-  images: Images,
+export function neighbourCaptionScores(
+  features: Features,
   train: readonly number[],
   queries: readonly number[],
   trainText: (row: number) => string,
@@ -110,7 +120,7 @@ export function pixelCaptionScores(
   const weight = inverseFrequency(documents);
   const candidates = captions.map(wordsOf);
   const norms = candidates.map((words) => Math.sqrt([...words].reduce((sum, word) => sum + weight(word) ** 2, 0)) || 1);
-  eachSimilarity(images, train, queries, (i, similarities) => {
+  eachSimilarity(features, train, queries, (i, similarities) => {
     const nearest = documents
       .map((_, k) => k)
       .sort((a, b) => similarities[b]! - similarities[a]!)

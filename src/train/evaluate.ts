@@ -4,7 +4,13 @@ import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
 import { concat } from '../autograd/ops/slicing.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { pixelCaptionScores, pixelNeighbourScores, ranksBothWays } from '../data/baselines.js';
+import {
+  type Features,
+  neighbourCaptionScores,
+  neighbourScores,
+  pixelFeatures,
+  ranksBothWays,
+} from '../data/baselines.js';
 import { keywordLine } from '../data/emoji.js';
 import { type EmojiData, pixelsOf } from '../data/emoji-pairs.js';
 import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../models/cloob/metrics.js';
@@ -18,7 +24,11 @@ export interface SetResult {
   title: string;
   captions: 'names' | 'keywords';
   count: number;
+  /** Pictures and captions compared by their embeddings. */
   trained: RetrievalMetrics;
+  /** The pictures alone, through the training pictures whose embeddings are nearest … */
+  neighbours: RetrievalMetrics;
+  /** … and the same by raw pixels. */
   pixels: RetrievalMetrics;
 }
 
@@ -79,6 +89,7 @@ export async function evaluateEmoji(
   model.eval();
   const results: EmojiResults = { retrieval: [], zeroShot: [] };
   const sets = emojiSets(data);
+  const embeddings = embeddingFeatures(model, data);
   let done = 0;
   const tick = () => onProgress(++done, sets.length * 3);
   for (const { set, title, rows } of sets) {
@@ -90,7 +101,10 @@ export async function evaluateEmoji(
       const embedded = embedTexts(model, tokenizer, texts);
       const trained = await retrievalMetrics(images, embedded);
       embedded.dispose();
-      results.retrieval.push({ set, title, captions, count, trained, pixels: pixelMetrics(data, set, rows, texts) });
+      const [neighbours, pixels] = [embeddings.features, pixelFeatures(data.images)].map((features) =>
+        neighbourMetrics(features, data, set, rows, texts),
+      ) as [RetrievalMetrics, RetrievalMetrics];
+      results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels });
       tick();
     }
     const classNames = concepts.map(({ name }) => name);
@@ -101,18 +115,39 @@ export async function evaluateEmoji(
     images.dispose();
     tick();
   }
+  embeddings.dispose();
   if (wasTraining) model.train();
   return results;
 }
 
-/** The same by raw pixels: nearest training picture where its concept was trained on, else its neighbours' words. */
-function pixelMetrics(
+/** Embeddings of all training and test pictures, computed once. */
+function embeddingFeatures(model: CloobModel, data: EmojiData): { features: Features; dispose(): void } {
+  const { train, testA, testB, testC } = data.split;
+  const rows = [...new Set([...train, ...testA, ...testB, ...testC])];
+  const place = new Map(rows.map((row, i) => [row, i]));
+  const all = noGrad(() => scoped(() => embedPixels(model, pixelsOf(data, rows)).l2Normalize()));
+  const { device } = all;
+  return {
+    features: (wanted) =>
+      all.gather(
+        tensor(
+          Int32Array.from(wanted, (row) => place.get(row)!),
+          { device },
+        ),
+      ),
+    dispose: () => all.dispose(),
+  };
+}
+
+/** Without a text encoder: the nearest training picture where its concept was trained on, else its neighbours' words. */
+function neighbourMetrics(
+  features: Features,
   data: EmojiData,
   set: string,
   rows: readonly number[],
   texts: readonly string[],
 ): RetrievalMetrics {
-  const { images, split, drawings, concepts } = data;
+  const { split, drawings, concepts } = data;
   const conceptOf = (row: number) => drawings[row]!.concept;
   const allWords = (row: number) => {
     const { name, keywords } = concepts[conceptOf(row)]!;
@@ -120,8 +155,8 @@ function pixelMetrics(
   };
   const scores =
     set === 'A'
-      ? pixelNeighbourScores(images, split.train, rows, conceptOf)
-      : pixelCaptionScores(images, split.train, rows, allWords, texts);
+      ? neighbourScores(features, split.train, rows, conceptOf)
+      : neighbourCaptionScores(features, split.train, rows, allWords, texts);
   const { forward, backward } = ranksBothWays(scores);
   return { imageToText: rankMetrics(forward), textToImage: rankMetrics(backward) };
 }

@@ -10,23 +10,28 @@ const recalls = (metrics: RankMetrics) => cells(ks.map((k) => percent(metrics.re
 /** Recall of a random order. */
 const chance = (count: number) => cells(ks.map((k) => percent(Math.min(1, k / count))));
 
-/** Recall at 1, 5 and 10, both ways, of every set. */
+/**
+ * Recall at 1, 5 and 10, both ways, of every set: by both encoders; by neighbours among the training pictures, found with
+ * the image encoder or with raw pixels; by chance.
+ */
 export function retrievalTable({ retrieval }: EmojiResults, label: string): string {
   const table = new Table({ style: { head: [], border: [] } });
   const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
-  table.push(['', three(label), three('raw pixels'), three('chance')]);
-  table.push(['search, recall in %', ...cells([1, 2, 3].flatMap(() => ks.map((k) => `@${k}`)))]);
+  table.push(['', three(label), { content: 'neighbours in training, by …', colSpan: 6, hAlign: 'center' }, three('')]);
+  table.push(['', three('picture and text'), three('embedding'), three('raw pixels'), three('chance')]);
+  table.push(['search, recall in %', ...cells([1, 2, 3, 4].flatMap(() => ks.map((k) => `@${k}`)))]);
   let set = '';
-  for (const { captions, count, trained, pixels, ...result } of retrieval) {
+  for (const { captions, count, trained, neighbours, pixels, ...result } of retrieval) {
     if (result.set !== set) {
       set = result.set;
-      table.push([{ content: `${set}: ${count} ${result.title}`, colSpan: 10 }]);
+      table.push([{ content: `${set}: ${count} ${result.title}`, colSpan: 13 }]);
     }
     const word = captions === 'names' ? 'name' : 'keywords';
     for (const way of ['imageToText', 'textToImage'] as const)
       table.push([
         way === 'imageToText' ? `  picture → ${word}` : `  ${word} → picture`,
         ...recalls(trained[way]),
+        ...recalls(neighbours[way]),
         ...recalls(pixels[way]),
         ...chance(count),
       ]);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { DataError, DomainError, Random } from 'hopgrad';
 import { augmentInto, normaliseInto } from '#src/data/augment.js';
-import { pixelCaptionScores, pixelNeighbourScores, ranksBothWays } from '#src/data/baselines.js';
+import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '#src/data/baselines.js';
 import { epochBatches } from '#src/data/batches.js';
 import {
   familyOf,
@@ -196,19 +196,25 @@ describe('baselines', () => {
   });
 
   it('find the nearest training picture of each concept', () => {
-    const scores = pixelNeighbourScores(images, [0, 1], [2, 3], (row) => row % 2);
+    const scores = neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => row % 2);
     assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
     assert.deepEqual([...ranksBothWays(scores).backward], [0, 0]);
-    const swapped = pixelNeighbourScores(images, [0, 1], [2, 3], (row) => (row < 2 ? row : 3 - row));
+    const swapped = neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => (row < 2 ? row : 3 - row));
     assert.deepEqual([...ranksBothWays(swapped).forward], [1, 1]);
   });
 
   it('find captions by the words of neighbours', () => {
     const words = ['apple fruit', 'car road', '', '', 'moon', 'shoe', 'door', 'tree'];
     const known = [0, 1, 4, 5, 6, 7];
-    const scores = pixelCaptionScores(images, known, [2, 3], (row) => words[row]!, ['some fruit', 'the road']);
+    const scores = neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
+      'some fruit',
+      'the road',
+    ]);
     assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
-    const swapped = pixelCaptionScores(images, known, [2, 3], (row) => words[row]!, ['the road', 'some fruit']);
+    const swapped = neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
+      'the road',
+      'some fruit',
+    ]);
     assert.deepEqual([...ranksBothWays(swapped).forward], [1, 1]);
   });
 
