@@ -1,6 +1,6 @@
 /**
  * `npm run bench:gpu`: what an op costs to start on a gpu.js device, what the plain product reaches, and a CLOOB step
- * eager and captured. Options: --device NAME (default webgpu), --write (into bench/RESULTS-gpu.md).
+ * eager and captured. Options: --device NAME (default webgpu), --rounds N (default 15), --write (into bench/RESULTS-gpu.md).
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -9,7 +9,11 @@ import { createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss } from 'hopgrad/nn';
 
 const { values: flags } = parseArgs({
-  options: { device: { type: 'string', default: 'webgpu' }, write: { type: 'boolean', default: false } },
+  options: {
+    device: { type: 'string', default: 'webgpu' },
+    rounds: { type: 'string', default: '15' },
+    write: { type: 'boolean', default: false },
+  },
 });
 
 interface Row {
@@ -102,7 +106,7 @@ const rows = await measure(
     { name: 'CLOOB step (ViT, 8 pairs), eager', run: eager },
     { name: 'CLOOB step (ViT, 8 pairs), captured', run: captured },
   ],
-  15,
+  Number(flags.rounds),
 );
 const lines = [
   '| work | ms, median | ms, least | at best |',
