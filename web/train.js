@@ -35,7 +35,9 @@ async function pixelsOf(svg, context) {
 
 /** InfoLOOB of the embeddings themselves, both ways, on the scale of the CLOOB loss: τ (L_img + L_txt). */
 function plainLoss(images, texts) {
-  return infoLoobLoss(images, texts, options).add(infoLoobLoss(texts, images, options)).div(options.invTau);
+  return infoLoobLoss(images, texts, options)
+    .add(infoLoobLoss(texts, images, options))
+    .div(options.invTau);
 }
 
 export class Training {

@@ -168,6 +168,6 @@ describe('without the package webgpu', () => {
     const asked = withoutDawn(`await init({ device: 'webgpu' }).catch((e) => console.log(e.name, e.message));`);
     assert.match(asked, /DeviceError.*"webgpu" cannot be loaded here \(no binary for this platform\)/);
     const chosen = withoutDawn('console.log(JSON.stringify(await init()));');
-    assert.match(chosen, /"device":"wasm".*no binary for this platform/);
+    assert.match(chosen, /"device":"wasm".*(no binary for this platform|no graphics hardware here).*wasm works/);
   });
 });
