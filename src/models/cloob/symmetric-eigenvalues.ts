@@ -23,9 +23,19 @@ export function symmetricEigenvalues(matrix: ArrayLike<number>, n: number): Floa
       received: 'a value that is not finite',
       expected: 'finite values',
     });
-  const { diagonal, below } = tridiagonal(a, n);
+  // By a power of two to about 1, so that no product below loses digits to the ends of the number range.
+  const largest = a.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  if (largest === 0) return new Float64Array(n);
+  const unit = 2 ** Math.floor(Math.log2(largest));
+  const { diagonal, below } = tridiagonal(
+    a.map((value) => value / unit),
+    n,
+  );
   diagonalise(diagonal, below);
-  return diagonal.sort().reverse();
+  return diagonal
+    .map((value) => value * unit)
+    .sort()
+    .reverse();
 }
 
 /** The diagonal and what stands below it, after n − 2 reflections from the last row upwards. */
