@@ -94,10 +94,12 @@ describe('webgpu in Node', () => {
       return memory();
     };
     const early = await steps(200);
+    const compiled = webgpu().compiledKernels;
     const late = await steps(2000);
     assert.ok(late.storages <= early.storages + 50, `${early.storages} → ${late.storages} storages`);
-    assert.ok(late.peakBytes < 16 * 2 ** 20, `${late.peakBytes} bytes`);
-    assert.ok(webgpu().compiledKernels < 80, `${webgpu().compiledKernels} kernels`);
+    // Other tests may have used the same device before: only growth counts.
+    assert.ok(late.peakBytes <= early.peakBytes + 16 * 2 ** 20, `${early.peakBytes} → ${late.peakBytes} bytes`);
+    assert.equal(webgpu().compiledKernels, compiled);
   });
 
   it('forces a collection when live memory passes its threshold', async function () {
