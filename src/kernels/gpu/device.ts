@@ -8,6 +8,7 @@
 import { allocate, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
+import { collectGarbage } from '../collect.js';
 import {
   type AdamWSpec,
   type KernelOperand,
@@ -19,7 +20,6 @@ import {
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
-import { collectGarbage } from './collect.js';
 import {
   elementwiseProgram,
   exactLimit,

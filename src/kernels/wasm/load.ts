@@ -1,5 +1,6 @@
 /** Making the wasm device: in Node at once, without an await; in a browser after fetching the kernels. */
 import { DeviceError, KernelError, UsageError } from '../../tensor/errors.js';
+import { collectGarbage } from '../collect.js';
 import { WasmDevice } from './device.js';
 import { Engine, type Host } from './engine.js';
 
@@ -53,10 +54,8 @@ export interface WasmOptions {
 export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOptions = {}): WasmDevice {
   const { readFileSync } = builtin!('node:fs') as typeof import('node:fs');
   const { setFlagsFromString } = builtin!('node:v8') as typeof import('node:v8');
-  const { runInNewContext } = builtin!('node:vm') as typeof import('node:vm');
   const { Worker } = builtin!('node:worker_threads') as typeof import('node:worker_threads');
   const { availableParallelism } = builtin!('node:os') as typeof import('node:os');
-  let gc: (() => void) | null = null;
   const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && hasRelaxed(setFlagsFromString);
   try {
     const host: Host = {
@@ -70,14 +69,7 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
         });
         worker.unref();
       },
-      collect() {
-        // V8 hands out its collector only behind a flag; a new context sees it once the flag is set.
-        if (!gc) {
-          setFlagsFromString('--expose-gc');
-          gc = runInNewContext('gc') as () => void;
-        }
-        gc();
-      },
+      collect: collectGarbage,
       turn: () => new Promise((resolve) => setImmediate(resolve)),
     };
     const count = threads ?? defaultThreads(availableParallelism(), process.env.HOPGRAD_THREADS);

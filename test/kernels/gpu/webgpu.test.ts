@@ -16,7 +16,7 @@ import {
   zeros,
 } from 'hopgrad';
 import { AdamW } from 'hopgrad/nn';
-import { collectGarbage } from '#src/kernels/gpu/collect.js';
+import { collectGarbage } from '#src/kernels/collect.js';
 import type { WebGpuDevice } from '#src/kernels/gpu/webgpu.js';
 import { needWebGpu } from './adapter.js';
 
