@@ -42,10 +42,6 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
     return flatten(kernel(...values), sizeOf(output));
   }
 
-  protected putZeros(size: number): Float32Array {
-    return this.put(new Float32Array(size));
-  }
-
   protected put(data: Float32Array): Float32Array {
     return data;
   }

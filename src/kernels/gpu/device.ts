@@ -20,6 +20,7 @@ import {
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
+import { turn } from '../turn.js';
 import {
   elementwiseProgram,
   exactLimit,
@@ -29,6 +30,7 @@ import {
   sourceProgram,
 } from './programs.js';
 import * as scalar from './scalar.js';
+import type { Site } from './stream.js';
 import { type Player, Tape } from './tape.js';
 
 /** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
@@ -65,10 +67,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   /** How large a dispatch may be. */
   protected abstract readonly limits: GridLimits;
-  /** Starts a kernel; the result has one element per point of `output`. */
-  protected abstract launch(program: Program, output: readonly number[], args: readonly Argument<B>[]): B;
-  /** A buffer of zeros. */
-  protected abstract putZeros(size: number): B;
+  /** Starts a kernel; the result has one element per point of `output`. `site`: it will be repeated as it is. */
+  protected abstract launch(program: Program, output: readonly number[], args: readonly Argument<B>[], site?: Site): B;
   /** A buffer with these elements. The array is not used afterwards by anyone else. */
   protected abstract put(data: Float32Array): B;
   /** The first `size` elements of a buffer. */
@@ -114,18 +114,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   /** A later turn of the event loop, and after a forced collection another one for its finalizers. */
-  protected async turn(): Promise<void> {
-    const next = () => new Promise((resolve) => setTimeout(resolve, 0));
-    await next();
+  async settle(): Promise<void> {
+    await turn();
     if (!this.#collecting) return;
-    await next();
+    await turn();
     this.#collecting = false;
     this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
     this.#countThreshold = Math.max(leastCount, 2 * this.#count);
-  }
-
-  settle(): Promise<void> {
-    return this.turn();
   }
 
   protected bufferOf(x: Storage): B {
@@ -206,8 +201,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   fill(size: number, value: number, dtype: DType): Storage {
-    const zeros = Object.is(value, 0);
-    return this.#constant(zeros ? this.putZeros(size) : this.put(new Float32Array(size).fill(value)), dtype, size);
+    if (size === 0) return this.#constant(this.put(new Float32Array(0)), dtype, 0);
+    return this.#elementwise(scalar.same, [value], { shape: [size], strides: [[0]] }, dtype);
   }
 
   cast(x: Storage, dtype: DType): Storage {
@@ -252,7 +247,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     tape.finish(given);
     const kinds = given.map(({ dtype, size }) => ({ dtype, size }));
     const player: Player<B> = {
-      launch: (program, output, args) => this.launch(program, output, args),
+      launch: (program, output, args, site) => this.launch(program, output, args, site),
       share: (buffer) => this.share(buffer),
       discard: (buffer) => this.discard(buffer),
       bufferOf: (storage) => this.bufferOf(storage),

@@ -15,10 +15,8 @@ export interface GpuKernel {
   kernel: unknown;
 }
 
-/** A result that stays on the device: a WebGPU buffer or a WebGL texture, counted. */
+/** A result that stays on the device: a WebGL texture, counted. */
 export interface GpuHandle {
-  /** The WebGPU buffer. */
-  buffer?: unknown;
   output: number[];
   /** Sizes of a texture; what a kernel that takes it as an argument sees. */
   dimensions?: ArrayLike<number>;
@@ -38,18 +36,50 @@ export interface GpuContext {
 export interface GPUAdapterLike {
   info?: { vendor?: string; architecture?: string; device?: string; description?: string; isFallbackAdapter?: boolean };
 }
+export interface GPUBufferLike {
+  mapAsync(mode: number, offset: number, size: number): Promise<void>;
+  getMappedRange(offset: number, size: number): ArrayBuffer;
+  unmap(): void;
+  destroy(): void;
+}
+export interface GPUPassLike {
+  setPipeline(pipeline: unknown): void;
+  setBindGroup(index: number, group: unknown): void;
+  dispatchWorkgroups(x: number, y: number, z: number): void;
+  end(): void;
+}
+export interface GPUEncoderLike {
+  beginComputePass(): GPUPassLike;
+  copyBufferToBuffer(from: GPUBufferLike, fromOffset: number, to: GPUBufferLike, toOffset: number, size: number): void;
+  finish(): unknown;
+}
 export interface GPUDeviceLike {
-  limits: { maxBufferSize: number; maxStorageBufferBindingSize: number; maxComputeWorkgroupsPerDimension: number };
+  limits: {
+    maxBufferSize: number;
+    maxStorageBufferBindingSize: number;
+    maxComputeWorkgroupsPerDimension: number;
+    minUniformBufferOffsetAlignment: number;
+  };
   lost: Promise<{ reason: string; message: string }>;
   onuncapturederror: ((event: { error: Error }) => void) | null;
   queue: {
     onSubmittedWorkDone(): Promise<void>;
-    writeBuffer(buffer: unknown, offset: number, data: Float32Array): void;
+    submit(commands: unknown[]): void;
+    /** `dataOffset` and `size` count elements of `data`. */
+    writeBuffer(
+      buffer: GPUBufferLike,
+      offset: number,
+      data: Float32Array | Uint32Array,
+      dataOffset?: number,
+      size?: number,
+    ): void;
   };
-  createBuffer(settings: { size: number; usage: number; mappedAtCreation?: boolean }): {
-    getMappedRange(): ArrayBuffer;
-    unmap(): void;
-  };
+  createBuffer(settings: { size: number; usage: number }): GPUBufferLike;
+  createBindGroup(settings: {
+    layout: unknown;
+    entries: { binding: number; resource: { buffer: GPUBufferLike; offset?: number; size?: number } }[];
+  }): unknown;
+  createCommandEncoder(): GPUEncoderLike;
   destroy(): void;
 }
 
@@ -62,12 +92,6 @@ export interface GpuModule {
   GPU: new (settings: { mode: string }) => GpuInstance;
   input(data: Float32Array, size: readonly number[]): unknown;
   WebGPUContext: { acquire(): Promise<GpuContext> };
-  WebGPUBufferResult: new (settings: {
-    buffer: unknown;
-    output: number[];
-    context: GpuContext;
-    kernel: unknown;
-  }) => GpuHandle;
 }
 
 /** @throws DeviceError when gpu.js is not there */

@@ -10,7 +10,7 @@ import type { Grid } from '../source-device.js';
 
 /** A kernel text ready for gpu.js, and what to call it with. */
 export interface Program {
-  /** Equal keys mean equal text and types. */
+  /** Equal keys mean equal text and types, and results of one rank (of two on webgl2). */
   key: string;
   text: string;
   /** Texts of named functions that it calls. */
@@ -159,10 +159,17 @@ function withTrueInequality(text: string): string {
   return text.replace(/([\w.]+) !== ([\w.]+)/g, '!($1 === $2)');
 }
 
-const texts = new Map<SourceKernel, { parameters: string[]; body: string }>();
+/** A function's parameters and body, and the constants that it uses. */
+interface Parsed {
+  parameters: string[];
+  body: string;
+  used: string[];
+}
 
-/** A function's parameters and body, from its own text. */
-function parse(kernel: SourceKernel): { parameters: string[]; body: string } {
+const texts = new Map<SourceKernel, Parsed>();
+
+/** Takes a function's own text apart. */
+function parse(kernel: SourceKernel): Parsed {
   let parsed = texts.get(kernel);
   if (!parsed) {
     const match = /^function\s*\w*\s*\(([^)]*)\)\s*\{([\s\S]*)\}$/.exec(kernel.toString());
@@ -171,10 +178,31 @@ function parse(kernel: SourceKernel): { parameters: string[]; body: string } {
         received: kernel.toString().slice(0, 60),
         expected: 'a plain function: `function name(x) { … }`',
       });
-    parsed = { parameters: match[1]!.split(',').map((name) => name.trim()), body: withTrueInequality(match[2]!) };
+    const body = withTrueInequality(match[2]!);
+    const used = [...new Set([...body.matchAll(/this\.constants\.(\w+)/g)].map((found) => found[1]!))];
+    parsed = { parameters: match[1]!.split(',').map((name) => name.trim()), body, used };
     texts.set(kernel, parsed);
   }
   return parsed;
+}
+
+/** A program, and where the integers come from that are appended to its arguments. */
+interface Template {
+  program: Program;
+  /** Names of the constants among them, which come first. */
+  given: readonly string[];
+}
+
+const templates = new Map<string, Template>();
+
+/** A text is put together once; afterwards a launch only looks it up. */
+function templateOf(key: string, make: () => Template): Template {
+  let template = templates.get(key);
+  if (!template) {
+    template = make();
+    templates.set(key, template);
+  }
+  return template;
 }
 
 /** A source kernel on a layout. `numbers` tells which inputs are numbers; `values` are the integers to append. */
@@ -184,26 +212,31 @@ export function sourceProgram(
   constants: Record<string, number>,
   { axes, sizes, prelude }: Layout,
 ): { program: Program; values: number[] } {
-  const { parameters, body } = parse(kernel);
-  const used = [...new Set([...body.matchAll(/this\.constants\.(\w+)/g)].map((match) => match[1]!))];
-  const baked = Object.fromEntries(used.filter((name) => compiledIn.has(name)).map((name) => [name, constants[name]!]));
-  const given = used.filter((name) => !compiledIn.has(name));
-  const argument = (name: string) => `given${name[0]!.toUpperCase()}${name.slice(1)}`;
-  const names = [...parameters, ...given.map(argument), ...Object.keys(sizes)];
-  const placed = body
-    .replace(/this\.constants\.(\w+)/g, (whole, name: string) => (compiledIn.has(name) ? whole : argument(name)))
-    .replace(/this\.thread\.([xyz])/g, (_, axis: string) => axes['xyz'.indexOf(axis)]!);
-  const program: Program = {
-    key: `${kernelId(kernel)}|${axes.join()}|${Object.values(baked).join()}`,
-    text: `function (${names.join(', ')}) {\n${prelude}\n${placed}\n}`,
-    functions: [],
-    types: [
-      ...numbers.map((number) => (number ? ('Float' as const) : ('Array' as const))),
-      ...given.map(() => 'Integer' as const),
-      ...Object.keys(sizes).map(() => 'Integer' as const),
-    ],
-    constants: baked,
-  };
+  const { parameters, body, used } = parse(kernel);
+  const baked = used.filter((name) => compiledIn.has(name)).map((name) => constants[name]!);
+  const key = `${kernelId(kernel)}|${axes[0]},${axes[1]},${axes[2]}|${baked}`;
+  const { program, given } = templateOf(key, () => {
+    const given = used.filter((name) => !compiledIn.has(name));
+    const argument = (name: string) => `given${name[0]!.toUpperCase()}${name.slice(1)}`;
+    const names = [...parameters, ...given.map(argument), ...Object.keys(sizes)];
+    const placed = body
+      .replace(/this\.constants\.(\w+)/g, (whole, name: string) => (compiledIn.has(name) ? whole : argument(name)))
+      .replace(/this\.thread\.([xyz])/g, (_, axis: string) => axes['xyz'.indexOf(axis)]!);
+    const program: Program = {
+      key,
+      text: `function (${names.join(', ')}) {\n${prelude}\n${placed}\n}`,
+      functions: [],
+      types: [
+        ...numbers.map((number) => (number ? ('Float' as const) : ('Array' as const))),
+        ...given.map(() => 'Integer' as const),
+        ...Object.keys(sizes).map(() => 'Integer' as const),
+      ],
+      constants: Object.fromEntries(
+        used.filter((name) => compiledIn.has(name)).map((name) => [name, constants[name]!]),
+      ),
+    };
+    return { program, given };
+  });
   return { program, values: [...given.map((name) => constants[name]!), ...Object.values(sizes)] };
 }
 
@@ -218,32 +251,45 @@ export function elementwiseProgram(
   strides: readonly (readonly number[] | null)[],
   { axes, sizes, prelude }: Layout,
 ): { program: Program; values: number[] } {
-  const integers: Record<string, number> = { ...sizes };
-  const reads = strides.map((steps, k) => {
-    const name = operandNames[k]!;
-    if (steps === null) return name;
-    const terms = steps.flatMap((step, axis) => {
-      if (step === 0 || axes[axis] === '0') return [];
-      if (step === 1) return [axes[axis]!];
-      integers[`${name}${'XYZ'[axis]}`] = step;
-      return [`${axes[axis]} * ${name}${'XYZ'[axis]}`];
+  const values = Object.values(sizes);
+  let key = `${kernelId(f)}|${axes[0]},${axes[1]},${axes[2]}|`;
+  for (const steps of strides) {
+    key += steps === null ? 'n' : 'a';
+    steps?.forEach((step, axis) => {
+      if (axes[axis] === '0') return;
+      if (step > 1) values.push(step);
+      key += Math.min(step, 2);
     });
-    return `${name}[${terms.join(' + ') || '0'}]`;
+  }
+  const { program } = templateOf(key, () => {
+    const integers = Object.keys(sizes);
+    const reads = strides.map((steps, k) => {
+      const name = operandNames[k]!;
+      if (steps === null) return name;
+      const terms = steps.flatMap((step, axis) => {
+        if (step === 0 || axes[axis] === '0') return [];
+        if (step === 1) return [axes[axis]!];
+        integers.push(`${name}${'XYZ'[axis]}`);
+        return [`${axes[axis]} * ${name}${'XYZ'[axis]}`];
+      });
+      return `${name}[${terms.join(' + ') || '0'}]`;
+    });
+    const names = [...operandNames.slice(0, strides.length), ...integers];
+    // Under a name of its own: shading languages have an exp, a max … already.
+    const guards = withGuards(f.toString().replace(/^function\s*\w+/, `function scalar_${f.name}`));
+    const program: Program = {
+      key,
+      text: `function (${names.join(', ')}) {\n${prelude}\nreturn scalar_${f.name}(${reads.join(', ')});\n}`,
+      functions: [...guards.functions, guards.text],
+      types: [
+        ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
+        ...integers.map(() => 'Integer' as const),
+      ],
+      constants: {},
+    };
+    return { program, given: [] };
   });
-  const names = [...operandNames.slice(0, strides.length), ...Object.keys(integers)];
-  // Under a name of its own: shading languages have an exp, a max … already.
-  const guards = withGuards(f.toString().replace(/^function\s*\w+/, `function scalar_${f.name}`));
-  const program: Program = {
-    key: `${kernelId(f)}|${axes.join()}|${reads.join()}`,
-    text: `function (${names.join(', ')}) {\n${prelude}\nreturn scalar_${f.name}(${reads.join(', ')});\n}`,
-    functions: [...guards.functions, guards.text],
-    types: [
-      ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
-      ...Object.keys(integers).map(() => 'Integer' as const),
-    ],
-    constants: {},
-  };
-  return { program, values: Object.values(integers) };
+  return { program, values };
 }
 
 const ids = new WeakMap<object, number>();

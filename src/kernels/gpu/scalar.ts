@@ -23,6 +23,11 @@ export function update(
   return parameter * decay - (rate * m) / (Math.sqrt(v) * correction + eps);
 }
 
+/** A number everywhere. */
+export function same(x: number): number {
+  return x;
+}
+
 export function square(x: number): number {
   return x * x;
 }

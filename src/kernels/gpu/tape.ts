@@ -6,6 +6,7 @@
 import { type Storage, touch } from '../device.js';
 import type { Argument } from './device.js';
 import type { Program } from './programs.js';
+import type { Site } from './stream.js';
 
 /** Where an operand is found again: made by the run, there before it (and perhaps updated since), or constant. */
 type Place<B> = { slot: number } | { storage: Storage } | { constant: B };
@@ -17,6 +18,7 @@ type Step<B> = { dead: number[] } & (
       output: readonly number[];
       args: readonly ((Place<B> & { grid: readonly number[] }) | number)[];
       slot: number;
+      site: Site;
     }
   | { kind: 'share'; source: Place<B>; slot: number }
   | { kind: 'update'; target: Storage; source: Place<B> }
@@ -27,7 +29,7 @@ export type Operand = { storage: Storage; grid: readonly number[] } | number;
 
 /** What playing needs of a device. */
 export interface Player<B> {
-  launch(program: Program, output: readonly number[], args: readonly Argument<B>[]): B;
+  launch(program: Program, output: readonly number[], args: readonly Argument<B>[], site: Site): B;
   share(buffer: B): B;
   discard(buffer: B): void;
   bufferOf(storage: Storage): B;
@@ -63,7 +65,7 @@ export class Tape<B> {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { ...this.#place(operand.storage), grid: operand.grid },
     );
-    this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), dead: [] });
+    this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), site: {}, dead: [] });
   }
 
   shared(source: Storage, result: Storage): void {
@@ -108,7 +110,7 @@ export class Tape<B> {
         const args = step.args.map((arg) =>
           typeof arg === 'number' ? arg : ({ buffer: find(arg), grid: arg.grid } as Argument<B>),
         );
-        slots[step.slot] = device.launch(step.program, step.output, args);
+        slots[step.slot] = device.launch(step.program, step.output, args, step.site);
       } else if (step.kind === 'share') slots[step.slot] = device.share(find(step.source));
       else {
         device.replace(step.target, device.share(find(step.source)));

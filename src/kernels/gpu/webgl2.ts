@@ -146,10 +146,6 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
     });
   }
 
-  protected putZeros(size: number): GpuHandle {
-    return this.put(new Float32Array(size));
-  }
-
   protected put(data: Float32Array): GpuHandle {
     this.#check(data.length);
     const elements = data.length === 0 ? new Float32Array(1) : data; // there is no empty texture

@@ -1,33 +1,33 @@
 /**
- * WebGPU through gpu.js. Its kernels are promises (compiling, and by contract every call), so operations queue: each
- * is started when those before it have been, in order, and the storage is there at once. Reads wait for the queue.
+ * WebGPU: gpu.js translates and compiles the kernel texts, which takes a moment the first time; a launch whose kernel
+ * is still being compiled waits in a queue, and those behind it too. Everything else is started at once. A storage has
+ * its buffer from the beginning, so only reads wait.
  */
 import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '../../tensor/errors.js';
-import { type Argument, flatten, GpuDevice } from './device.js';
-import {
-  type GpuContext,
-  type GpuHandle,
-  type GpuInstance,
-  type GpuKernel,
-  type GpuModule,
-  loadGpuJs,
-} from './module.js';
-import { kernelSettings, type Program, ProgramCache } from './programs.js';
+import { sizeOf } from '../../tensor/shape.js';
+import type { MemoryInfo } from '../device.js';
+import { type CompiledKernel, compile } from './compile.js';
+import { type Argument, GpuDevice } from './device.js';
+import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
+import { type Block, BlockPool } from './pool.js';
+import { type Program, ProgramCache } from './programs.js';
 import { provideWebGpu } from './provide.js';
+import { CommandStream, type Site } from './stream.js';
 
-/** What a storage holds: a buffer once its command has run, or why there is none. */
-interface Cell {
-  handle: GpuHandle | null;
+/** A kernel, as soon as it is compiled; or why it cannot be. */
+interface Entry {
+  kernel: CompiledKernel | null;
   error: HopgradError | null;
+  /** Settled when one of the two is there. */
+  ready: Promise<void>;
 }
 
-const usage = { storage: 0x80, copySource: 0x04, copyTarget: 0x08 };
 /** Threads of a workgroup along x and y, as gpu.js sets them for grids of two and three dimensions. */
 const workgroup = 8;
 /** Most compiled kernels kept. */
 const cacheLimit = 512;
 
-export class WebGpuDevice extends GpuDevice<Cell> {
+export class WebGpuDevice extends GpuDevice<Block> {
   readonly name = 'webgpu';
   readonly description: string;
   readonly synchronous = false;
@@ -35,33 +35,29 @@ export class WebGpuDevice extends GpuDevice<Cell> {
   readonly software: boolean;
   protected readonly limits;
   readonly #gpu: GpuInstance;
-  readonly #module: GpuModule;
   readonly #context: GpuContext;
-  readonly #kernels = new ProgramCache<{ kernel: GpuKernel; ready: Promise<unknown> | null }>(cacheLimit, (entry) => {
-    this.#enqueue(() => entry.kernel.destroy());
-  });
-  readonly #queue: (() => unknown)[] = [];
-  #draining: Promise<void> | null = null;
+  readonly #kernels = new ProgramCache<Entry>(cacheLimit, () => {});
+  readonly #pool: BlockPool;
+  readonly #stream: CommandStream;
+  /** What waits for a kernel, or for something that does. */
+  readonly #queue: { entry: Entry | null; command: () => void }[] = [];
   #finished: Promise<void> = Promise.resolve();
   #failure: HopgradError | null = null;
-  /** The kernel whose pool of staging buffers all reads share. */
-  #reader: GpuKernel;
 
   private constructor(module: GpuModule, context: GpuContext) {
     super();
-    this.#module = module;
+    const { adapter, device } = context;
     this.#context = context;
     this.#gpu = new module.GPU({ mode: 'webgpu' });
-    const { info } = context.adapter;
+    const { info } = adapter;
     const names = [info?.vendor, info?.architecture, info?.description || info?.device].filter(Boolean).join(', ');
     this.software = info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|software/i.test(names);
     this.description = `WebGPU through gpu.js on ${names || 'an unnamed adapter'}${this.software ? ' (in software)' : ''}, float32`;
-    const most = context.device.limits.maxComputeWorkgroupsPerDimension;
+    const most = device.limits.maxComputeWorkgroupsPerDimension;
     this.limits = { x: most * workgroup, y: most * workgroup, z: most, skipY: false };
-    this.#reader = this.#gpu.createKernel('function (x) { return x[this.thread.x]; }', {
-      output: [1],
-      argumentTypes: ['WebGPUBuffer'],
-    });
+    this.#stream = new CommandStream(device);
+    const largest = Math.min(device.limits.maxBufferSize, device.limits.maxStorageBufferBindingSize);
+    this.#pool = new BlockPool(device, largest, (buffer) => this.#order(null, () => this.#stream.destroy(buffer)));
     this.#watch();
   }
 
@@ -70,9 +66,7 @@ export class WebGpuDevice extends GpuDevice<Cell> {
     const module = await loadGpuJs();
     await provideWebGpu();
     try {
-      const device = new WebGpuDevice(module, await module.WebGPUContext.acquire());
-      await device.#reader.build(device.put(new Float32Array(1)).handle);
-      return device;
+      return new WebGpuDevice(module, await module.WebGPUContext.acquire());
     } catch (error) {
       throw new DeviceError('init', {
         received: `webgpu, but ${(error as Error).message}`,
@@ -112,140 +106,98 @@ export class WebGpuDevice extends GpuDevice<Cell> {
     return this.#kernels.size;
   }
 
-  #enqueue(command: () => unknown): void {
-    this.#queue.push(command);
-    this.#draining ??= this.#drain();
+  override memory(): MemoryInfo {
+    return { ...super.memory(), reservedBytes: this.#pool.bytes };
+  }
+
+  /** Runs a command now, or after those that wait and the kernel that it needs. */
+  #order(entry: Entry | null, command: () => void): void {
+    if (this.#queue.length === 0 && (entry === null || entry.kernel || entry.error)) {
+      command();
+      return;
+    }
+    this.#queue.push({ entry, command });
+    if (this.#queue.length === 1) void this.#drain();
   }
 
   async #drain(): Promise<void> {
-    await null; // the first command too runs after the caller's line
     for (let i = 0; i < this.#queue.length; i++) {
+      const { entry, command } = this.#queue[i]!;
+      if (entry && !entry.kernel && !entry.error) await entry.ready;
       try {
-        await this.#queue[i]!();
+        command();
       } catch (error) {
         this.#failure ??= this.#typed(error, 'bookkeeping');
       }
-      if (i === 1024) i -= this.#queue.splice(0, 1024).length;
     }
     this.#queue.length = 0;
-    this.#draining = null;
   }
 
-  protected launch(program: Program, output: readonly number[], args: readonly Argument<Cell>[]): Cell {
-    const cell: Cell = { handle: null, error: null };
-    this.#enqueue(() => this.#run(cell, program, output, args));
-    return cell;
+  #compile(program: Program, rank: number): Entry {
+    const entry: Entry = { kernel: null, error: null, ready: Promise.resolve() };
+    const settled = async () => {
+      try {
+        entry.kernel = await compile(this.#gpu, program, rank);
+      } catch (error) {
+        entry.error = this.#typed(error, program.text);
+      }
+    };
+    entry.ready = settled();
+    return entry;
   }
 
-  async #run(cell: Cell, program: Program, output: readonly number[], args: readonly Argument<Cell>[]): Promise<void> {
-    const views: GpuHandle[] = [];
-    try {
-      const values = args.map((arg) => {
-        if (typeof arg === 'number') return arg;
-        const view = this.#view(this.#live(arg.buffer).buffer, arg.grid);
-        views.push(view);
-        return view;
-      });
-      const entry = this.#kernels.get(program.key, () => ({
-        kernel: this.#gpu.createKernel(program.text, {
-          ...kernelSettings(program),
-          argumentTypes: program.types.map((type) => (type === 'Array' ? 'WebGPUBuffer' : type)),
-          output: [...output],
-          dynamicOutput: true,
-          dynamicArguments: true,
-          pipeline: true,
-          immutable: true,
-        }),
-        ready: null,
-      }));
-      entry.ready ??= Promise.resolve(entry.kernel.build(...values));
-      await entry.ready;
-      entry.kernel.setOutput([...output]);
-      cell.handle = (await entry.kernel(...values)) as GpuHandle;
-    } catch (error) {
-      cell.error = this.#typed(error, program.text);
-    } finally {
-      for (const view of views) view.delete();
-    }
+  protected launch(program: Program, output: readonly number[], args: readonly Argument<Block>[], site?: Site): Block {
+    const result = this.#take(sizeOf(output));
+    const entry = this.#kernels.get(program.key, () => this.#compile(program, output.length));
+    this.#order(entry, () => {
+      result.error = this.#failure ?? entry.error ?? inherited(args);
+      if (!result.error) this.#stream.dispatch(entry.kernel!, output, args, result, site);
+    });
+    return result;
   }
 
-  #live(cell: Cell): GpuHandle {
+  /** A buffer for `size` elements. @throws MemoryLimitError, and what has made the device useless */
+  #take(size: number): Block {
     if (this.#failure) throw this.#failure;
-    if (cell.error) throw cell.error;
-    return cell.handle!;
+    if (4 * size > this.#pool.most)
+      throw new MemoryLimitError('webgpu', {
+        received: `a tensor of ${4 * size} bytes`,
+        expected: `at most ${this.#pool.most}, this adapter's limit for one buffer`,
+        hint: 'Split the tensor, use a smaller micro-batch, or checkpoint() parts of the model.',
+      });
+    return this.#pool.take(4 * size);
   }
 
   #typed(error: unknown, text: string): HopgradError {
-    const { message } = error as Error;
     if (this.#failure) return this.#failure;
     if ((error as HopgradError).op !== undefined) return error as HopgradError;
-    const memory = /per storage buffer|out of memory/i.test(message);
-    return new (memory ? MemoryLimitError : KernelError)('webgpu', {
-      received: message,
-      expected: memory ? "to stay within the adapter's limits" : 'a kernel that compiles and runs',
-      hint: memory ? 'Use a smaller micro-batch, or checkpoint() parts of the model.' : `The kernel was: ${text}`,
+    return new KernelError('webgpu', {
+      received: (error as Error).message,
+      expected: 'a kernel that compiles and runs',
+      hint: `The kernel was: ${text}`,
     });
   }
 
-  /** The bytes of one tensor that the adapter allows. */
-  get #largest(): number {
-    const { maxBufferSize, maxStorageBufferBindingSize } = this.#context.device.limits;
-    return Math.min(maxBufferSize, maxStorageBufferBindingSize);
-  }
-
-  protected putZeros(size: number): Cell {
-    return { handle: this.#view(this.#buffer(size, false), [size]), error: null }; // new buffers are zero
-  }
-
-  protected put(data: Float32Array): Cell {
-    const buffer = this.#buffer(data.length, true);
-    new Float32Array(buffer.getMappedRange()).set(data);
-    buffer.unmap();
-    return { handle: this.#view(buffer, [data.length]), error: null };
-  }
-
-  #buffer(size: number, mappedAtCreation: boolean) {
-    if (this.#failure) throw this.#failure;
-    if (4 * size > this.#largest)
-      throw new MemoryLimitError('webgpu', {
-        received: `a tensor of ${4 * size} bytes`,
-        expected: `at most ${this.#largest}, this adapter's limit for one buffer`,
-        hint: 'Split the tensor.',
-      });
-    return this.#context.device.createBuffer({
-      size: Math.max(4, 4 * size),
-      usage: usage.storage | usage.copySource | usage.copyTarget,
-      mappedAtCreation,
+  protected put(data: Float32Array): Block {
+    const block = this.#take(data.length);
+    this.#order(null, () => {
+      block.error = null;
+      this.#stream.write(block, data);
     });
+    return block;
   }
 
-  /** Another counted handle on a buffer, seen in other dimensions: how a reshape costs nothing. */
-  #view(buffer: unknown, grid: readonly number[]): GpuHandle {
-    const { WebGPUBufferResult } = this.#module;
-    return new WebGPUBufferResult({
-      buffer,
-      output: [...grid],
-      context: this.#context,
-      kernel: this.#reader.kernel,
-    });
-  }
-
-  protected fetch(cell: Cell, size: number): Promise<Float32Array> {
-    if (size === 0) return this.settle().then(() => new Float32Array(0));
+  protected fetch(block: Block, size: number): Promise<Float32Array> {
     return new Promise((resolve, reject) => {
-      this.#enqueue(() => {
-        try {
-          const view = this.#view(this.#live(cell).buffer, [size]);
-          // The copy is submitted here; the queue goes on while it is mapped.
-          const rows = Promise.resolve(view.toArray());
-          rows.then(
-            (value) => (this.#failure ? reject(this.#failure) : resolve(flatten(value, size))),
-            (error) => reject(this.#typed(error, 'a read')),
+      this.#order(null, () => {
+        const error = this.#failure ?? block.error;
+        if (error) reject(error);
+        else if (size === 0) resolve(new Float32Array(0));
+        else
+          this.#stream.read(block, size).then(
+            (elements) => (this.#failure ? reject(this.#failure) : resolve(elements)),
+            (problem) => reject(this.#typed(problem, 'a read')),
           );
-          view.delete();
-        } catch (error) {
-          reject(this.#typed(error, 'a read'));
-        }
       });
     });
   }
@@ -258,20 +210,13 @@ export class WebGpuDevice extends GpuDevice<Cell> {
     });
   }
 
-  protected share(cell: Cell): Cell {
-    const copy: Cell = { handle: null, error: null };
-    this.#enqueue(() => {
-      copy.handle = cell.handle?.clone() ?? null;
-      copy.error = cell.error;
-    });
-    return copy;
+  protected share(block: Block): Block {
+    block.holders++;
+    return block;
   }
 
-  protected discard(cell: Cell): void {
-    this.#enqueue(() => {
-      cell.handle?.delete();
-      cell.handle = null;
-    });
+  protected discard(block: Block): void {
+    this.#pool.release(block);
   }
 
   /**
@@ -279,10 +224,17 @@ export class WebGpuDevice extends GpuDevice<Cell> {
    * loop stays at most one step ahead of the device.
    */
   override async settle(): Promise<void> {
-    await new Promise<void>((resolve) => this.#enqueue(resolve));
-    await this.turn();
+    await new Promise<void>((resolve) => this.#order(null, resolve));
+    this.#stream.submit();
+    await super.settle();
     if (this.#failure) return;
     await this.#finished;
     this.#finished = this.#context.device.queue.onSubmittedWorkDone();
   }
+}
+
+/** What is wrong with the first operand that has no contents. */
+function inherited(args: readonly Argument<Block>[]): HopgradError | null {
+  for (const arg of args) if (typeof arg !== 'number' && arg.buffer.error) return arg.buffer.error;
+  return null;
 }

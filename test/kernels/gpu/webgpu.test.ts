@@ -95,7 +95,7 @@ describe('webgpu in Node', () => {
     };
     const early = await steps(200);
     const compiled = webgpu().compiledKernels;
-    const late = await steps(2000);
+    const late = await steps(10_000);
     assert.ok(late.storages <= early.storages + 50, `${early.storages} → ${late.storages} storages`);
     // Other tests may have used the same device before: only growth counts.
     assert.ok(late.peakBytes <= early.peakBytes + 16 * 2 ** 20, `${early.peakBytes} → ${late.peakBytes} bytes`);
@@ -125,9 +125,8 @@ describe('webgpu in Node', () => {
   });
 
   it('names the limit when a tensor is larger than a buffer may be', async () => {
-    const huge = zeros([1]).expand([2 ** 28 + 8]);
-    await assert.rejects(
-      huge.sum().item(),
+    assert.throws(
+      () => zeros([1]).expand([2 ** 28 + 8]),
       (error) => error instanceof MemoryLimitError && /1073741\d+|bytes/.test(error.message),
     );
     assert.equal(await tensor(3).mul(2).item(), 6, 'and goes on working');
@@ -153,11 +152,10 @@ describe('webgpu in Node', () => {
     const context = await WebGPUContext.acquire();
     context.device.destroy();
     await context.device.lost;
-    await assert.rejects(
-      x.mul(2).data(),
-      (error) => error instanceof DeviceError && /lost.*tensors of \d+ bytes/.test(error.message),
-    );
-    assert.throws(() => tensor([1]), DeviceError);
+    const lost = (error: unknown) => error instanceof DeviceError && /lost.*tensors of \d+ bytes/.test(error.message);
+    await assert.rejects(x.data(), lost);
+    assert.throws(() => x.mul(2), lost);
+    assert.throws(() => tensor([1]), lost);
     await init({ device: 'webgpu' });
     assert.notEqual(webgpu(), before);
     assert.deepEqual(await tensor([1, 2, 3]).mul(2).array(), [2, 4, 6]);
