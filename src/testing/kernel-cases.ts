@@ -71,23 +71,106 @@ export function kernelCases(random: Random, quick: boolean): ConformanceCase[] {
   return [...comparisons(random), ...int32Cases(), ...(quick ? [] : sizeCases())];
 }
 
+const square3 = { kernelHeight: 3, kernelWidth: 3, strideY: 1, strideX: 1, paddingY: 1, paddingX: 1 };
+const pixel = { kernelHeight: 1, kernelWidth: 1, strideY: 1, strideX: 1, paddingY: 0, paddingX: 0 };
+
+const convolutionSpecs = {
+  '3 × 3': { ...square3, batch: 6, inChannels: 4, outChannels: 8, height: 8, width: 6 },
+  '3 × 3 in steps of two': {
+    ...square3,
+    strideY: 2,
+    strideX: 2,
+    batch: 2,
+    inChannels: 3,
+    outChannels: 4,
+    height: 9,
+    width: 8,
+  },
+  '3 × 3, sizes odd': { ...square3, batch: 3, inChannels: 5, outChannels: 7, height: 7, width: 5 },
+  '1 × 1': { ...pixel, batch: 4, inChannels: 6, outChannels: 8, height: 4, width: 3 },
+  '1 × 1 of odd planes': { ...pixel, batch: 4, inChannels: 8, outChannels: 4, height: 7, width: 7 },
+  '1 × 1 in steps of two': {
+    ...pixel,
+    strideY: 2,
+    strideX: 2,
+    batch: 2,
+    inChannels: 4,
+    outChannels: 4,
+    height: 8,
+    width: 8,
+  },
+  patches: {
+    ...pixel,
+    kernelHeight: 4,
+    kernelWidth: 2,
+    strideY: 4,
+    strideX: 2,
+    batch: 2,
+    inChannels: 3,
+    outChannels: 8,
+    height: 8,
+    width: 8,
+  },
+  '2 × 3, unlike paddings and steps': {
+    batch: 2,
+    inChannels: 4,
+    outChannels: 4,
+    height: 9,
+    width: 10,
+    kernelHeight: 2,
+    kernelWidth: 3,
+    strideY: 1,
+    strideX: 2,
+    paddingY: 0,
+    paddingX: 2,
+  },
+};
+
 function comparisons(random: Random): ConformanceCase[] {
   const flags = [false, true];
   const products = flags.flatMap((transposeA) =>
     flags.map((transposeB) =>
       against(
         `matmul ${transposeA ? 'Aᵀ' : 'A'}${transposeB ? 'Bᵀ' : 'B'}`,
-        (device, draw) => [
-          device.matmul(device.upload(draw(3 * 17 * 150)), device.upload(draw(150 * 23)), {
-            ...{ batch: 3, m: 17, n: 23, k: 150, transposeA, transposeB, broadcastA: false, broadcastB: true },
-          }),
-        ],
+        (device, draw) =>
+          // Sizes that four divides and others: devices take several results or terms at once.
+          [17, 16].flatMap((m) =>
+            [23, 24].flatMap((n) =>
+              [150, 3].map((k) =>
+                device.matmul(device.upload(draw(3 * m * k)), device.upload(draw(k * n)), {
+                  ...{ batch: 3, m, n, k, transposeA, transposeB, broadcastA: false, broadcastB: true },
+                }),
+              ),
+            ),
+          ),
         random,
       ),
     ),
   );
+  const convolutions = Object.entries(convolutionSpecs).map(([what, spec]) =>
+    against(
+      `conv2d and its gradients: ${what}`,
+      (device, draw) => {
+        const s = {
+          ...spec,
+          outHeight: Math.floor((spec.height + 2 * spec.paddingY - spec.kernelHeight) / spec.strideY) + 1,
+          outWidth: Math.floor((spec.width + 2 * spec.paddingX - spec.kernelWidth) / spec.strideX) + 1,
+        };
+        const x = device.upload(draw(s.batch * s.inChannels * s.height * s.width));
+        const weight = device.upload(draw(s.outChannels * s.inChannels * s.kernelHeight * s.kernelWidth));
+        const gradOutput = device.upload(draw(s.batch * s.outChannels * s.outHeight * s.outWidth));
+        return [
+          device.conv2d(x, weight, s),
+          device.conv2dInputGrad(gradOutput, weight, s),
+          device.conv2dWeightGrad(x, gradOutput, s),
+        ];
+      },
+      random,
+    ),
+  );
   return [
     ...products,
+    ...convolutions,
     against(
       'reductions over a long axis, in the middle and at the end',
       (device, draw) => {

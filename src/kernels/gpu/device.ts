@@ -264,14 +264,16 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return { value, replay, launches: tape.launches };
   }
 
+  /** @param components elements that a thread returns; 4 only where they are neighbours in a buffer (products.ts) */
   protected run(
     kernel: SourceKernel,
     grid: Grid,
     inputs: View[],
     constants: Record<string, number>,
     dtype: DType,
+    components: 1 | 4 = 1,
   ): Storage {
-    const size = sizeOf(grid);
+    const size = components * sizeOf(grid);
     if (size === 0) return this.fill(0, 0, dtype);
     const axes = grid.filter((length) => length > 1).length;
     for (const coordinate of grid) this.#checkCoordinate(kernel.name, coordinate, axes);
@@ -281,6 +283,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
       inputs.map((input) => typeof input === 'number'),
       constants,
       layout,
+      components,
     );
     return this.#start(program, layout.output, [...inputs, ...values], dtype, size);
   }

@@ -18,6 +18,8 @@ export interface Program {
   /** Per parameter of the text: an array, or a number of a type. */
   types: readonly ('Array' | 'Float' | 'Integer')[];
   constants: Record<string, number>;
+  /** Elements that a thread returns: neighbours in the result. */
+  components: 1 | 4;
 }
 
 /** How a grid is put on the device. */
@@ -211,6 +213,7 @@ export function sourceProgram(
   numbers: readonly boolean[],
   constants: Record<string, number>,
   { axes, sizes, prelude }: Layout,
+  components: 1 | 4 = 1,
 ): { program: Program; values: number[] } {
   const { parameters, body, used } = parse(kernel);
   const baked = used.filter((name) => compiledIn.has(name)).map((name) => constants[name]!);
@@ -234,6 +237,7 @@ export function sourceProgram(
       constants: Object.fromEntries(
         used.filter((name) => compiledIn.has(name)).map((name) => [name, constants[name]!]),
       ),
+      components,
     };
     return { program, given };
   });
@@ -286,6 +290,7 @@ export function elementwiseProgram(
         ...integers.map(() => 'Integer' as const),
       ],
       constants: {},
+      components: 1,
     };
     return { program, given: [] };
   });

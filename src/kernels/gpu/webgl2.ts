@@ -38,6 +38,7 @@ export class WebGl2Device extends GpuDevice<GpuHandle> {
       key: 'upload',
       functions: [],
       constants: {},
+      components: 1,
     });
     this.#upload.setOutput([1]);
     const first = this.#upload(this.#input(new Float32Array(1), [1])) as GpuHandle & {

@@ -7,9 +7,10 @@ import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '.
 import { sizeOf } from '../../tensor/shape.js';
 import type { MemoryInfo } from '../device.js';
 import { type CompiledKernel, compile } from './compile.js';
-import { type Argument, GpuDevice } from './device.js';
+import type { Argument } from './device.js';
 import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
 import { type Block, BlockPool } from './pool.js';
+import { ProductDevice } from './products.js';
 import { type Program, ProgramCache } from './programs.js';
 import { provideWebGpu } from './provide.js';
 import { CommandStream, type Site } from './stream.js';
@@ -27,7 +28,7 @@ const workgroup = 8;
 /** Most compiled kernels kept. */
 const cacheLimit = 512;
 
-export class WebGpuDevice extends GpuDevice<Block> {
+export class WebGpuDevice extends ProductDevice<Block> {
   readonly name = 'webgpu';
   readonly description: string;
   readonly synchronous = false;
@@ -147,7 +148,7 @@ export class WebGpuDevice extends GpuDevice<Block> {
   }
 
   protected launch(program: Program, output: readonly number[], args: readonly Argument<Block>[], site?: Site): Block {
-    const result = this.#take(sizeOf(output));
+    const result = this.#take(program.components * sizeOf(output));
     const entry = this.#kernels.get(program.key, () => this.#compile(program, output.length));
     this.#order(entry, () => {
       result.error = this.#failure ?? entry.error ?? inherited(args);
