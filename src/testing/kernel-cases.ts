@@ -236,6 +236,18 @@ function comparisons(random: Random): ConformanceCase[] {
       1e-6,
     ),
     against(
+      'scatterAdd of many rows, most of them empty',
+      (device, draw) => {
+        const [count, rows, inner] = [300, 1000, 33];
+        const spread = Int32Array.from(draw(count), (v) => Math.floor(((v + 1) / 2) * rows));
+        const few = Int32Array.from(spread, (v) => [0, rows - 1, 17][v % 3]!);
+        const x = device.upload(draw(2 * count * inner));
+        return [spread, few].map((indices) => device.scatterAdd(x, device.upload(indices), 2, rows, inner));
+      },
+      random,
+      1e-6,
+    ),
+    against(
       'adamW, three steps',
       (device, draw) => {
         const [parameter, grad] = [device.upload(draw(1000)), device.upload(draw(1000))];

@@ -3,8 +3,8 @@
  * so every test run proves that the texts, and what programs.ts makes of them, are in gpu.js's language.
  */
 import { sizeOf } from '../../tensor/shape.js';
-import { type Argument, flatten, GpuDevice } from './device.js';
-import { type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
+import { type Argument, GpuDevice } from './device.js';
+import { flatten, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program, ProgramCache } from './programs.js';
 
 export class GpuJsDevice extends GpuDevice<Float32Array> {

@@ -5,7 +5,7 @@
  * Buffers are written once, by the kernel (or upload) that makes them. So copies share a buffer, and an update "in
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
-import { allocate, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
+import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
 import { collectGarbage } from '../collect.js';
@@ -19,6 +19,7 @@ import {
 } from '../device.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
+import * as scatter from '../source/scatter.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
 import {
@@ -342,6 +343,24 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return result;
   }
 
+  /** Sorted first where comparing each row with each index would cost much more. */
+  override scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
+    const count = indices.size;
+    const compared = outer * rows * inner * count;
+    const sorted = 2 * count * count + outer * inner * (rows + count);
+    if (count === 0 || compared < 1e6 || compared < 4 * sorted) return super.scatterAdd(x, indices, outer, rows, inner);
+    const list = (storage: Storage): View => ({ storage, grid: [storage.size] });
+    const ranks = this.run(scatter.rank, [count], [list(indices)], { count }, 'int32');
+    const order = this.run(scatter.invert, [count], [list(ranks)], { count }, 'int32');
+    const inOrder = this.gather(indices, order, 1, count, 1);
+    const steps = Math.ceil(Math.log2(count + 1));
+    const first = this.run(scatter.lowerBound, [rows + 1], [list(inOrder)], { count, steps }, 'int32');
+    const views: View[] = [{ storage: x, grid: [inner, count, outer] }, list(order), list(first)];
+    const result = this.run(scatter.sumRanges, [inner, rows, outer], views, {}, x.dtype);
+    for (const storage of [ranks, order, inOrder, first]) storage.free();
+    return result;
+  }
+
   /** Three kernels a parameter: m, v and θ, each one loop over its operands. */
   #adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec): void {
     if (parameter.size === 0) return;
@@ -372,20 +391,4 @@ function frozen(what: string): UsageError {
     expected: 'tensors in, tensors out: the kernels are repeated, the code is not',
     hint: 'Read, and call optimizer.step(), outside of it.',
   });
-}
-
-/** gpu.js returns rows (and planes of rows); storage is flat. */
-export function flatten(result: unknown, size: number): Float32Array {
-  if (result instanceof Float32Array && result.length === size) return result;
-  const flat = allocate('float32', size) as Float32Array;
-  const copy = (part: unknown, offset: number): number => {
-    if (ArrayBuffer.isView(part)) {
-      flat.set(part as Float32Array, offset);
-      return offset + (part as Float32Array).length;
-    }
-    if (!Array.isArray(part)) throw new KernelError('gpu.js', { received: typeof part, expected: 'arrays of numbers' });
-    return part.reduce((at: number, row) => copy(row, at), offset);
-  };
-  copy(result, 0);
-  return flat;
 }

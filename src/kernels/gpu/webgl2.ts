@@ -5,8 +5,8 @@
 import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import type { Grid } from '../source-device.js';
-import { type Argument, flatten, GpuDevice } from './device.js';
-import { type GpuHandle, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
+import { type Argument, GpuDevice } from './device.js';
+import { flatten, type GpuHandle, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program, ProgramCache } from './programs.js';
 
 /** Most compiled kernels kept. */
