@@ -6,6 +6,7 @@ import {
   DTypeError,
   device,
   init,
+  KernelError,
   MemoryLimitError,
   memory,
   noGrad,
@@ -18,6 +19,7 @@ import {
 import { AdamW } from 'hopgrad/nn';
 import { collectGarbage } from '#src/kernels/collect.js';
 import type { WebGpuDevice } from '#src/kernels/gpu/webgpu.js';
+import * as scalar from '#src/kernels/scalar.js';
 import { needWebGpu } from './adapter.js';
 
 const webgpu = () => device() as unknown as WebGpuDevice;
@@ -130,6 +132,25 @@ describe('webgpu in Node', () => {
       (error) => error instanceof MemoryLimitError && /1073741\d+|bytes/.test(error.message),
     );
     assert.equal(await tensor(3).mul(2).item(), 6, 'and goes on working');
+  });
+
+  it('says which kernel cannot be compiled, in all that depends on it, and goes on working', async () => {
+    function bad(x: number): number {
+      return x;
+    }
+    bad.toString = () => 'function bad(x) { return nowhere(x); }';
+    const device = webgpu();
+    const result = device.map(bad, device.upload(Float32Array.of(1, 2)));
+    const dependent = device.map(scalar.exp, result);
+    for (const storage of [result, dependent])
+      await assert.rejects(device.read(storage), (error) => error instanceof KernelError && /bad/.test(error.message));
+    assert.equal(await tensor(3).mul(2).item(), 6);
+  });
+
+  it('counts the buffers that it keeps for later', async () => {
+    await zeros([1000]).add(1).data();
+    const { liveBytes, reservedBytes } = memory();
+    assert.ok(reservedBytes >= liveBytes, `${reservedBytes} of ${liveBytes}`);
   });
 
   it('refuses whole numbers that it cannot hold', async () => {
