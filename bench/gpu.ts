@@ -1,12 +1,13 @@
 /**
- * `npm run bench:gpu`: what an op costs to start on a gpu.js device, what the plain product reaches, and a CLOOB step
- * eager and captured. Options: --device NAME (default webgpu), --rounds N (default 15), --write (into bench/RESULTS-gpu.md).
+ * `npm run bench:gpu`: what an op costs to start on a gpu.js device, what products reach (on webgpu beside WGSL by
+ * hand), and a CLOOB step eager and captured. Options: --device NAME (default webgpu), --rounds N (default 15), --write (into bench/RESULTS-gpu.md).
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { capture, device, type InitOptions, init, randn, scoped, type Tensor, tensor } from 'hopgrad';
 import { createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss } from 'hopgrad/nn';
+import { productVariants } from './gpu-products.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -108,10 +109,19 @@ const rows = await measure(
   ],
   Number(flags.rounds),
 );
-const lines = [
-  '| work | ms, median | ms, least | at best |',
+const variants = device().name === 'webgpu' ? await productVariants(device(), 256) : [];
+const sums = new Set<number>();
+for (const { run } of variants) sums.add(await run());
+if (sums.size > 1) throw new Error(`the products differ: ${[...sums].join(', ')}`);
+const products256 = await measure(variants, Number(flags.rounds));
+const table = (title: string, all: readonly Row[]) => [
+  `| ${title} | ms, median | ms, least | at best |`,
   '|---|---|---|---|',
-  ...rows.map(({ name, median, least, note }) => `| ${name} | ${median.toFixed(2)} | ${least.toFixed(2)} | ${note} |`),
+  ...all.map(({ name, median, least, note }) => `| ${name} | ${median.toFixed(2)} | ${least.toFixed(2)} | ${note} |`),
+];
+const lines = [
+  ...table('work', rows),
+  ...(variants.length > 0 ? ['', ...table('product of 256 × 256 matrices, and a read', products256)] : []),
 ];
 console.log([device().description, '', ...lines].join('\n'));
 if (flags.write) {
