@@ -22,6 +22,7 @@ import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js
 import * as scatter from '../source/scatter.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
+import { fusedKernels } from './fused.js';
 import {
   elementwiseProgram,
   exactLimit,
@@ -32,6 +33,7 @@ import {
 } from './programs.js';
 import * as scalar from './scalar.js';
 import type { Site } from './stream.js';
+import { sumProgram } from './sum-program.js';
 import { type Player, Tape } from './tape.js';
 
 /** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
@@ -83,7 +85,14 @@ export abstract class GpuDevice<B> extends SourceDevice {
   constructor() {
     super();
     this.fused.adamW = (parameter, grad, m, v, spec) => this.#adamW(parameter, grad, m, v, spec);
-    this.fused.sumSquares = (x) => this.reduce('sum', this.map(scalar.square, x), 1, x.size, 1);
+    Object.assign(
+      this.fused,
+      fusedKernels({
+        each: (f, shape, ...operands) => this.#each(f, shape, operands),
+        sum: (f, [outer, length, inner], ...operands) => this.#sum(f, outer, length, inner, operands),
+        reduce: (...reduction) => this.reduce(...reduction),
+      }),
+    );
   }
 
   protected wrap(buffer: B, dtype: DType, size: number): Storage {
@@ -330,6 +339,44 @@ export abstract class GpuDevice<B> extends SourceDevice {
       (operand): View => (typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] }),
     );
     return this.#start(program, layout.output, [...views, ...values], dtype, sizeOf(shape));
+  }
+
+  #each(
+    f: ScalarKernel,
+    shape: readonly number[],
+    operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
+  ): Storage {
+    if (sizeOf(shape) === 0) return this.fill(0, 0, 'float32');
+    const plan = { shape: [...shape], strides: operands.map(([, strides]) => [...(strides ?? [])]) };
+    return this.#elementwise(
+      f,
+      operands.map(([operand]) => operand),
+      plan,
+      'float32',
+    );
+  }
+
+  #sum(
+    f: ScalarKernel,
+    outer: number,
+    length: number,
+    inner: number,
+    operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
+  ): Storage {
+    if (outer * length * inner === 0) return this.fill(outer * inner, 0, 'float32');
+    const chunk = length <= stage ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
+    const count = Math.ceil(length / chunk);
+    const layout = layoutGrid([inner, count, outer], this.limits);
+    const strides = operands.map(([, steps]) => steps ?? null);
+    const { program, values } = sumProgram(f, strides, chunk, length, layout);
+    const views = operands.map(
+      ([operand]): View => (typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] }),
+    );
+    const partial = this.#start(program, layout.output, [...views, ...values], 'float32', outer * count * inner);
+    if (count === 1) return partial;
+    const result = this.reduce('sum', partial, outer, count, inner);
+    partial.free();
+    return result;
   }
 
   override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {

@@ -146,7 +146,7 @@ function wholePow(x: number, p: number): number {
 }
 
 /** A kernel's text with whole functions in it, and the functions. */
-function withGuards(text: string): { text: string; functions: string[] } {
+export function withGuards(text: string): { text: string; functions: string[] } {
   const called = text.replace(/(\w+) \*\* (\w+)/g, 'Math.pow($1, $2)');
   const used = Object.keys(guarded).filter((name) => called.includes(`Math.${name}(`));
   const body = used.reduce((rest, name) => rest.replaceAll(`Math.${name}(`, `whole_${name}(`), called);
@@ -198,7 +198,7 @@ interface Template {
 const templates = new Map<string, Template>();
 
 /** A text is put together once; afterwards a launch only looks it up. */
-function templateOf(key: string, make: () => Template): Template {
+export function templateOf(key: string, make: () => Template): Template {
   let template = templates.get(key);
   if (!template) {
     template = make();
@@ -244,7 +244,7 @@ export function sourceProgram(
   return { program, values: [...given.map((name) => constants[name]!), ...Object.values(sizes)] };
 }
 
-const operandNames = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+export const operandNames = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
 
 /**
  * y_i = f(operands_i): each array operand is flat and walked by its strides (innermost first), a number is the same
@@ -301,7 +301,7 @@ const ids = new WeakMap<object, number>();
 let nextId = 0;
 
 /** Kernels are told apart as objects: two may have one name. */
-function kernelId(kernel: ScalarKernel | SourceKernel): string {
+export function kernelId(kernel: ScalarKernel | SourceKernel): string {
   if (!ids.has(kernel)) ids.set(kernel, nextId++);
   return `${kernel.name}#${ids.get(kernel)}`;
 }

@@ -39,3 +39,114 @@ export function truncate(x: number): number {
   if (x !== x) result = 0;
   return result;
 }
+
+// For the fused kernels (fused.ts). `max` and `lse` of a row of −∞ are −∞: clipped, so that the row gives 0 and not NaN.
+
+/** e^(x − max) */
+export function expShifted(x: number, max: number): number {
+  let shift = max;
+  if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  return Math.exp(x - shift);
+}
+
+/** e^(x − max) / Σ */
+export function softmaxOf(x: number, max: number, total: number): number {
+  let shift = max;
+  if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  return Math.exp(x - shift) / total;
+}
+
+/** e^(x − lse) g */
+export function expShiftedTimes(x: number, lse: number, g: number): number {
+  let shift = lse;
+  if (lse < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  return Math.exp(x - shift) * g;
+}
+
+/** log Σ + max */
+export function logPlus(total: number, max: number): number {
+  let shift = max;
+  if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  return Math.log(total) + shift;
+}
+
+export function product(a: number, b: number): number {
+  return a * b;
+}
+
+export function difference(a: number, b: number): number {
+  return a - b;
+}
+
+/** (g − Σ) p */
+export function centredTimes(g: number, p: number, total: number): number {
+  return (g - total) * p;
+}
+
+/** g − e^y Σ */
+export function lessExpTimes(g: number, y: number, total: number): number {
+  return g - Math.exp(y) * total;
+}
+
+export function share(x: number, count: number): number {
+  return x / count;
+}
+
+export function productShare(a: number, b: number, count: number): number {
+  return (a * b) / count;
+}
+
+export function squaredDistance(x: number, mean: number): number {
+  return (x - mean) * (x - mean);
+}
+
+export function squareShare(x: number, mean: number, count: number): number {
+  return ((x - mean) * (x - mean)) / count;
+}
+
+/** 1/√(variance + ε) */
+export function rootInverse(variance: number, eps: number): number {
+  return 1 / Math.sqrt(variance + eps);
+}
+
+/** n w + b for n = (x − mean) · rstd */
+export function normalised(x: number, mean: number, rstd: number, weight: number, bias: number): number {
+  return (x - mean) * rstd * weight + bias;
+}
+
+/** g n */
+export function timesNormal(g: number, x: number, mean: number, rstd: number): number {
+  return g * ((x - mean) * rstd);
+}
+
+/** g w n / count */
+export function normalShare(g: number, w: number, x: number, mean: number, rstd: number, count: number): number {
+  return (g * w * ((x - mean) * rstd)) / count;
+}
+
+/** (g w − mean(g w) − n mean(g w n)) rstd */
+export function layerNormGrad(
+  g: number,
+  w: number,
+  x: number,
+  mean: number,
+  rstd: number,
+  hMean: number,
+  hnMean: number,
+): number {
+  return (g * w - hMean - (x - mean) * rstd * hnMean) * rstd;
+}
+
+/** (g − Σg/count − n Σ(g n)/count) rstd w */
+export function batchNormGrad(
+  g: number,
+  x: number,
+  mean: number,
+  rstd: number,
+  weight: number,
+  gSum: number,
+  gnSum: number,
+  count: number,
+): number {
+  return (g - gSum / count - ((x - mean) * rstd * gnSum) / count) * (rstd * weight);
+}
