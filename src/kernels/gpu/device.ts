@@ -9,17 +9,9 @@ import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
 import { collectGarbage } from '../collect.js';
-import {
-  type AdamWSpec,
-  type KernelOperand,
-  type MemoryInfo,
-  type ReduceKind,
-  type ScalarKernel,
-  Storage,
-} from '../device.js';
+import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
-import * as scatter from '../source/scatter.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
 import { fusedKernels } from './fused.js';
@@ -31,7 +23,8 @@ import {
   type Program,
   sourceProgram,
 } from './programs.js';
-import * as scalar from './scalar.js';
+import { same, truncate } from './scalar.js';
+import { type Run, sortedScatterAdd } from './scatter.js';
 import type { Site } from './stream.js';
 import { sumProgram } from './sum-program.js';
 import { type Player, Tape } from './tape.js';
@@ -84,13 +77,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   constructor() {
     super();
-    this.fused.adamW = (parameter, grad, m, v, spec) => this.#adamW(parameter, grad, m, v, spec);
     Object.assign(
       this.fused,
       fusedKernels({
         each: (f, shape, ...operands) => this.#each(f, shape, operands),
         sum: (f, [outer, length, inner], ...operands) => this.#sum(f, outer, length, inner, operands),
         reduce: (...reduction) => this.reduce(...reduction),
+        update: (f, target, ...operands) => this.#update(f, target, operands),
       }),
     );
   }
@@ -212,12 +205,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   fill(size: number, value: number, dtype: DType): Storage {
     if (size === 0) return this.#constant(this.put(new Float32Array(0)), dtype, 0);
-    return this.#elementwise(scalar.same, [value], { shape: [size], strides: [[0]] }, dtype);
+    return this.#elementwise(same, [value], { shape: [size], strides: [[0]] }, dtype);
   }
 
   cast(x: Storage, dtype: DType): Storage {
     if (dtype === x.dtype || x.dtype === 'int32') return this.#shared(x, dtype);
-    const whole = this.map(scalar.truncate, x);
+    const whole = this.map(truncate, x);
     const result = this.#shared(whole, dtype);
     whole.free();
     return result;
@@ -356,6 +349,14 @@ export abstract class GpuDevice<B> extends SourceDevice {
     );
   }
 
+  #update(f: ScalarKernel, target: Storage, operands: readonly KernelOperand[]): void {
+    if (this.#tape) throw frozen('updates parameters, whose rate and bias correction change with every step');
+    const all = [target, ...operands].map((operand) => [operand, [1]] as const);
+    const result = this.#each(f, [target.size], all);
+    this.copyInto(target, result);
+    result.free();
+  }
+
   #sum(
     f: ScalarKernel,
     outer: number,
@@ -396,36 +397,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const compared = outer * rows * inner * count;
     const sorted = 2 * count * count + outer * inner * (rows + count);
     if (count === 0 || compared < 1e6 || compared < 4 * sorted) return super.scatterAdd(x, indices, outer, rows, inner);
-    const list = (storage: Storage): View => ({ storage, grid: [storage.size] });
-    const ranks = this.run(scatter.rank, [count], [list(indices)], { count }, 'int32');
-    const order = this.run(scatter.invert, [count], [list(ranks)], { count }, 'int32');
-    const inOrder = this.gather(indices, order, 1, count, 1);
-    const steps = Math.ceil(Math.log2(count + 1));
-    const first = this.run(scatter.lowerBound, [rows + 1], [list(inOrder)], { count, steps }, 'int32');
-    const views: View[] = [{ storage: x, grid: [inner, count, outer] }, list(order), list(first)];
-    const result = this.run(scatter.sumRanges, [inner, rows, outer], views, {}, x.dtype);
-    for (const storage of [ranks, order, inOrder, first]) storage.free();
-    return result;
-  }
-
-  /** Three kernels a parameter: m, v and θ, each one loop over its operands. */
-  #adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec): void {
-    if (parameter.size === 0) return;
-    if (this.#tape) throw frozen('updates parameters, whose rate and bias correction change with every step');
-    /** Puts f(target, …) behind the target. */
-    const step = (f: ScalarKernel, target: Storage, ...operands: KernelOperand[]) => {
-      const all = [target, ...operands];
-      const plan = { shape: [target.size], strides: all.map(() => [1]) };
-      const result = this.#elementwise(f, all, plan, target.dtype);
-      this.copyInto(target, result);
-      result.free();
-    };
-    step(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
-    step(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
-    const rate = s.learningRate / (1 - s.beta1 ** s.step);
-    const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
-    const decay = 1 - s.learningRate * s.weightDecay;
-    step(scalar.update, parameter, m, v, decay, rate, correction, s.eps);
+    const run: Run = (kernel, grid, views, constants, dtype) => this.run(kernel, grid, views, constants, dtype);
+    return sortedScatterAdd(run, x, indices, { outer, rows, inner });
   }
 }
 

@@ -16,9 +16,11 @@ export interface FusionTools {
   /** y[o][i] = Σ_l f(operands at [o][l][i]) for `shape` = [outer, length, inner]. */
   sum(f: ScalarKernel, shape: readonly [number, number, number], ...operands: [KernelOperand, Strides?][]): Storage;
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
+  /** target ← f(target, operands), all of one size. @throws UsageError while a computation is captured */
+  update(f: ScalarKernel, target: Storage, ...operands: KernelOperand[]): void;
 }
 
-export function fusedKernels({ each, sum, reduce }: FusionTools): Partial<FusedKernels> {
+export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partial<FusedKernels> {
   /** [rows, length] as it is stored, a value a row, a value a column. */
   const full = (length: number): Strides => [length, 1];
   const perRow: Strides = [1, 0];
@@ -138,6 +140,14 @@ export function fusedKernels({ each, sum, reduce }: FusionTools): Partial<FusedK
         [batch * inner],
       );
       return after({ x: dx, weight: weightGrad, bias: biasGrad }, rstd);
+    },
+    adamW(parameter, grad, m, v, s) {
+      if (parameter.size === 0) return;
+      update(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
+      update(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
+      const rate = s.learningRate / (1 - s.beta1 ** s.step);
+      const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
+      update(scalar.update, parameter, m, v, 1 - s.learningRate * s.weightDecay, rate, correction, s.eps);
     },
     sumSquares(x) {
       return sum(scalar.square, [1, x.size, 1], [x, [0, 1, 0]]);

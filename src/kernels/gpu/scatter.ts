@@ -1,8 +1,41 @@
 /**
  * scatterAdd by sorting: positions are counted instead of compared with every row, which pays when there are many
- * rows. The terms of a row are added in the order of the indices, as scatterAdd of move.ts does.
+ * rows. The terms of a row are added in the order of the indices, as scatterAdd of source/move.ts does.
  */
-import type { KernelThis, Vector, Volume } from './kernel.js';
+import type { DType } from '../../tensor/dtype.js';
+import type { Storage } from '../device.js';
+import type { KernelThis, SourceKernel, Vector, Volume } from '../source/kernel.js';
+import { gather } from '../source/move.js';
+import type { Grid, View } from '../source-device.js';
+
+/** What runs a kernel text over a grid. */
+export type Run = (
+  kernel: SourceKernel,
+  grid: Grid,
+  inputs: View[],
+  constants: Record<string, number>,
+  dtype: DType,
+) => Storage;
+
+/** y[z][row] = Σ_{i: indices[i] = row} x[z][i] for x of [outer, count, inner] */
+export function sortedScatterAdd(
+  run: Run,
+  x: Storage,
+  indices: Storage,
+  { outer, rows, inner }: { outer: number; rows: number; inner: number },
+): Storage {
+  const count = indices.size;
+  const list = (storage: Storage): View => ({ storage, grid: [storage.size] });
+  const ranks = run(rank, [count], [list(indices)], { count }, 'int32');
+  const order = run(invert, [count], [list(ranks)], { count }, 'int32');
+  const sorted = run(gather, [1, count], [{ storage: indices, grid: [1, count, 1] }, list(order)], {}, 'int32');
+  const steps = Math.ceil(Math.log2(count + 1));
+  const first = run(lowerBound, [rows + 1], [list(sorted)], { count, steps }, 'int32');
+  const views: View[] = [{ storage: x, grid: [inner, count, outer] }, list(order), list(first)];
+  const result = run(sumRanges, [inner, rows, outer], views, {}, x.dtype);
+  for (const storage of [ranks, order, sorted, first]) storage.free();
+  return result;
+}
 
 /** rank[i] = #{j : indices[j] < indices[i], or equal and j < i}: where i comes when sorted */
 export function rank(this: KernelThis, indices: Vector): number {
