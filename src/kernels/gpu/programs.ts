@@ -168,7 +168,7 @@ interface Parsed {
   used: string[];
 }
 
-const texts = new Map<SourceKernel, Parsed>();
+const texts = new WeakMap<SourceKernel, Parsed>();
 
 /** Takes a function's own text apart. */
 function parse(kernel: SourceKernel): Parsed {
@@ -195,16 +195,9 @@ interface Template {
   given: readonly string[];
 }
 
-const templates = new Map<string, Template>();
-
 /** A text is put together once; afterwards a launch only looks it up. */
 export function templateOf(key: string, make: () => Template): Template {
-  let template = templates.get(key);
-  if (!template) {
-    template = make();
-    templates.set(key, template);
-  }
-  return template;
+  return templates.get(key, make);
 }
 
 /** A source kernel on a layout. `numbers` tells which inputs are numbers; `values` are the integers to append. */
@@ -297,16 +290,22 @@ export function elementwiseProgram(
   return { program, values };
 }
 
-const ids = new WeakMap<object, number>();
-let nextId = 0;
+const ids = new WeakMap<object, string>();
+const idsByText = new Map<string, string>();
 
-/** Kernels are told apart as objects: two may have one name. */
+/** Kernels are told apart by their texts: two may have one name, and one may be written anew at every call. */
 export function kernelId(kernel: ScalarKernel | SourceKernel): string {
-  if (!ids.has(kernel)) ids.set(kernel, nextId++);
-  return `${kernel.name}#${ids.get(kernel)}`;
+  let id = ids.get(kernel);
+  if (id === undefined) {
+    const text = kernel.toString();
+    id = idsByText.get(text) ?? `${kernel.name}#${idsByText.size}`;
+    idsByText.set(text, id);
+    ids.set(kernel, id);
+  }
+  return id;
 }
 
-/** At most `limit` compiled kernels; those not used for the longest time go first. */
+/** At most `limit` entries; those not used for the longest time go first. */
 export class ProgramCache<T> {
   readonly #entries = new Map<string, T>();
 
@@ -331,6 +330,8 @@ export class ProgramCache<T> {
     return entry;
   }
 }
+
+const templates = new ProgramCache<Template>(2048, () => {});
 
 /** Settings of gpu.js for a program, apart from the output. */
 export function kernelSettings({ functions, types, constants }: Program): Record<string, unknown> {

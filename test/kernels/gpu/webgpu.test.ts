@@ -147,6 +147,19 @@ describe('webgpu in Node', () => {
     assert.equal(await tensor(3).mul(2).item(), 6);
   });
 
+  it('compiles a kernel once that is written anew at every call', async () => {
+    const run = async () => {
+      function plusThree(x: number): number {
+        return x + 3;
+      }
+      return webgpu().read(webgpu().map(plusThree, webgpu().upload(Float32Array.of(1))));
+    };
+    await run();
+    const compiled = webgpu().compiledKernels;
+    for (let i = 0; i < 3; i++) assert.deepEqual([...(await run())], [4]);
+    assert.equal(webgpu().compiledKernels, compiled);
+  });
+
   it('counts the buffers that it keeps for later', async () => {
     await zeros([1000]).add(1).data();
     const { liveBytes, reservedBytes } = memory();
