@@ -1,10 +1,11 @@
 /** What several tests share. */
+import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import type { Tensor } from 'hopgrad';
 
 /** A file in test/fixtures, from the compiled test's place. */
 export function fixture(name: string): string {
-  return new URL(`../../test/fixtures/${name}`, import.meta.url).pathname;
+  return fileURLToPath(new URL(`../../test/fixtures/${name}`, import.meta.url));
 }
 
 /**

@@ -7,6 +7,7 @@ import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
 import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
+import { turn } from '../turn.js';
 
 /** See the top of this file. */
 export class ReferenceDevice extends SourceDevice {
@@ -73,7 +74,7 @@ export class ReferenceDevice extends SourceDevice {
   }
 
   settle(): Promise<void> {
-    return new Promise((resolve) => setTimeout(resolve, 0));
+    return turn();
   }
 
   fill(size: number, value: number, dtype: DType): Storage {

@@ -1,6 +1,7 @@
 /** Making the wasm device: in Node at once, without an await; in a browser after fetching the kernels. */
 import { DeviceError, KernelError, UsageError } from '../../tensor/errors.js';
 import { collectGarbage } from '../collect.js';
+import { turn } from '../turn.js';
 import { WasmDevice } from './device.js';
 import { Engine, type Host } from './engine.js';
 
@@ -70,7 +71,7 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
         worker.unref();
       },
       collect: collectGarbage,
-      turn: () => new Promise((resolve) => setImmediate(resolve)),
+      turn,
     };
     const count = threads ?? defaultThreads(availableParallelism(), process.env.HOPGRAD_THREADS);
     return new WasmDevice(new Engine(host, count, maxBytes), relaxed ? 'relaxed SIMD' : 'SIMD');
@@ -85,12 +86,9 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
 }
 
 /** For browsers. Without cross-origin isolation it runs on one thread. @throws DeviceError when the kernels cannot be fetched */
-export async function loadWasmDevice({
-  threads,
-  maxBytes,
-  relaxed: wanted = true,
-}: WasmOptions = {}): Promise<WasmDevice> {
-  if (canLoadNow()) return createWasmDevice({ ...(threads !== undefined && { threads }) });
+export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDevice> {
+  if (canLoadNow()) return createWasmDevice(options);
+  const { threads, maxBytes, relaxed: wanted = true } = options;
   const shared = globalThis.crossOriginIsolated === true;
   const relaxed = wanted && WebAssembly.validate(relaxedProbe);
   const url = moduleUrl(shared, relaxed);
@@ -109,7 +107,7 @@ export async function loadWasmDevice({
       new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }).postMessage({ module, memory, id });
     },
     collect() {}, // browsers have no such call; finalizers run when the engine pleases
-    turn: () => new Promise((resolve) => setTimeout(resolve, 0)),
+    turn,
   };
   const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${shared ? '' : ', one thread since the page is not cross-origin isolated'}`;
   return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);
