@@ -238,9 +238,9 @@ export class WebGl2Device extends GpuDevice<Texture> {
 
   #typed(error: unknown, text: string): HopgradError {
     try {
-      this.#error();
-    } catch (lost) {
-      return lost as HopgradError;
+      this.#assertSound();
+    } catch (deeper) {
+      return deeper as HopgradError;
     }
     return new KernelError('webgl2', {
       received: (error as Error).message,
@@ -332,7 +332,9 @@ export class WebGl2Device extends GpuDevice<Texture> {
 
   #elements(values: Float32Array, size: number): Float32Array {
     if (this.#channels === 1) return values.length === size ? values : values.slice(0, size);
-    return Float32Array.from({ length: size }, (_, i) => values[4 * i]!);
+    const elements = new Float32Array(size);
+    for (let i = 0; i < size; i++) elements[i] = values[4 * i]!;
+    return elements;
   }
 
   protected share(texture: Texture): Texture {
