@@ -85,12 +85,16 @@ element('train').addEventListener('click', () =>
     const status = element('train-status');
     status.className = '';
     status.textContent = 'Fetching the drawings …';
-    const training = await Training.create({ device });
+    window.trainingLosses = undefined;
+    const asked = new URLSearchParams(location.search);
+    const [steps, pairs] = [Number(asked.get('steps') ?? 300), Number(asked.get('pairs') ?? 32)];
+    const training = await Training.create({ device, pairs });
     const curve = lossCurve(element('curve'));
-    const steps = Number(new URLSearchParams(location.search).get('steps') ?? 300);
+    status.textContent = 'First step, for which a GPU compiles its kernels …';
+    await frame();
     const start = performance.now();
     for (let step = 1; step <= steps; step++) {
-      const { loss, found, pairs } = await training.step(step, { retrieve: step > 0.8 * steps });
+      const { loss, found } = await training.step(step, { retrieve: step > 0.8 * steps });
       curve.add(step, loss);
       const rate = (step * pairs * 1000) / (performance.now() - start);
       status.textContent = `step ${step} of ${steps} on ${device}: loss ${loss.toFixed(4)}, ${found} of ${pairs} names found, ${rate.toFixed(0)} pairs/s`;

@@ -4,7 +4,6 @@ import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss, infoLoobLoss } from 'hopgrad/nn';
 
 const size = 32;
-const pairs = 32;
 const options = { invTau: 30, beta: 8 };
 const config = {
   ...{
@@ -41,17 +40,18 @@ function plainLoss(images, texts) {
 }
 
 export class Training {
-  static async create({ device, concepts = 96 }) {
+  static async create({ device, pairs, concepts = 96 }) {
     const response = await fetch(`/data/drawings.json?count=${concepts}`);
     if (!response.ok) throw new Error(`the drawings: ${await response.text()}`);
     const drawings = await response.json();
     const canvas = Object.assign(document.createElement('canvas'), { width: size, height: size });
     const context = canvas.getContext('2d', { willReadFrequently: true });
-    return new Training(device, drawings, context);
+    return new Training(device, pairs, drawings, context);
   }
 
-  constructor(device, things, context) {
+  constructor(device, pairs, things, context) {
     this.device = device;
+    this.pairs = pairs;
     this.things = things;
     this.context = context;
     this.drawn = new Map();
@@ -75,6 +75,7 @@ export class Training {
    * of them answer alike to everything: so the first steps compare the embeddings themselves, the rest what they retrieve.
    */
   async step(number, { retrieve }) {
+    const { pairs } = this;
     this.optimizer.lr = 1e-3 * Math.min(1, number / 20);
     const chosen = this.random
       .shuffle(this.things.map((_, i) => i))
@@ -100,6 +101,6 @@ export class Training {
     const [lossValue, found] = [await loss.item(), await best.data()];
     loss.dispose();
     best.dispose();
-    return { loss: lossValue, found: found.filter((text, image) => text === image).length, pairs };
+    return { loss: lossValue, found: found.filter((text, image) => text === image).length };
   }
 }

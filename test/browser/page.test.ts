@@ -28,19 +28,50 @@ describe('the page', function () {
     await page.reload();
   });
 
+  /** Chooses a device, trains, and gives the loss of each step. */
+  const train = async (on: Page, device: string) => {
+    await on.selectOption('#device', device);
+    await on.click('#use');
+    await on.waitForFunction((name) => document.querySelector('#chosen')!.textContent!.startsWith(`${name}: `), device);
+    await on.click('#train');
+    const end = await on.waitForFunction(
+      () => {
+        const status = document.querySelector('#train-status')!;
+        const { trainingLosses } = window as unknown as { trainingLosses?: number[] };
+        return status.className === 'fail' ? status.textContent! : trainingLosses;
+      },
+      null,
+      { timeout: 600_000 },
+    );
+    const losses = await end.jsonValue();
+    if (typeof losses === 'string') throw new Error(`training on ${device}: ${losses}`);
+    return losses!;
+  };
+
   it('trains CLOOB with a falling loss, on wasm', async () => {
-    await page.selectOption('#device', 'wasm');
-    await page.click('#use');
-    await page.waitForFunction(() => /^wasm: /.test(document.querySelector('#chosen')!.textContent!));
-    await page.click('#train');
-    await page.waitForFunction(() => 'trainingLosses' in window, null, { timeout: 600_000 });
-    const losses = await page.evaluate(() => (window as unknown as { trainingLosses: number[] }).trainingLosses);
+    const losses = await train(page, 'wasm');
     assert.equal(losses.length, 30);
     const mean = (values: number[]) => values.reduce((a, b) => a + b) / values.length;
     // The last fifth asks the memories, whose loss is another.
     assert.ok(mean(losses.slice(18, 24)) < mean(losses.slice(0, 6)), losses.join(', '));
     assert.match(await text('#train-status'), /step 30 of 30 on wasm: loss .* names found/);
     assert.equal(await page.locator('#curve canvas').count(), 1);
+  });
+
+  it('has the same losses on every device, step by step', async () => {
+    // Few pairs, since GPUs in software are slow. Steps 5 and 6 ask the memories.
+    const small = await session.open('?steps=6&pairs=8');
+    const [expected, ...others] = [
+      await train(small, 'wasm'),
+      await train(small, 'webgpu'),
+      await train(small, 'webgl2'),
+    ];
+    for (const losses of others) {
+      assert.equal(losses.length, 6);
+      const apart = losses.map((loss, step) => Math.abs(loss / expected![step]! - 1));
+      assert.ok(apart[0]! < 1e-5 && Math.max(...apart) < 1e-4, `${losses.join()} instead of ${expected!.join()}`);
+    }
+    await small.close();
   });
 
   it('measures', async () => {
