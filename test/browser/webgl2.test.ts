@@ -216,15 +216,17 @@ describe('webgl2 in headless Chromium', function () {
       const { before, after, old, alive } = await page.evaluate(async () => {
         const { tensor } = hopgrad;
         const gl = webgl2();
-        // Kernels are told apart as objects: each call makes another one.
-        const kernel = () =>
-          function more(x: number): number {
-            return x + 1;
-          };
+        /** x + i, a text of its own: kernels are told apart by their texts. */
+        const kernel = (i: number) => {
+          const name = `more${i}`;
+          return { name, toString: () => `function ${name}(x) { return x + ${i}; }` } as unknown as (
+            x: number,
+          ) => number;
+        };
         const x = gl.upload(Float32Array.of(1, 2));
-        const first = gl.map(kernel(), x);
+        const first = gl.map(kernel(1), x);
         const compiled = gl.compiledKernels;
-        for (let i = 1; i <= 520; i++) gl.map(kernel(), x).free();
+        for (let i = 2; i <= 520; i++) gl.map(kernel(i), x).free();
         const read = [...gl.readSync(first)];
         first.free();
         return { before: compiled, after: gl.compiledKernels, old: read, alive: tensor(1).add(1).dataSync()[0] };
