@@ -26,7 +26,7 @@ describe('webgl2 with large tensors', function () {
           found.size = x.size;
           found.slice = [...x.slice([[n - 4, x.size]]).dataSync()];
           found.inside = [...x.slice([[n - 1003, n - 998]]).dataSync()];
-          found.gather = [...x.gather(tensor([n - 1001, 0, 2 ** 24], { dtype: 'int32' })).dataSync()];
+          found.gather = [...x.gather(tensor([n - 1001, 0, 2 ** 24 - 1], { dtype: 'int32' })).dataSync()];
           found.broadcast = [
             ...x
               .add(tensor([1]))
@@ -45,7 +45,7 @@ describe('webgl2 with large tensors', function () {
         size: n,
         slice: [997.5, 998.5, 999.5, 7],
         inside: [1, 1, 0.5, 1.5, 2.5],
-        gather: [0.5, 1, 1.5],
+        gather: [0.5, 1, 0.5],
         broadcast: [999.5, 1000.5, 8],
         max: 999.5,
       });

@@ -179,13 +179,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return Int32Array.from(elements);
   }
 
-  /** Whole numbers are kept as float32 here, which has them all up to 2²⁴; beyond, nothing is rounded silently. */
+  /** Whole numbers are kept as float32 here, which tells them all apart below 2²⁴; 2²⁴ itself may be 2²⁴ + 1, rounded. */
   #checkExact(op: string, data: ArrayLike<number>): void {
     for (let i = 0; i < data.length; i++)
-      if (!(Math.abs(data[i]!) <= exactLimit))
+      if (!(Math.abs(data[i]!) < exactLimit))
         throw new DTypeError(op, {
           received: `the int32 value ${data[i]} at position ${i} on ${this.name}`,
-          expected: `whole numbers up to 2²⁴ in magnitude, which this device holds exactly`,
+          expected: 'whole numbers below 2²⁴ in magnitude, which this device holds exactly',
           hint: 'Larger whole numbers live on the wasm and reference devices.',
         });
   }
@@ -389,6 +389,11 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const result = this.reduce(kind, partial, outer, count, inner);
     partial.free();
     return result;
+  }
+
+  override argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
+    this.#checkCoordinate(kind === 'max' ? 'argmax' : 'argmin', length, 2); // the answer is one
+    return super.argReduce(kind, x, outer, length, inner);
   }
 
   /** Sorted first where comparing each row with each index would cost much more. */
