@@ -6,7 +6,7 @@ import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
-/** Nothing else of the repository is served. */
+/** Nothing else of the repository is served, unless serve() is told. */
 const served = [
   'web/',
   'dist/',
@@ -43,8 +43,12 @@ async function drawings(count) {
     }));
 }
 
-/** Starts the server. @returns its address and a function that stops it */
-export async function serve({ port = 0 } = {}) {
+/**
+ * Starts the server.
+ * @param also further folders of the repository to serve
+ * @returns its address and a function that stops it
+ */
+export async function serve({ port = 0, also = [] } = {}) {
   const server = createServer(async (request, response) => {
     response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
     response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
@@ -57,7 +61,7 @@ export async function serve({ port = 0 } = {}) {
         return;
       }
       const path = normalize(pathname === '/' ? 'web/index.html' : decodeURIComponent(pathname).slice(1));
-      if (!served.some((folder) => path.startsWith(folder)))
+      if (![...served, ...also].some((folder) => path.startsWith(folder)))
         throw Object.assign(new Error('not served'), { code: 'ENOENT' });
       const body = await readFile(join(root, path));
       response.setHeader('Content-Type', types[extname(path)] ?? 'application/octet-stream');

@@ -1,29 +1,19 @@
 /** A headless Chromium with WebGPU and WebGL2 in software, and the page server. */
-import { existsSync } from 'node:fs';
-import { type Browser, chromium, type Page } from 'playwright-core';
-
-const executables = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
-
-export const executable = process.env.CHROMIUM ?? executables.find((path) => existsSync(path));
+import type { Browser, Page } from 'playwright-core';
 
 interface Server {
   url: string;
   close(): Promise<void>;
 }
 
-const flags = [
-  '--no-sandbox',
-  '--disable-gpu-sandbox',
-  '--enable-unsafe-webgpu',
-  '--use-webgpu-adapter=swiftshader',
-  '--use-angle=swiftshader',
-  '--enable-unsafe-swiftshader',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
+/** A module of scripts/, which are plain JavaScript. */
+const script = (name: string) => import(new URL(`../../../scripts/${name}`, import.meta.url).href);
+
+const { executable, inSoftware, launch } = (await script('chromium.mjs')) as {
+  executable?: string;
+  inSoftware: string[];
+  launch(flags: string[]): Promise<Browser>;
+};
 
 export interface Session {
   url: string;
@@ -34,13 +24,11 @@ export interface Session {
 
 /** `more`: further flags. @throws when there is no browser, or it does not start */
 export async function startBrowser(...more: string[]): Promise<Session> {
-  const { serve } = (await import(new URL('../../../scripts/web-server.mjs', import.meta.url).href)) as {
-    serve(): Promise<Server>;
-  };
+  const { serve } = (await script('web-server.mjs')) as { serve(): Promise<Server> };
   const server = await serve();
   let browser: Browser;
   try {
-    browser = await chromium.launch({ executablePath: executable!, headless: true, args: [...flags, ...more] });
+    browser = await launch([...inSoftware, ...more]);
   } catch (error) {
     await server.close();
     throw error;
