@@ -1,15 +1,14 @@
-/** Keeps bench/RESULTS.md: one section per benchmark, replaced as a whole by each run with --write. */
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+/** Keeps bench/RESULTS.md and RESULTS-gpu.md: a section per benchmark, replaced as a whole by each run with --write. */
+import { readFileSync, writeFileSync } from 'node:fs';
 import { arch, cpus, loadavg, platform, totalmem } from 'node:os';
 import { fileURLToPath } from 'node:url';
-
-const file = fileURLToPath(new URL('../../bench/RESULTS.md', import.meta.url));
 
 const titles = {
   peers: 'Beside other libraries: `npm run bench:peers`',
   kernels: 'Kernels, layers and models: `npm run bench`',
   fullSize: 'Official models at full size: `npm run bench:full-size`',
   profile: 'Where a training step spends its time: `npm run bench:profile`',
+  gpuPeers: 'Beside other libraries, on WebGPU in Chromium: `npm run bench:gpu-peers`',
 };
 
 /** Date, processor, runtime and load, for the reader of a table. */
@@ -34,17 +33,11 @@ export function milliseconds(ms: number): string {
   return ms >= 100 ? ms.toFixed(0) : ms >= 10 ? ms.toFixed(1) : ms.toFixed(ms >= 1 ? 2 : 3);
 }
 
-/** Replaces one section of RESULTS.md. */
-export function writeSection(name: keyof typeof titles, text: string): void {
-  const sections = new Map<string, string>();
-  if (existsSync(file))
-    for (const [, key, body] of readFileSync(file, 'utf8').matchAll(/<!-- (\w+) -->\n([\s\S]*?)(?=<!-- \w+ -->|$)/g))
-      sections.set(key!, body!.trim());
-  sections.set(name, `## ${titles[name]}\n\n${machine()}\n\n${text}`);
-  const body = Object.keys(titles)
-    .filter((key) => sections.has(key))
-    .map((key) => `<!-- ${key} -->\n\n${sections.get(key)}\n`);
-  const head =
-    '# Last measurements\n\nWritten by the benchmarks with `--write`. Compare ratios within one table: machines are noisy.\n';
-  writeFileSync(file, [head, ...body].join('\n'));
+/** Replaces one section, or appends it; it ends where the next one begins. What else the files hold stays. */
+export function writeSection(name: keyof typeof titles, text: string, fileName = 'RESULTS.md'): void {
+  const file = fileURLToPath(new URL(`../../bench/${fileName}`, import.meta.url));
+  const old = readFileSync(file, 'utf8');
+  const section = `<!-- ${name} -->\n\n## ${titles[name]}\n\n${machine()}\n\n${text}\n`;
+  const place = new RegExp(`<!-- ${name} -->\\n\\n## [^]*?(?=\\n<!-- \\w+ -->|\\n## |$)`);
+  writeFileSync(file, place.test(old) ? old.replace(place, () => section) : `${old.trimEnd()}\n\n${section}`);
 }

@@ -1,9 +1,10 @@
 /** hopgrad's side of the comparison; HOPGRAD_THREADS sets its threads. */
-import { device, init, scoped, tensor } from '../../dist/index.js';
-import { cloobLoss, ResidualAttentionBlock } from '../../dist/nn/index.js';
-import { serve } from './serve.mjs';
 
-await init({ device: 'wasm' });
+import { backend, serve } from '#serve';
+import { device, init, noGrad, scoped, tensor } from '../../dist/index.js';
+import { cloobLoss, ResidualAttentionBlock } from '../../dist/nn/index.js';
+
+await init({ device: backend });
 
 /** The value of `f` and the gradients of `inputs`, computed as a training loop does. */
 function differentiated(f, inputs, cotangent) {
@@ -19,7 +20,8 @@ function differentiated(f, inputs, cotangent) {
 
 function results(tensors, inputs = []) {
   return {
-    done: async () => {},
+    // On wasm an operation has been done when it returns.
+    done: async () => (backend === 'wasm' ? undefined : device().settle()),
     read: () => Promise.all(tensors.map((t) => t.data())),
     free() {
       for (const t of tensors) t.dispose();
@@ -37,6 +39,10 @@ await serve({
   library: `hopgrad, ${device().description}`,
   prepare: (array, shape) => tensor(array, { shape, requiresGrad: true }),
   functions: {
+    overhead:
+      ({ inputs: [x] }) =>
+      () =>
+        results([scoped(() => noGrad(() => Array.from({ length: 200 }).reduce((y) => y.add(x), x)))]),
     matmul:
       ({ inputs: [a, b] }) =>
       () =>

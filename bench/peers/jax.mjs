@@ -1,11 +1,9 @@
-/** jax-js's side of the comparison, on its wasm device, every work under jit as its documentation advises. */
-import { readFileSync } from 'node:fs';
+/** jax-js's side of the comparison, every work under jit as its documentation advises, save the one that measures its ops. */
 import { blockUntilReady, defaultDevice, init, jit, lax, nn, numpy as np, vjp } from '@jax-js/jax';
-import { serve } from './serve.mjs';
+import { backend, serve, versionOf } from '#serve';
 
-await init('wasm');
-defaultDevice('wasm');
-const { version } = JSON.parse(readFileSync(new URL('./node_modules/@jax-js/jax/package.json', import.meta.url)));
+await init(backend);
+defaultDevice(backend);
 
 /** f's value and its gradients in one compiled function. Its functions consume their arguments: `.ref` keeps one. */
 function gradients(f) {
@@ -64,9 +62,13 @@ function cloobLoss(images, texts) {
 }
 
 await serve({
-  library: `jax-js ${version}, wasm`,
+  library: `jax-js ${await versionOf('@jax-js/jax')}, ${backend}`,
   prepare: (array, shape) => np.array(array).reshape(shape),
   functions: {
+    overhead:
+      ({ inputs: [x] }) =>
+      () =>
+        results([Array.from({ length: 200 }).reduce((y) => y.add(x.ref), x.ref)]),
     matmul({ inputs: [a, b] }) {
       const product = jit((x, y) => [np.matmul(x, y)]);
       return () => results(product(a.ref, b.ref));

@@ -1,9 +1,9 @@
-/** tfjs's side of the comparison, on its wasm backend. */
-import '@tensorflow/tfjs-backend-wasm';
+/** tfjs's side of the comparison, on its wasm or webgpu backend. */
 import * as tf from '@tensorflow/tfjs';
-import { serve } from './serve.mjs';
+import { backend, serve } from '#serve';
 
-await tf.setBackend('wasm');
+await import(`@tensorflow/tfjs-backend-${backend}`);
+await tf.setBackend(backend);
 await tf.ready();
 
 function gradients(f) {
@@ -18,10 +18,25 @@ function gradients(f) {
 
 function results(tensors) {
   return {
-    done: async () => {},
+    done: async () => (backend === 'webgpu' ? submit(tf.backend()) : undefined),
     read: () => Promise.all(tensors.map((t) => t.data())),
     free: () => tf.dispose(tensors),
   };
+}
+
+/** Hands over what its WebGPU backend has gathered; wasm has done an operation when it returns. */
+function submit(webgpu) {
+  if (!webgpu.commandEncoder) return;
+  webgpu.endComputePassEncoder();
+  webgpu.submitQueue();
+}
+
+/** Its WebGPU backend computes small tensors on the CPU until something has put them on the device. */
+function onDevice(x) {
+  if (backend !== 'webgpu') return;
+  tf.env().set('WEBGPU_CPU_FORWARD', false);
+  x.add(x).dispose();
+  tf.env().set('WEBGPU_CPU_FORWARD', true);
 }
 
 const linear = (x, weight, bias) => {
@@ -64,9 +79,13 @@ function cloobLoss(images, texts) {
 }
 
 await serve({
-  library: `tfjs ${tf.version.tfjs}, wasm`,
+  library: `tfjs ${tf.version.tfjs}, ${backend}`,
   prepare: (array, shape) => tf.tensor(array, shape),
   functions: {
+    overhead({ inputs: [x] }) {
+      onDevice(x);
+      return () => results([tf.tidy(() => Array.from({ length: 200 }).reduce((y) => y.add(x), x))]);
+    },
     matmul:
       ({ inputs: [a, b] }) =>
       () =>

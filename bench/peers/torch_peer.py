@@ -1,6 +1,5 @@
-"""PyTorch's side of the comparison: `torch_peer.py THREADS`, with the protocol of serve.mjs."""
+"""PyTorch's side of the comparison: `torch_peer.py THREADS`, with the protocol of answer.mjs."""
 import json
-import os
 import sys
 import time
 
@@ -9,7 +8,6 @@ import torch
 import torch.nn.functional as F
 
 torch.set_num_threads(int(sys.argv[1]))
-WORKS = {w["name"]: w for w in json.load(open(os.path.join(os.path.dirname(__file__), "works.json")))}
 
 
 def noise(count, seed, scale=1.0):
@@ -57,8 +55,8 @@ FUNCTIONS = {
 }
 
 
-def make(name):
-    work = WORKS[name]
+def make(work):
+    name = work["name"]
     inputs = [
         torch.from_numpy(noise(int(np.prod(shape)), i, *scale)).reshape(shape).requires_grad_()
         for i, (_, shape, *scale) in enumerate(work["inputs"])
@@ -92,7 +90,10 @@ print(json.dumps({"library": f"PyTorch {torch.__version__}, {torch.get_num_threa
 runs = {}
 for line in sys.stdin:
     request = json.loads(line)
-    run = runs.setdefault(request["work"], make(request["work"]))
+    name = request["work"]["name"]
+    if name not in runs:
+        runs[name] = make(request["work"])
+    run = runs[name]
     if request.get("check"):
         answer = {"outputs": [fingerprint(output) for output in run()]}
     else:
