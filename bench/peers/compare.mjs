@@ -62,20 +62,26 @@ async function compare(work, libraries, { rounds, fastest }, notes) {
   const able = [];
   let expected;
   for (const library of libraries) {
-    const { outputs, error } = await library.ask({ work, check: true });
+    const { outputs, error, remark } = await library.ask({ work, check: true });
+    const aside = remark ? ` (${remark})` : '';
     expected ??= outputs;
     const d = error ? 0 : distance(outputs, expected);
-    if (error) notes.push(`${library.column} cannot do "${work.title}": ${error}`);
+    if (error) notes.push(`${library.column} cannot do "${work.title}": ${error}${aside}`);
     else if (d <= tolerance) able.push(library);
-    else notes.push(`${library.column} does "${work.title}" wrongly: it differs from hopgrad by ${d.toPrecision(2)}`);
+    else
+      notes.push(
+        `${library.column} does "${work.title}" wrongly: it differs from hopgrad by ${d.toPrecision(2)}${aside}`,
+      );
   }
   const times = new Map(able.map((library) => [library, []]));
   for (let round = 0; round < Number(rounds); round++) {
     for (const [library, own] of times) {
       if (round >= 2 && median(own) > slowMilliseconds) continue;
       const { times: measured, error } = await library.ask({ work, milliseconds: turnMilliseconds });
-      if (error) throw new Error(`${work.title}, ${library.column}: ${error}`);
-      own.push(fastest ? Math.min(...measured) : median(measured));
+      if (error) {
+        notes.push(`${library.column} fails in the midst of "${work.title}": ${error}`);
+        times.delete(library);
+      } else own.push(fastest ? Math.min(...measured) : median(measured));
     }
   }
   return new Map([...times].map(([library, own]) => [library.column, median(own)]));
