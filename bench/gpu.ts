@@ -2,12 +2,12 @@
  * `npm run bench:gpu`: what an op costs to start on a gpu.js device, what products reach (on webgpu beside WGSL by
  * hand), and a CLOOB step eager and captured. Options: --device NAME (default webgpu), --rounds N (default 15), --write (into bench/RESULTS-gpu.md).
  */
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { capture, device, type InitOptions, init, randn, scoped, type Tensor, tensor } from 'hopgrad';
 import { createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss } from 'hopgrad/nn';
 import { productVariants } from './gpu-products.js';
+import { milliseconds, table, writeSection } from './results.js';
 
 const { values: flags } = parseArgs({
   options: {
@@ -17,38 +17,40 @@ const { values: flags } = parseArgs({
   },
 });
 
-interface Row {
+interface Work {
   name: string;
-  median: number;
-  least: number;
-  note: string;
+  /** @returns milliseconds until all was asked for, where that is of interest */
+  run: () => Promise<number>;
+  note?: (least: number, asked: number) => string;
 }
 
-/** Medians over interleaved rounds: every piece of work once a round, so that a busy machine is unfair to none. */
-async function measure(
-  works: readonly { name: string; run: () => Promise<unknown>; note?: (ms: number) => string }[],
-  rounds: number,
-): Promise<Row[]> {
-  const times = works.map((): number[] => []);
+const medianOf = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!;
+
+/** Rows of a table: medians over interleaved rounds, so that a busy machine is unfair to none. */
+async function measure(works: readonly Work[], rounds: number): Promise<string[][]> {
+  const times = works.map(() => ({ whole: [] as number[], asked: [] as number[] }));
   for (const { run } of works) await run(); // compiles
   for (let round = 0; round < rounds; round++)
     for (const [i, { run }] of works.entries()) {
       const start = performance.now();
-      await run();
-      times[i]!.push(performance.now() - start);
+      times[i]!.asked.push(await run());
+      times[i]!.whole.push(performance.now() - start);
     }
   return works.map(({ name, note }, i) => {
-    const sorted = times[i]!.sort((a, b) => a - b);
-    const median = sorted[sorted.length >> 1]!;
-    return { name, median, least: sorted[0]!, note: note?.(sorted[0]!) ?? '' };
+    const { whole, asked } = times[i]!;
+    const [median, least] = [medianOf(whole), Math.min(...whole)];
+    return [name, milliseconds(median), milliseconds(least), note?.(least, medianOf(asked)) ?? ''];
   });
 }
 
 /** Runs, reads the result (so that the work is done) and frees it. */
 const finished = (run: () => Tensor) => async () => {
+  const start = performance.now();
   const result = scoped(run);
+  const asked = performance.now() - start;
   await result.data();
   result.dispose();
+  return asked;
 };
 
 function cloobSteps() {
@@ -87,6 +89,7 @@ function cloobSteps() {
   return { eager: step(forward), captured: step(captured) };
 }
 
+const asked = (_: number, ms: number) => `asked for in ${milliseconds(ms)}`;
 await init({ device: flags.device as NonNullable<InitOptions['device']> });
 const few = randn([10], { seed: 1 });
 const products = [64, 256].map((n) => ({ n, a: randn([n, n], { seed: 2 }), b: randn([n, n], { seed: 3 }) }));
@@ -104,8 +107,8 @@ const rows = await measure(
       run: finished(() => a.matmul(b)),
       note: (ms: number) => `${((2 * n ** 3) / ms / 1e6).toFixed(2)} GFLOP/s`,
     })),
-    { name: 'CLOOB step (ViT, 8 pairs), eager', run: eager },
-    { name: 'CLOOB step (ViT, 8 pairs), captured', run: captured },
+    { name: 'CLOOB step (ViT, 8 pairs), eager', run: eager, note: asked },
+    { name: 'CLOOB step (ViT, 8 pairs), captured', run: captured, note: asked },
   ],
   Number(flags.rounds),
 );
@@ -114,17 +117,12 @@ const sums = new Set<number>();
 for (const { run } of variants) sums.add(await run());
 if (sums.size > 1) throw new Error(`the products differ: ${[...sums].join(', ')}`);
 const products256 = await measure(variants, Number(flags.rounds));
-const table = (title: string, all: readonly Row[]) => [
-  `| ${title} | ms, median | ms, least | at best |`,
-  '|---|---|---|---|',
-  ...all.map(({ name, median, least, note }) => `| ${name} | ${median.toFixed(2)} | ${least.toFixed(2)} | ${note} |`),
-];
-const lines = [
-  ...table('work', rows),
-  ...(variants.length > 0 ? ['', ...table('product of 256 × 256 matrices, and a read', products256)] : []),
-];
-console.log([device().description, '', ...lines].join('\n'));
-if (flags.write) {
-  const heading = `## ${device().description}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`;
-  writeFileSync('bench/RESULTS-gpu.md', `${heading}\n\n${lines.join('\n')}\n`, { flag: 'a' });
-}
+const header = (title: string) => [title, 'ms, median', 'ms, least', 'note'];
+const text = [
+  `${device().description}.`,
+  '',
+  table(header('work'), rows),
+  ...(variants.length > 0 ? ['', table(header('product of 256 × 256 matrices, and a read'), products256)] : []),
+].join('\n');
+console.log(text);
+if (flags.write) writeSection('gpu', text, 'RESULTS-gpu.md');
