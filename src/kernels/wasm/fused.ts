@@ -118,13 +118,23 @@ export function fusedKernels(context: Context): FusedKernels {
     batchNorm(x, weight, bias, s: BatchNormSpec) {
       const [output, mean, variance] = [vector(x.size), vector(s.channels), vector(s.channels)];
       const addresses = [x, weight, bias, output, mean, variance].map(at);
-      engine.call(kernel.batchNorm, s.channels, ...addresses, s.batch, s.channels, s.inner, s.eps);
+      const sizes = [s.batch, s.channels, s.inner, s.eps];
+      if (byColumns(s))
+        engine.withScratch(320, (scratch, part) =>
+          engine.call(kernel.batchNormColumns, strips(s), ...addresses, ...sizes, scratch, part),
+        );
+      else engine.call(kernel.batchNorm, s.channels, ...addresses, ...sizes);
       return { output, mean, variance };
     },
     batchNormGrad(g, x, weight, mean, variance, s: BatchNormSpec) {
       const grads = { x: vector(x.size), weight: vector(s.channels), bias: vector(s.channels) };
       const addresses = [g, x, weight, mean, variance, grads.x, grads.weight, grads.bias].map(at);
-      engine.call(kernel.batchNormGrad, s.channels, ...addresses, s.batch, s.channels, s.inner, s.eps);
+      const sizes = [s.batch, s.channels, s.inner, s.eps];
+      if (byColumns(s))
+        engine.withScratch(512, (scratch, part) =>
+          engine.call(kernel.batchNormColumnsGrad, strips(s), ...addresses, ...sizes, scratch, part),
+        );
+      else engine.call(kernel.batchNormGrad, s.channels, ...addresses, ...sizes);
       return grads;
     },
     attention: (q, k, v, s) => attention(context, q, k, v, s),
@@ -148,4 +158,14 @@ export function fusedKernels(context: Context): FusedKernels {
       );
     },
   };
+}
+
+/** Whether batch norm reads images as rows: a channel's few elements would be less than the loop around them. */
+function byColumns({ channels, inner }: BatchNormSpec): boolean {
+  return (inner === 1 || inner === 2 || inner === 4 || inner === 8) && (channels * inner) % 4 === 0;
+}
+
+/** Strips of 16 columns. */
+function strips({ channels, inner }: BatchNormSpec): number {
+  return Math.ceil((channels * inner) / 16);
 }

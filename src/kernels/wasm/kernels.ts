@@ -26,6 +26,8 @@ const names = [
   'attention',
   'attentionGrad',
   'adamW',
+  'batchNormColumns',
+  'batchNormColumnsGrad',
 ] as const;
 
 export const kernel = Object.fromEntries(names.map((name, i) => [name, i])) as Record<(typeof names)[number], number>;

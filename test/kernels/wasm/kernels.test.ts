@@ -233,8 +233,27 @@ describe('kernels of the wasm device', () => {
   });
 
   property(
+    'average pooling of 2 × 2 windows and its gradient',
+    fc.tuple(seeds, some(9), some(9), some(11)),
+    ([seed, planes, outHeight, outWidth]) => {
+      const two = { kernelY: 2, kernelX: 2, strideY: 2, strideX: 2 };
+      const s = { planes, height: 2 * outHeight, width: 2 * outWidth, ...two, outHeight, outWidth };
+      same(seed, (device, draw) => [
+        device.avgPool2d(draw(4 * planes * outHeight * outWidth), s),
+        device.avgPool2dGrad(draw(planes * outHeight * outWidth), s),
+      ]);
+    },
+  );
+
+  property(
     'batch norm and its gradient',
-    fc.tuple(seeds, some(4), some(5), some(30)),
+    // Few elements a channel, where it goes by columns, and any number.
+    fc.tuple(
+      seeds,
+      fc.oneof(some(4), some(150)),
+      fc.oneof(some(5), fc.constantFrom(4, 12, 40)),
+      fc.oneof(some(30), fc.constantFrom(1, 2, 4, 8)),
+    ),
     ([seed, batch, channels, inner]) => {
       if (batch * inner < 2) return;
       same(

@@ -1,11 +1,12 @@
 /** The kernels by number. The order is that of the names in ../kernels.ts. */
 import { adamW } from './adamw';
 import { attention, attentionGrad } from './attention';
-import { avgPool, avgPoolGrad, convolve, convolveInputGrad, convolveWeightGrad, flipWeight } from './conv';
+import { convolve, convolveInputGrad, convolveWeightGrad, flipWeight } from './conv';
 import { elementwise, fill } from './elementwise';
 import { matmul } from './gemm';
 import { gather, moveRows, scatterAdd } from './move';
-import { batchNorm, batchNormGrad } from './norm';
+import { batchNorm, batchNormColumns, batchNormColumnsGrad, batchNormGrad } from './norm';
+import { avgPool, avgPoolGrad } from './pooling';
 import { argReduce, joinParts, reduceColumns, reducePart, reduceRows } from './reduce';
 import { layerNorm, layerNormGrad, softmaxes, sumParts } from './rows';
 
@@ -36,6 +37,8 @@ export function execute(kernel: i32, chunk: i32): void {
     case 22: batchNormGrad(chunk); break;
     case 23: attention(chunk); break;
     case 24: attentionGrad(chunk); break;
-    default: adamW(chunk);
+    case 25: adamW(chunk); break;
+    case 26: batchNormColumns(chunk); break;
+    default: batchNormColumnsGrad(chunk);
   }
 }

@@ -1,6 +1,9 @@
-/** Batch norm over [batch, channels, inner]; a chunk is a channel. */
+/**
+ * Batch norm over [batch, channels, inner]. Where a channel has few elements an image, it goes by columns: the images are
+ * rows of channels · inner, a chunk is a strip of 16 columns. Otherwise a chunk is a channel.
+ */
 import { madd } from './math';
-import { address, number, size } from './pool';
+import { address, number, scratchPart, size } from './pool';
 import { centredDot, put, squares, sum } from './rows';
 
 /** Where the channel's floats of image n begin, in bytes. */
@@ -72,6 +75,134 @@ export function batchNormGrad(channel: i32): void {
       const here = offset + (<usize>i << 2);
       const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
       put(address(5) + here, madd(v128.load(g + here), scale, linear), inner - i);
+    }
+  }
+}
+
+/**
+ * Sums over the rows of a strip, per column: Σ x, Σ (x − c)² or Σ (x − c) y as `kind` is 0, 1 or 2, as float64 at `sums`.
+ * Blocks of 64 rows in float32.
+ */
+// @ts-ignore: decorator
+@inline function columnSums(kind: i32, x: usize, y: usize, bytes: usize, rows: i32, columns: i32, centres: usize, sums: usize): void {
+  for (let j = 0; j < columns; j += 4) {
+    const centre = v128.load(centres + (<usize>j << 2));
+    let low = f64x2.splat(0);
+    let high = f64x2.splat(0);
+    let at = x + (<usize>j << 2);
+    let other = y + (<usize>j << 2);
+    for (let from = 0; from < rows; from += 64) {
+      let block = f32x4.splat(0);
+      for (let n = min(64, rows - from); n > 0; n--, at += bytes, other += bytes) {
+        if (kind == 0) block = f32x4.add(block, v128.load(at));
+        else {
+          const d = f32x4.sub(v128.load(at), centre);
+          block = madd(d, kind == 1 ? d : v128.load(other), block);
+        }
+      }
+      low = f64x2.add(low, f64x2.promote_low_f32x4(block));
+      high = f64x2.add(high, f64x2.promote_low_f32x4(v128.shuffle<f32>(block, block, 2, 3, 2, 3)));
+    }
+    v128.store(sums + (<usize>j << 3), low);
+    v128.store(sums + (<usize>j << 3), high, 16);
+  }
+}
+/** Σ over a channel's columns. */
+// @ts-ignore: decorator
+@inline function channelSum(sums: usize, column: i32, inner: i32): f64 {
+  let total: f64 = 0;
+  for (let i = 0; i < inner; i++) total += load<f64>(sums + (<usize>(column + i) << 3));
+  return total;
+}
+// @ts-ignore: decorator
+@inline function repeat(at: usize, column: i32, inner: i32, value: f32): void {
+  for (let i = 0; i < inner; i++) store<f32>(at + (<usize>(column + i) << 2), value);
+}
+
+/** As batchNorm; channels · inner a multiple of 4, inner a divisor of 16. Further arguments: scratch, its bytes a thread. */
+export function batchNormColumns(strip: i32): void {
+  const batch = size(6);
+  const inner = size(8);
+  const width = size(7) * inner;
+  const from = strip << 4;
+  const columns = min(16, width - from);
+  const bytes = <usize>width << 2;
+  const offset = <usize>from << 2;
+  const x = address(0) + offset;
+  const sums = scratchPart(address(10), address(11));
+  const centres = sums + 128;
+  const scales = centres + 64;
+  const shifts = scales + 64;
+  const count = <f64>batch * <f64>inner;
+  columnSums(0, x, x, bytes, batch, columns, centres, sums);
+  for (let j = 0; j < columns; j += inner) {
+    const m = <f32>(channelSum(sums, j, inner) / count);
+    store<f32>(address(4) + (<usize>((from + j) / inner) << 2), m);
+    repeat(centres, j, inner, m);
+  }
+  columnSums(1, x, x, bytes, batch, columns, centres, sums);
+  for (let j = 0; j < columns; j += inner) {
+    const at = <usize>((from + j) / inner) << 2;
+    const variance = channelSum(sums, j, inner) / count;
+    store<f32>(address(5) + at, <f32>variance);
+    repeat(scales, j, inner, <f32>(<f64>load<f32>(address(1) + at) / Math.sqrt(variance + number(9))));
+    repeat(shifts, j, inner, load<f32>(address(2) + at));
+  }
+  for (let j = 0; j < columns; j += 4) {
+    const at = <usize>j << 2;
+    const centre = v128.load(centres + at);
+    const scale = v128.load(scales + at);
+    const shift = v128.load(shifts + at);
+    let here = x + at;
+    let there = address(3) + offset + at;
+    for (let n = 0; n < batch; n++, here += bytes, there += bytes)
+      v128.store(there, madd(f32x4.sub(v128.load(here), centre), scale, shift));
+  }
+}
+
+/** As batchNormGrad, by columns. Further arguments: scratch, its bytes a thread. */
+export function batchNormColumnsGrad(strip: i32): void {
+  const batch = size(8);
+  const inner = size(10);
+  const width = size(9) * inner;
+  const from = strip << 4;
+  const columns = min(16, width - from);
+  const bytes = <usize>width << 2;
+  const offset = <usize>from << 2;
+  const g = address(0) + offset;
+  const x = address(1) + offset;
+  const sums = scratchPart(address(12), address(13));
+  const products = sums + 128;
+  const centres = products + 128;
+  const scales = centres + 64;
+  const slopes = scales + 64;
+  const shifts = slopes + 64;
+  const count = <f64>batch * <f64>inner;
+  for (let j = 0; j < columns; j += inner) repeat(centres, j, inner, load<f32>(address(3) + (<usize>((from + j) / inner) << 2)));
+  columnSums(0, g, g, bytes, batch, columns, centres, sums);
+  columnSums(2, x, g, bytes, batch, columns, centres, products);
+  for (let j = 0; j < columns; j += inner) {
+    const at = <usize>((from + j) / inner) << 2;
+    const r = 1 / Math.sqrt(<f64>load<f32>(address(4) + at) + number(11));
+    const sumG = channelSum(sums, j, inner);
+    const sumGn = channelSum(products, j, inner) * r;
+    store<f32>(address(6) + at, <f32>sumGn);
+    store<f32>(address(7) + at, <f32>sumG);
+    const gain = <f64>load<f32>(address(2) + at) * r;
+    repeat(scales, j, inner, <f32>gain);
+    repeat(slopes, j, inner, <f32>((-gain * sumGn * r) / count));
+    repeat(shifts, j, inner, <f32>((-gain * sumG) / count));
+  }
+  for (let j = 0; j < columns; j += 4) {
+    const at = <usize>j << 2;
+    const centre = v128.load(centres + at);
+    const scale = v128.load(scales + at);
+    const slope = v128.load(slopes + at);
+    const shift = v128.load(shifts + at);
+    let here = at;
+    for (let n = 0; n < batch; n++, here += bytes) {
+      const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
+      v128.store(address(5) + offset + here, madd(v128.load(g + here), scale, linear));
     }
   }
 }
