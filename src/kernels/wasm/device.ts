@@ -19,12 +19,13 @@ import {
 } from '../device.js';
 import { at, type Context, grain, rowGrain } from './context.js';
 import { chunksOf, type Engine } from './engine.js';
-import { fusedKernels, reduceColumns, reduceRows } from './fused.js';
+import { fusedKernels } from './fused.js';
 import type { Block } from './heap.js';
 import { kernel, operationNumber, selectFloat, selectInt } from './kernels.js';
 import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop, select } from './loops.js';
 import { moveBlock } from './moves.js';
 import * as products from './products.js';
+import { reduceColumns, reduceRows } from './reductions.js';
 
 /** Points at which a scalar kernel must agree with the operation of its name, see #operation. */
 const samples = [

@@ -4,11 +4,20 @@ import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
 import { kernel } from './kernels.js';
 import { moveBlock } from './moves.js';
+import { reduceColumns } from './reductions.js';
 
 /** The k-block of assembly/gemm.ts. */
 const KC = 256;
 /** Rows of the left factor that a convolution packs at a time. */
 const MB = 256;
+
+/**
+ * Up to this depth (channels × area of the kernel), and this size, the gradient of a convolution's weight goes over
+ * parts of the batch.
+ */
+const shallow = 256;
+const small = 32768;
+const weightGradParts = 8;
 
 /** Bytes of a packed block of so many rows or columns. */
 const packed = (lanes: number) => Math.ceil(lanes / 8) * 8 * KC * 4;
@@ -221,26 +230,35 @@ export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Stora
   const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
   if (s.batch * positions === 0 || depth * s.outChannels === 0) return zeros(context, s.outChannels * depth);
   const image = padded(context, x, s);
-  const transposed = allocate('float32', s.outChannels * depth); // [depth, outChannels]
-  let rows = 128;
-  while (rows > 32 && chunksOf(depth, rows) < 3 * engine.threads) rows /= 2;
+  // Few rows leave few chunks, each of which packs all of ȳ: then the images are dealt out instead, in parts that only
+  // the sizes decide, so that the bits do not depend on the threads.
+  const parts = depth <= shallow && depth * s.outChannels <= small ? Math.min(s.batch, weightGradParts) : 1;
+  const perPart = Math.ceil(s.batch / parts);
+  let rows = parts > 1 ? depth : 128;
+  while (parts === 1 && rows > 32 && chunksOf(depth, rows) < 3 * engine.threads) rows /= 2;
+  // [part, depth, outChannels]
+  const partial = allocate('float32', parts * s.outChannels * depth);
   withOffsets(context, s, image.height, image.width, (offsets) =>
     engine.withScratch(packed(rows) + packed(s.outChannels), (scratch, part) =>
       engine.call(
         kernel.convolveWeightGrad,
-        chunksOf(depth, rows),
+        parts * chunksOf(depth, rows),
         at(image.storage),
         at(gradOutput),
-        at(transposed),
+        at(partial),
         offsets,
         s.batch,
         ...geometry(s, image),
         rows,
         scratch,
         part,
+        chunksOf(depth, rows),
+        perPart,
       ),
     ),
   );
+  const transposed = parts === 1 ? partial : reduceColumns(context, 'sum', partial, 1, parts, depth * s.outChannels);
+  if (transposed !== partial) partial.free();
   if (image.storage !== x) image.storage.free();
   const y = allocate('float32', s.outChannels * depth);
   moveBlock(

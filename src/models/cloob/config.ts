@@ -73,7 +73,7 @@ export const configs = {
     embed_dim: 128,
     image_resolution: 32,
     vision_layers: [1, 1, 1, 1],
-    vision_width: 20,
+    vision_width: 24,
     vision_patch_size: null,
     vision_heads: 4,
     stem_reduction: 4,

@@ -167,21 +167,25 @@ function packDepth(
 }
 
 /**
- * W̄ᵀ [depth, outChannels] = Σ_n patches(x[n]) · ȳ[n]ᵀ; a chunk is a range of rows. Small images share a k-block.
+ * W̄ᵀ [part, depth, outChannels] = Σ_n patches(x[n]) · ȳ[n]ᵀ over the images of each part; a chunk is a range of rows of
+ * one part. Small images share a k-block.
  * Arguments: padded x, ȳ, W̄ᵀ, offsets; batch, floats of a padded image, outChannels, depth, positions, outWidth, row
- * step, column step; rows a chunk; scratch, bytes of it a thread.
+ * step, column step; rows a chunk; scratch, bytes of it a thread; chunks of one part, images of one part.
  */
 export function convolveWeightGrad(chunk: i32): void {
   const channels = size(6);
   const positions = size(8);
-  const row = chunk * size(12);
+  const part = chunk / size(15);
+  const row = (chunk % size(15)) * size(12);
   const rows = min(size(12), size(7) - row);
   const offsets = address(3) + (<usize>row << 2);
   const packedA = scratchPart(address(13), address(14));
   const packedB = packedA + packedBytes(size(12));
-  const c = address(2) + ((<usize>row * <usize>channels) << 2);
-  const all = size(4) * positions;
-  for (let q = 0; q < all; q += KC) {
+  const c = address(2) + (((<usize>part * <usize>size(7) + <usize>row) * <usize>channels) << 2);
+  const first = min(part * size(16), size(4)) * positions;
+  const all = min((part + 1) * size(16), size(4)) * positions;
+  if (first == all) memory.fill(c, 0, (<usize>rows * <usize>channels) << 2);
+  for (let q = first; q < all; q += KC) {
     const kc = min(KC, all - q);
     let done = 0;
     while (done < kc) {
@@ -199,7 +203,7 @@ export function convolveWeightGrad(chunk: i32): void {
       );
       done += count;
     }
-    tiles(packedA, packedB, kc, c, <usize>channels << 2, rows, channels, q > 0);
+    tiles(packedA, packedB, kc, c, <usize>channels << 2, rows, channels, q > first);
   }
 }
 
