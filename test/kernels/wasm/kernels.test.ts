@@ -108,6 +108,14 @@ describe('kernels of the wasm device', () => {
     });
   });
 
+  it('weight gradients over parts of the batch, some of them empty', () => {
+    for (const batch of [7, 8, 9, 20]) {
+      const s = { batch, inChannels: 3, outChannels: 10, height: 5, width: 7, kernelHeight: 3, kernelWidth: 3 };
+      const spec = { ...s, strideY: 2, strideX: 1, paddingY: 1, paddingX: 0, outHeight: 3, outWidth: 5 };
+      same(batch, (device, draw) => [device.conv2dWeightGrad(draw(batch * 105), draw(batch * 150), spec)]);
+    }
+  });
+
   property(
     'average pooling and its gradient',
     fc.tuple(seeds, some(4), some(5), some(5), some(3), some(3), some(3), some(3)),
