@@ -16,7 +16,7 @@ export const emojiDefaults: TrainOptions = {
   initInvTau: 30,
   learnableInvTau: false,
   batchSize: 128,
-  epochs: 48,
+  epochs: 44,
   steps: null,
   lr: 2e-3,
   wd: 0.1,
