@@ -40,7 +40,8 @@ export function reduceColumns(
   inner: number,
 ): Storage {
   const y = allocate('float32', outer * inner);
-  const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 4) * 4));
+  // Sixteen columns are a line of the cache.
+  const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 16) * 16));
   const chunks = chunksOf(inner, columns);
   engine.call(kernel.reduceColumns, outer * chunks, kinds[kind], at(x), at(y), length, inner, columns, chunks);
   return y;
