@@ -7,6 +7,7 @@ import { capture, device, type InitOptions, init, randn, scoped, type Tensor, te
 import { createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss } from 'hopgrad/nn';
 import { productVariants } from './gpu-products.js';
+import { median } from './median.js';
 import { milliseconds, table, writeSection } from './results.js';
 
 const { values: flags } = parseArgs({
@@ -24,8 +25,6 @@ interface Work {
   note?: (least: number, asked: number) => string;
 }
 
-const medianOf = (values: number[]) => values.sort((a, b) => a - b)[values.length >> 1]!;
-
 /** Rows of a table: medians over interleaved rounds, so that a busy machine is unfair to none. */
 async function measure(works: readonly Work[], rounds: number): Promise<string[][]> {
   const times = works.map(() => ({ whole: [] as number[], asked: [] as number[] }));
@@ -38,8 +37,8 @@ async function measure(works: readonly Work[], rounds: number): Promise<string[]
     }
   return works.map(({ name, note }, i) => {
     const { whole, asked } = times[i]!;
-    const [median, least] = [medianOf(whole), Math.min(...whole)];
-    return [name, milliseconds(median), milliseconds(least), note?.(least, medianOf(asked)) ?? ''];
+    const least = Math.min(...whole);
+    return [name, milliseconds(median(whole)), milliseconds(least), note?.(least, median(asked)) ?? ''];
   });
 }
 

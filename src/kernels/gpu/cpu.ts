@@ -2,9 +2,11 @@
  * gpu.js in its `cpu` mode: the kernel texts go through gpu.js's transpiler and run as JavaScript. It needs no adapter,
  * so every test run proves that the texts, and what programs.ts makes of them, are in gpu.js's language.
  */
+import { allocate } from '../../tensor/dtype.js';
+import { KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { type Argument, GpuDevice } from './device.js';
-import { flatten, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
+import { type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program, ProgramCache } from './programs.js';
 
 export class GpuJsDevice extends GpuDevice<Float32Array> {
@@ -59,4 +61,20 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
   }
 
   protected discard(): void {} // the collector's business
+}
+
+/** gpu.js returns rows (and planes of rows); storage is flat. */
+function flatten(result: unknown, size: number): Float32Array {
+  if (result instanceof Float32Array && result.length === size) return result;
+  const flat = allocate('float32', size) as Float32Array;
+  const copy = (part: unknown, offset: number): number => {
+    if (ArrayBuffer.isView(part)) {
+      flat.set(part as Float32Array, offset);
+      return offset + (part as Float32Array).length;
+    }
+    if (!Array.isArray(part)) throw new KernelError('gpu.js', { received: typeof part, expected: 'arrays of numbers' });
+    return part.reduce((at: number, row) => copy(row, at), offset);
+  };
+  copy(result, 0);
+  return flat;
 }

@@ -42,6 +42,17 @@ interface Entry<B> {
 /** A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. */
 const stage = 128;
 
+/** How long the parts of the first stage are, and how many; one where one stage does. */
+function inStages(length: number): { chunk: number; count: number } {
+  const chunk = length <= stage ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
+  return { chunk, count: length === 0 ? 0 : Math.ceil(length / chunk) };
+}
+
+/** An operand seen in one dimension. */
+function flat(operand: KernelOperand): View {
+  return typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] };
+}
+
 /** Live bytes above which a collection is forced, at least. */
 const leastThreshold = 256 * 2 ** 20;
 /** The same for their number: a buffer of one element costs the driver as much as one of hundreds. */
@@ -313,8 +324,6 @@ export abstract class GpuDevice<B> extends SourceDevice {
   protected runElementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
     const typed = operands.filter((operand) => typeof operand !== 'number');
     const { dtype } = typed[operands.length === 3 && typed.length > 1 ? 1 : 0]!;
-    const size = sizeOf(plan.shape);
-    if (size === 0) return this.fill(0, 0, dtype);
     return this.#elementwise(f, operands, plan, dtype);
   }
 
@@ -324,14 +333,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
     { shape, strides }: BroadcastPlan,
     dtype: DType,
   ): Storage {
+    const size = sizeOf(shape);
+    if (size === 0) return this.fill(0, 0, dtype);
     const grid = [...shape].reverse() as unknown as Grid;
     const layout = layoutGrid(grid, this.limits);
     const steps = operands.map((operand, k) => (typeof operand === 'number' ? null : [...strides[k]!].reverse()));
     const { program, values } = elementwiseProgram(f, steps, layout);
-    const views = operands.map(
-      (operand): View => (typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] }),
-    );
-    return this.#start(program, layout.output, [...views, ...values], dtype, sizeOf(shape));
+    return this.#start(program, layout.output, [...operands.map(flat), ...values], dtype, size);
   }
 
   #each(
@@ -339,7 +347,6 @@ export abstract class GpuDevice<B> extends SourceDevice {
     shape: readonly number[],
     operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
   ): Storage {
-    if (sizeOf(shape) === 0) return this.fill(0, 0, 'float32');
     const plan = { shape: [...shape], strides: operands.map(([, strides]) => [...(strides ?? [])]) };
     return this.#elementwise(
       f,
@@ -351,8 +358,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   #update(f: ScalarKernel, target: Storage, operands: readonly KernelOperand[]): void {
     if (this.#tape) throw frozen('updates parameters, whose rate and bias correction change with every step');
-    const all = [target, ...operands].map((operand) => [operand, [1]] as const);
-    const result = this.#each(f, [target.size], all);
+    const all = [target, ...operands];
+    const result = this.#elementwise(f, all, { shape: [target.size], strides: all.map(() => [1]) }, target.dtype);
     this.copyInto(target, result);
     result.free();
   }
@@ -365,14 +372,11 @@ export abstract class GpuDevice<B> extends SourceDevice {
     operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
   ): Storage {
     if (outer * length * inner === 0) return this.fill(outer * inner, 0, 'float32');
-    const chunk = length <= stage ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
-    const count = Math.ceil(length / chunk);
+    const { chunk, count } = inStages(length);
     const layout = layoutGrid([inner, count, outer], this.limits);
     const strides = operands.map(([, steps]) => steps ?? null);
     const { program, values } = sumProgram(f, strides, chunk, length, layout);
-    const views = operands.map(
-      ([operand]): View => (typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] }),
-    );
+    const views = operands.map(([operand]) => flat(operand));
     const partial = this.#start(program, layout.output, [...views, ...values], 'float32', outer * count * inner);
     if (count === 1) return partial;
     const result = this.reduce('sum', partial, outer, count, inner);
@@ -381,9 +385,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
-    if (length <= stage) return super.reduce(kind, x, outer, length, inner);
-    const chunk = Math.max(stage, Math.ceil(Math.sqrt(length)));
-    const count = Math.ceil(length / chunk);
+    const { chunk, count } = inStages(length);
+    if (count <= 1) return super.reduce(kind, x, outer, length, inner);
     const view = { storage: x, grid: [inner, length, outer] as const };
     const partial = this.run(parts[kind], [inner, count, outer], [view], { chunk, length }, x.dtype);
     const result = this.reduce(kind, partial, outer, count, inner);

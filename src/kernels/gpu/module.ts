@@ -2,8 +2,7 @@
  * gpu.js as this library sees it: the few names it uses, and how they are found. In Node gpu.js is imported; in a
  * browser its own build (`gpu.js/dist/gpu-browser.js`) is a script, or an entry of the import map, that sets `GPU`.
  */
-import { allocate } from '../../tensor/dtype.js';
-import { DeviceError, KernelError } from '../../tensor/errors.js';
+import { DeviceError } from '../../tensor/errors.js';
 
 /** A kernel made by createKernel: call it with its arguments. */
 export interface GpuKernel {
@@ -115,20 +114,4 @@ export async function loadGpuJs(): Promise<GpuModule> {
     expected: 'the package gpu.js',
     hint: 'In a page, load gpu.js/dist/gpu-browser.js as a script first, or name gpu.js in an import map.',
   });
-}
-
-/** gpu.js returns rows (and planes of rows); storage is flat. */
-export function flatten(result: unknown, size: number): Float32Array {
-  if (result instanceof Float32Array && result.length === size) return result;
-  const flat = allocate('float32', size) as Float32Array;
-  const copy = (part: unknown, offset: number): number => {
-    if (ArrayBuffer.isView(part)) {
-      flat.set(part as Float32Array, offset);
-      return offset + (part as Float32Array).length;
-    }
-    if (!Array.isArray(part)) throw new KernelError('gpu.js', { received: typeof part, expected: 'arrays of numbers' });
-    return part.reduce((at: number, row) => copy(row, at), offset);
-  };
-  copy(result, 0);
-  return flat;
 }

@@ -109,7 +109,7 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
       const views = [a, b].map((storage) => ({ storage, grid: [storage.size] as const }));
       return this.run(matmul4, [n / 4, m, batch], views, constants, a.dtype, 4);
     }
-    if (m % 4 !== 0) return null;
+    if (!inFours(m, n)) return null;
     const { batchA, partA, rowA, stepA, batchB, partB, columnB, stepB } = product;
     const exchanged = {
       ...{ batch, m: n, n: m, k, parts: product.parts },
@@ -135,7 +135,7 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
   /** Y[n] = W · P[n] */
   override conv2d(x: Storage, weight: Storage, s: Conv2dSpec): Storage {
     const { rows, columns, patches } = sizes(s);
-    if (patches > mostPatches) return super.conv2d(x, weight, s);
+    if (patches > mostPatches || !inFours(s.outChannels, columns)) return super.conv2d(x, weight, s);
     const p = this.#patches(x, s);
     const y = this.#product(weight, p, {
       ...{ batch: s.batch, m: s.outChannels, n: columns, k: rows, parts: 1, partA: 0, partB: 0 },
@@ -164,7 +164,8 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
   /** W̄ = Σ_n Ȳ[n] · P[n]ᵀ */
   override conv2dWeightGrad(x: Storage, gradOutput: Storage, s: Conv2dSpec): Storage {
     const { rows, columns, patches } = sizes(s);
-    if (patches > mostPatches || s.batch === 0) return super.conv2dWeightGrad(x, gradOutput, s);
+    if (patches > mostPatches || s.batch === 0 || !inFours(s.outChannels, rows))
+      return super.conv2dWeightGrad(x, gradOutput, s);
     const p = this.#patches(x, s);
     const groups = divisor(s.batch, Math.ceil((4 * leastThreads) / (s.outChannels * rows)));
     const parts = s.batch / groups;
@@ -189,6 +190,11 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
     const view = { storage: x, grid: [s.width, s.height, s.batch * s.inChannels] as const };
     return this.run(unfold, [columns, rows, s.batch], [view], { ...s }, x.dtype);
   }
+}
+
+/** Whether one side of a result can be taken four by four: asked before any patches are made. */
+function inFours(m: number, n: number): boolean {
+  return m % 4 === 0 || n % 4 === 0;
 }
 
 function sizes(s: Conv2dSpec): { rows: number; columns: number; patches: number } {

@@ -146,11 +146,18 @@ function wholePow(x: number, p: number): number {
 }
 
 /** A kernel's text with whole functions in it, and the functions. */
-export function withGuards(text: string): { text: string; functions: string[] } {
+function withGuards(text: string): { text: string; functions: string[] } {
   const called = text.replace(/(\w+) \*\* (\w+)/g, 'Math.pow($1, $2)');
   const used = Object.keys(guarded).filter((name) => called.includes(`Math.${name}(`));
   const body = used.reduce((rest, name) => rest.replaceAll(`Math.${name}(`, `whole_${name}(`), called);
   return { text: withTrueInequality(body), functions: used.map((name) => guarded[name]!) };
+}
+
+/** A scalar kernel as a function of a program, under a name of its own: shading languages have an exp, a max … already. */
+export function callable(f: ScalarKernel): { name: string; functions: string[] } {
+  const name = `scalar_${f.name}`;
+  const { text, functions } = withGuards(f.toString().replace(/^function\s*\w+/, `function ${name}`));
+  return { name, functions: [...functions, text] };
 }
 
 /**
@@ -272,12 +279,11 @@ export function elementwiseProgram(
       return `${name}[${terms.join(' + ') || '0'}]`;
     });
     const names = [...operandNames.slice(0, strides.length), ...integers];
-    // Under a name of its own: shading languages have an exp, a max … already.
-    const guards = withGuards(f.toString().replace(/^function\s*\w+/, `function scalar_${f.name}`));
+    const called = callable(f);
     const program: Program = {
       key,
-      text: `function (${names.join(', ')}) {\n${prelude}\nreturn scalar_${f.name}(${reads.join(', ')});\n}`,
-      functions: [...guards.functions, guards.text],
+      text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${called.name}(${reads.join(', ')});\n}`,
+      functions: called.functions,
       types: [
         ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
         ...integers.map(() => 'Integer' as const),

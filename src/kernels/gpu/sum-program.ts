@@ -1,6 +1,6 @@
 /** Sums of a scalar kernel's values, without the values ever being stored. */
 import type { ScalarKernel } from '../device.js';
-import { kernelId, type Layout, operandNames, type Program, templateOf, withGuards } from './programs.js';
+import { callable, kernelId, type Layout, operandNames, type Program, templateOf } from './programs.js';
 
 /**
  * y[o][p][i] = Σ_t f(operands at [o][p · chunk + t][i]) for t < chunk within `length`: thread = (i, p, o). Operands are
@@ -24,7 +24,7 @@ export function sumProgram(
       integers.push(`${name}O`, `${name}L`, `${name}I`);
       return `${name}[${o} * ${name}O + ${at} * ${name}L + ${i} * ${name}I]`;
     });
-    const guards = withGuards(f.toString().replace(/^function\s*\w+/, `function scalar_${f.name}`));
+    const called = callable(f);
     const names = [...operandNames.slice(0, strides.length), ...integers];
     return {
       given: [],
@@ -34,11 +34,11 @@ export function sumProgram(
 ${prelude}
 let sum = 0;
 for (let t = 0; t < chunk; t++) {
-  if (${at} < total) sum += scalar_${f.name}(${reads.join(', ')});
+  if (${at} < total) sum += ${called.name}(${reads.join(', ')});
 }
 return sum;
 }`,
-        functions: [...guards.functions, guards.text],
+        functions: called.functions,
         types: [
           ...strides.map((steps) => (steps ? ('Array' as const) : ('Float' as const))),
           ...integers.map(() => 'Integer' as const),
