@@ -30,11 +30,12 @@ const below: Record<string, string[]> = {
   kernels: ['tensor'],
   autograd: ['tensor', 'kernels'],
   nn: ['tensor', 'kernels', 'autograd'],
-  'models/cloob': ['tensor', 'kernels', 'autograd', 'nn'],
+  formats: ['tensor', 'kernels', 'autograd'],
+  'models/cloob': ['tensor', 'kernels', 'autograd', 'nn', 'formats'],
   testing: ['tensor', 'kernels', 'autograd'],
-  data: ['tensor', 'kernels', 'autograd', 'nn', 'models/cloob'],
-  train: ['tensor', 'kernels', 'autograd', 'nn', 'models/cloob', 'data'],
-  cli: ['tensor', 'kernels', 'autograd', 'nn', 'models/cloob', 'data', 'train'],
+  data: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob'],
+  train: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'data'],
+  cli: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'data', 'train'],
 };
 const layerOf = (path: string) =>
   path.startsWith('models/') ? path.split('/').slice(0, 2).join('/') : path.split('/')[0]!;

@@ -1,7 +1,7 @@
 /** `hopgrad convert`: weights of the official code or of PyTorch into safetensors, and between precisions. */
 import { type Command, Option } from 'commander';
+import type { FloatStorage } from '../formats/stored.js';
 import { loadCheckpoint, saveCheckpoint } from '../models/cloob/checkpoint.js';
-import type { FloatStorage } from '../models/cloob/stored.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 
 export function addConvertCommand(program: Command): void {

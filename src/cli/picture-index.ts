@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { readSafetensors, writeSafetensors } from '../models/cloob/safetensors.js';
+import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import { DataError } from '../tensor/errors.js';
 import { embedSource } from '../train/embed-source.js';
 import { startProgress } from '../train/progress.js';

@@ -1,7 +1,7 @@
 /** Checkpoints of a training: everything that continuing bit for bit needs, in one file. */
 import type { Tensor } from '../autograd/tensor.js';
+import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import type { CloobConfig } from '../models/cloob/config.js';
-import { readSafetensors, writeSafetensors } from '../models/cloob/safetensors.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError } from '../tensor/errors.js';
 import type { TrainOptions } from './options.js';

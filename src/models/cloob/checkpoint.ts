@@ -1,16 +1,16 @@
 /** Model checkpoints: weights under the official names, in a safetensors file or a file of torch.save. */
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
+import { openSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
+import { openFile, type StoredTensor, type WeightFile } from '../../formats/stored.js';
+import { openTorchFile, TorchTensor } from '../../formats/torch-file.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
 import { CheckpointError, DataError } from '../../tensor/errors.js';
 import { type CloobConfig, resolveConfig } from './config.js';
 import { inferConfig } from './infer-config.js';
 import { CloobModel, type CreateModelOptions } from './model.js';
-import { openSafetensors, type WriteOptions, writeSafetensors } from './safetensors.js';
-import { openFile, type StoredTensor, type WeightFile } from './stored.js';
 import { ClipTokenizer } from './tokenizer.js';
-import { openTorchFile, TorchTensor } from './torch-file.js';
 
 export interface SaveOptions extends WriteOptions {
   model: CloobModel;

@@ -1,6 +1,8 @@
 /** hopgrad/models/cloob: the CLOOB model, its tokenizer, checkpoints and evaluation. */
 import '../../autograd/ops/index.js'; // the methods of tensors, for those who import nothing else
 
+export { readSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
+export { openTorchFile, type TorchFile, TorchTensor } from '../../formats/torch-file.js';
 export {
   type LoadedCheckpoint,
   type LoadOptions,
@@ -40,9 +42,7 @@ export {
 } from './metrics.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
 export { parseClassNames, parseTemplates, readClassNames, readTemplates } from './prompts.js';
-export { readSafetensors, type WriteOptions, writeSafetensors } from './safetensors.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';
-export { openTorchFile, type TorchFile, TorchTensor } from './torch-file.js';
 export {
   type Classification,
   classify,

@@ -10,9 +10,10 @@
  * the common cases only (clean-text.ts).
  * @source Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2021, arXiv 2103.00020
  */
+
+import { fileSystem } from '../../formats/stored.js';
 import { DataError, DomainError } from '../../tensor/errors.js';
 import { cleanText } from './clean-text.js';
-import { fileSystem } from './stored.js';
 
 const startText = '<|startoftext|>';
 const endText = '<|endoftext|>';

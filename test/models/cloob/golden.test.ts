@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { noGrad, type Tensor } from 'hopgrad';
 import { createModel } from 'hopgrad/models/cloob';
 import { AdamW, clipLoss, cloobLoss } from 'hopgrad/nn';
-import { readSafetensors } from '#src/models/cloob/safetensors.js';
+import { readSafetensors } from '#src/formats/safetensors.js';
 import { fixture, relativeError, values } from '../../helpers.js';
 
 const options = { invTau: 30, beta: 8 };

@@ -1,6 +1,6 @@
 /** Element types as weight files store them, how their bytes become numbers, and where the bytes are. */
-import { type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
-import { DataError } from '../../tensor/errors.js';
+import { type DType, type TypedArray, toTypedArray } from '../tensor/dtype.js';
+import { DataError } from '../tensor/errors.js';
 
 /** A tensor in a file: its description at once, its numbers when asked. */
 export interface StoredTensor {

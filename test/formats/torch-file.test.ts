@@ -6,8 +6,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { DataError } from 'hopgrad';
 import { openTorchFile, type TorchTensor } from 'hopgrad/models/cloob';
-import { unpickle } from '#src/models/cloob/pickle.js';
-import { fixture, property } from '../../helpers.js';
+import { unpickle } from '#src/formats/pickle.js';
+import { fixture, property } from '../helpers.js';
 
 type Dictionary = Map<unknown, unknown>;
 const refused = (pattern: RegExp) => (error: Error) => {

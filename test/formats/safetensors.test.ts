@@ -16,9 +16,9 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { DataError, type Tensor, tensor } from 'hopgrad';
 import { readSafetensors, writeSafetensors } from 'hopgrad/models/cloob';
-import { safetensorsHeader } from '#src/models/cloob/safetensors.js';
-import { floatToHalf, halfToFloat } from '#src/models/cloob/stored.js';
-import { fixture, property } from '../../helpers.js';
+import { safetensorsHeader } from '#src/formats/safetensors.js';
+import { floatToHalf, halfToFloat } from '#src/formats/stored.js';
+import { fixture, property } from '../helpers.js';
 
 /** A file's bytes from a header (or its text) and data. */
 function file(header: unknown, data: Uint8Array = new Uint8Array()): Uint8Array {

@@ -5,9 +5,9 @@
  *
  * Not read, and refused by name: the formats before PyTorch 1.6 and TorchScript archives (programs, not weights).
  */
-import { allocate, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DataError } from '../../tensor/errors.js';
-import { sizeOf } from '../../tensor/shape.js';
+import { allocate, dtypeOf, type TypedArray } from '../tensor/dtype.js';
+import { DataError } from '../tensor/errors.js';
+import { sizeOf } from '../tensor/shape.js';
 import { PickleGlobal, type PickleValue, unpickle } from './pickle.js';
 import { type ByteSource, openFile, type StoredTensor, storedType } from './stored.js';
 

@@ -4,11 +4,11 @@
  *
  * @source https://github.com/huggingface/safetensors, "Format"
  */
-import { tensor } from '../../autograd/create.js';
-import type { Tensor } from '../../autograd/tensor.js';
-import { bytesPerElement, type DType } from '../../tensor/dtype.js';
-import { DataError } from '../../tensor/errors.js';
-import { sizeOf } from '../../tensor/shape.js';
+import { tensor } from '../autograd/create.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { bytesPerElement, type DType } from '../tensor/dtype.js';
+import { DataError } from '../tensor/errors.js';
+import { sizeOf } from '../tensor/shape.js';
 import {
   type ByteSource,
   chunkBytes,

@@ -5,7 +5,7 @@
  *
  * @source Python's pickle protocol, versions 2 to 5 (Lib/pickletools.py describes the opcodes)
  */
-import { DataError } from '../../tensor/errors.js';
+import { DataError } from '../tensor/errors.js';
 
 /** Lists and tuples are arrays, dictionaries maps (in order of insertion). Integers beyond 2⁵³ are bigints. */
 export type PickleValue = unknown;
