@@ -33,9 +33,10 @@ const below: Record<string, string[]> = {
   formats: ['tensor', 'kernels', 'autograd'],
   'models/cloob': ['tensor', 'kernels', 'autograd', 'nn', 'formats'],
   testing: ['tensor', 'kernels', 'autograd'],
-  data: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob'],
-  train: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'data'],
-  cli: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'data', 'train'],
+  evaluate: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob'],
+  data: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate'],
+  train: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
+  cli: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate', 'data', 'train'],
 };
 const layerOf = (path: string) =>
   path.startsWith('models/') ? path.split('/').slice(0, 2).join('/') : path.split('/')[0]!;
@@ -52,7 +53,7 @@ describe('architecture', () => {
   it('imports point from higher layers to lower ones', () => {
     let seen = 0;
     for (const { name, text } of files) {
-      if (!name.includes('/')) continue; // the root index gathers
+      if (!name.includes('/') || name === 'models/cloob/index.ts') continue; // public modules that gather
       for (const from of imports(text).filter((module) => module.startsWith('.'))) {
         const layer = layerOf(relative('.', join(dirname(name), from)));
         const own = layerOf(name);

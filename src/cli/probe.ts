@@ -1,7 +1,7 @@
 /** `hopgrad probe`: how well classes can be told apart by a linear classifier on frozen embeddings. */
 import type { Command } from 'commander';
 import { labelledNames } from '../data/labelled.js';
-import { linearProbe } from '../models/cloob/linear-probe.js';
+import { linearProbe } from '../evaluate/linear-probe.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { type EmbeddedPictures, embedSource } from '../train/embed-source.js';
 import { startProgress } from '../train/progress.js';

@@ -4,7 +4,7 @@ import { dirname, relative, resolve } from 'node:path';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { noGrad } from '../autograd/graph.js';
-import { embedTexts } from '../models/cloob/zero-shot.js';
+import { embedTexts } from '../evaluate/zero-shot.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { addTableFlags, type TableFlags } from './data.js';
 import { defaultIndex } from './embed.js';

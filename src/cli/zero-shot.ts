@@ -1,8 +1,8 @@
 /** `hopgrad zero-shot`: classification of labelled pictures by the names of their classes. */
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { readClassNames, readTemplates } from '../models/cloob/prompts.js';
-import { classify, zeroShotClassifier } from '../models/cloob/zero-shot.js';
+import { readClassNames, readTemplates } from '../evaluate/prompts.js';
+import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import { DataError } from '../tensor/errors.js';
 import { embedSource } from '../train/embed-source.js';
 import { startProgress } from '../train/progress.js';

@@ -13,10 +13,10 @@ import {
 } from '../data/baselines.js';
 import { keywordLine } from '../data/emoji.js';
 import { type EmojiData, pixelsOf } from '../data/emoji-pairs.js';
-import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../models/cloob/metrics.js';
+import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../evaluate/metrics.js';
+import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import { classify, embedTexts, zeroShotClassifier } from '../models/cloob/zero-shot.js';
 
 /** Retrieval on one set with one kind of caption. */
 export interface SetResult {

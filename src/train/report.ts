@@ -1,6 +1,6 @@
 /** Results as a table that a person can judge: beside chance and beside raw pixels. */
 import Table from 'cli-table3';
-import type { RankMetrics, RetrievalMetrics } from '../models/cloob/metrics.js';
+import type { RankMetrics, RetrievalMetrics } from '../evaluate/metrics.js';
 import type { EmojiResults } from './evaluate.js';
 
 const ks = [1, 5, 10] as const;

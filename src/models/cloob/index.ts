@@ -1,6 +1,43 @@
 /** hopgrad/models/cloob: the CLOOB model, its tokenizer, checkpoints and evaluation. */
 import '../../autograd/ops/index.js'; // the methods of tensors, for those who import nothing else
 
+export {
+  ajneStatistic,
+  alignment,
+  type Distribution,
+  effectiveEigenvalues,
+  retrievalEntropy,
+  type SimilarityStatistics,
+  similarityStatistics,
+  uniformity,
+} from '../../evaluate/embedding-statistics.js';
+export { imageNetTemplates } from '../../evaluate/imagenet-templates.js';
+export {
+  type LabelledFeatures,
+  type LinearClassifier,
+  type LinearProbeOptions,
+  type LinearProbeResult,
+  linearProbe,
+  logisticRegression,
+  probeAccuracy,
+} from '../../evaluate/linear-probe.js';
+export {
+  partnerRanks,
+  type RankMetrics,
+  type RetrievalMetrics,
+  type RetrievalOptions,
+  rankMetrics,
+  retrievalMetrics,
+} from '../../evaluate/metrics.js';
+export { parseClassNames, parseTemplates, readClassNames, readTemplates } from '../../evaluate/prompts.js';
+export {
+  type Classification,
+  classify,
+  embedTexts,
+  fillTemplate,
+  type PromptTemplate,
+  zeroShotClassifier,
+} from '../../evaluate/zero-shot.js';
 export { readSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
 export { openTorchFile, type TorchFile, TorchTensor } from '../../formats/torch-file.js';
 export {
@@ -12,42 +49,5 @@ export {
 } from './checkpoint.js';
 export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName } from './config.js';
-export {
-  ajneStatistic,
-  alignment,
-  type Distribution,
-  effectiveEigenvalues,
-  retrievalEntropy,
-  type SimilarityStatistics,
-  similarityStatistics,
-  uniformity,
-} from './embedding-statistics.js';
-export { imageNetTemplates } from './imagenet-templates.js';
-export {
-  type LabelledFeatures,
-  type LinearClassifier,
-  type LinearProbeOptions,
-  type LinearProbeResult,
-  linearProbe,
-  logisticRegression,
-  probeAccuracy,
-} from './linear-probe.js';
-export {
-  partnerRanks,
-  type RankMetrics,
-  type RetrievalMetrics,
-  type RetrievalOptions,
-  rankMetrics,
-  retrievalMetrics,
-} from './metrics.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
-export { parseClassNames, parseTemplates, readClassNames, readTemplates } from './prompts.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';
-export {
-  type Classification,
-  classify,
-  embedTexts,
-  fillTemplate,
-  type PromptTemplate,
-  zeroShotClassifier,
-} from './zero-shot.js';

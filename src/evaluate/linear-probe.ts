@@ -2,15 +2,15 @@
  * The linear probe: how much of a labelled task can be read off frozen features by a linear classifier, the usual
  * measure of a representation.
  */
-import { tensor } from '../../autograd/create.js';
-import { scoped } from '../../autograd/functional.js';
-import { noGrad } from '../../autograd/graph.js';
-import { concat } from '../../autograd/ops/slicing.js';
-import type { Tensor } from '../../autograd/tensor.js';
-import { type LbfgsOptions, minimizeLbfgs } from '../../nn/optim/lbfgs.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
-import { Random } from '../../tensor/random.js';
-import { formatShape } from '../../tensor/shape.js';
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
+import { noGrad } from '../autograd/graph.js';
+import { concat } from '../autograd/ops/slicing.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { type LbfgsOptions, minimizeLbfgs } from '../nn/optim/lbfgs.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
+import { Random } from '../tensor/random.js';
+import { formatShape } from '../tensor/shape.js';
 
 /** Features with the class of every row. */
 export interface LabelledFeatures {

@@ -3,13 +3,13 @@
  * carry the variance, how sure a memory is. Everything works on unit vectors (embeddings are normalised here), a block
  * of rows at a time: memory is chunk × n numbers. Sums are taken in float64.
  */
-import { tensor } from '../../autograd/create.js';
-import { scoped } from '../../autograd/functional.js';
-import { noGrad } from '../../autograd/graph.js';
-import type { Tensor } from '../../autograd/tensor.js';
-import type { TypedArray } from '../../tensor/dtype.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
-import { formatShape } from '../../tensor/shape.js';
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
+import { noGrad } from '../autograd/graph.js';
+import type { Tensor } from '../autograd/tensor.js';
+import type { TypedArray } from '../tensor/dtype.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
+import { formatShape } from '../tensor/shape.js';
 import { symmetricEigenvalues } from './symmetric-eigenvalues.js';
 
 export interface ChunkOption {

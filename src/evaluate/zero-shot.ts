@@ -1,13 +1,13 @@
 /** Zero-shot classification: classes are described in words, and a picture takes the class that fits best. */
-import { tensor } from '../../autograd/create.js';
-import { scoped } from '../../autograd/functional.js';
-import { noGrad } from '../../autograd/graph.js';
-import { concat } from '../../autograd/ops/slicing.js';
-import type { Tensor } from '../../autograd/tensor.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
-import { formatShape } from '../../tensor/shape.js';
-import type { CloobModel } from './model.js';
-import type { ClipTokenizer } from './tokenizer.js';
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
+import { noGrad } from '../autograd/graph.js';
+import { concat } from '../autograd/ops/slicing.js';
+import type { Tensor } from '../autograd/tensor.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
+import { formatShape } from '../tensor/shape.js';
 
 /** A sentence about a class: `{}` (or `{c}`, as some published lists write it) is replaced by the class name. */
 export type PromptTemplate = string | ((className: string) => string);

@@ -1,7 +1,7 @@
 /** Prompt templates and class names as text: one a line. For `zeroShotClassifier`. */
 
-import { fileSystem } from '../../formats/stored.js';
-import { DataError } from '../../tensor/errors.js';
+import { fileSystem } from '../formats/stored.js';
+import { DataError } from '../tensor/errors.js';
 
 /** Where a class name goes: `{}`, or `{name}` with any word in the braces. */
 const place = /\{\w*\}/g;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { DomainError, randn, ShapeError, tensor } from 'hopgrad';
 import { type LabelledFeatures, linearProbe, logisticRegression, probeAccuracy } from 'hopgrad/models/cloob';
-import { fixture, relativeError, values } from '../../helpers.js';
+import { fixture, relativeError, values } from '../helpers.js';
 
 const { probe: golden } = JSON.parse(readFileSync(fixture('evaluation.json'), 'utf8'));
 

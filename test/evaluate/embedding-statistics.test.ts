@@ -12,8 +12,8 @@ import {
   similarityStatistics,
   uniformity,
 } from 'hopgrad/models/cloob';
-import { symmetricEigenvalues } from '#src/models/cloob/symmetric-eigenvalues.js';
-import { fixture, property, relativeError } from '../../helpers.js';
+import { symmetricEigenvalues } from '#src/evaluate/symmetric-eigenvalues.js';
+import { fixture, property, relativeError } from '../helpers.js';
 
 const { statistics: golden, matrices } = JSON.parse(readFileSync(fixture('evaluation.json'), 'utf8'));
 

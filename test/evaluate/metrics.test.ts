@@ -13,7 +13,7 @@ import {
   retrievalMetrics,
   zeroShotClassifier,
 } from 'hopgrad/models/cloob';
-import { property, relativeError, values } from '../../helpers.js';
+import { property, relativeError, values } from '../helpers.js';
 
 describe('retrieval metrics', () => {
   property(

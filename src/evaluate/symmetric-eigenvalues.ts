@@ -1,5 +1,5 @@
 /** Eigenvalues of symmetric matrices, in float64 on the host. */
-import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
 
 /**
  * The eigenvalues of a symmetric matrix, largest first.

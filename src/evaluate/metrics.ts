@@ -1,10 +1,10 @@
 /** How well two lists of embeddings find each other: ranks and recall, in bounded memory. */
 
-import { scoped } from '../../autograd/functional.js';
-import { noGrad } from '../../autograd/graph.js';
-import type { Tensor } from '../../autograd/tensor.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
-import { formatShape } from '../../tensor/shape.js';
+import { scoped } from '../autograd/functional.js';
+import { noGrad } from '../autograd/graph.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { DomainError, ShapeError } from '../tensor/errors.js';
+import { formatShape } from '../tensor/shape.js';
 
 /** Recall and rank statistics of one direction of search. */
 export interface RankMetrics {
