@@ -1,9 +1,13 @@
 #!/usr/bin/env node
-/** The `hopgrad` command. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, 130 stopped by Ctrl-C. */
+/**
+ * The `hopgrad` command. Exit codes: 0 done, 1 an error told in one line, 2 wrong usage, 128 + n stopped by signal n (130
+ * for Ctrl-C).
+ */
 import '../autograd/ops/index.js';
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
-import { HopgradError } from '../tensor/errors.js';
+import { HopgradError, UsageError } from '../tensor/errors.js';
+import { say } from '../train/progress.js';
 import { addConvertCommand } from './convert.js';
 import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
@@ -28,17 +32,21 @@ function makeProgram(): Command {
   return program;
 }
 
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit(0); // the reader, such as head, has seen enough
-  throw error;
-});
+/**
+ * A reader that has seen enough (head), a closed terminal or a full disk ends no work: what cannot be shown is not shown.
+ * Only a full disk is a failure, told at the end.
+ */
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', ({ code }: NodeJS.ErrnoException) => {
+    if (code !== 'EPIPE' && code !== 'EIO') process.exitCode = 1;
+  });
 
 try {
   await makeProgram().parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof HopgradError) {
-    process.stderr.write(`hopgrad: ${error.message}\n`);
-    process.exitCode = 1;
+    say(`hopgrad: ${error.message}`);
+    process.exitCode = error instanceof UsageError ? 2 : 1;
   } else throw error; // a fault of ours: the stack helps
 }

@@ -6,7 +6,7 @@ import type { Tensor } from '../autograd/tensor.js';
 import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import { DataError } from '../tensor/errors.js';
 import { embedSource } from '../train/embed-source.js';
-import { startProgress } from '../train/progress.js';
+import { withProgress } from '../train/progress.js';
 import { openData, type TableFlags } from './data.js';
 import type { ReadyModel } from './model.js';
 
@@ -22,12 +22,10 @@ export interface PictureIndex {
 /** Embeds what `pictures` names. @throws DataError */
 export async function embedPictures(pictures: string, flags: TableFlags, ready: ReadyModel): Promise<PictureIndex> {
   const source = await openData(pictures, flags);
-  const bar = startProgress('Embedding pictures', source.size ?? 0);
-  const { features, names } = await embedSource(ready.model, source, {
-    onProgress: (done) => bar.update(done),
-    ...(flags.maxBadShare !== undefined && { maxBadShare: flags.maxBadShare }),
-  });
-  bar.stop();
+  const tolerance = flags.maxBadShare === undefined ? {} : { maxBadShare: flags.maxBadShare };
+  const { features, names } = await withProgress('Embedding pictures', source.size, ({ update }) =>
+    embedSource(ready.model, source, { ...tolerance, onProgress: (done) => update(done) }),
+  );
   return { embeddings: noGrad(() => features.l2Normalize()), names, checkpoint: resolve(ready.path) };
 }
 

@@ -4,7 +4,7 @@ import { labelledNames } from '../data/labelled.js';
 import { linearProbe } from '../evaluate/linear-probe.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { type EmbeddedPictures, embedSource } from '../train/embed-source.js';
-import { startProgress } from '../train/progress.js';
+import { withProgress } from '../train/progress.js';
 import { openData } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags, type ReadyModel } from './model.js';
 import { parseNumber, parseWhole } from './parse.js';
@@ -62,11 +62,8 @@ async function embedPart(
       received: `${path} without classes`,
       expected: 'a folder with a subfolder a class',
     });
-  const bar = startProgress('Embedding pictures', Math.min(limit ?? Infinity, source.size ?? 0));
-  const embedded = await embedSource(model, source, {
-    onProgress: (done) => bar.update(done),
-    ...(limit !== undefined && { limit }),
-  });
-  bar.stop();
-  return embedded;
+  const limited = limit === undefined ? {} : { limit };
+  return withProgress('Embedding pictures', undefined, ({ update }) =>
+    embedSource(model, source, { ...limited, onProgress: (done, total) => update(done, '', total) }),
+  );
 }

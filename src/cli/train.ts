@@ -6,13 +6,13 @@ import { resolveConfig } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { type Corpus, emojiCorpus, pairCorpus } from '../train/corpus.js';
 import type { TrainOptions } from '../train/options.js';
-import { clock } from '../train/progress.js';
+import { clock, say } from '../train/progress.js';
 import { runTraining } from '../train/run.js';
 import { newRunName, RunFolder } from '../train/run-folder.js';
 import { readTrainingFacts } from '../train/state.js';
 import { addTableFlags, openData, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
-import { interruptSignal } from './interrupt.js';
+import { listenForInterrupt } from './interrupt.js';
 import { parseWhole } from './parse.js';
 import { addTrainFlags, methodName, resolveTrainOptions, type TrainFlags, trainingFlags } from './train-flags.js';
 
@@ -64,14 +64,17 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   console.log(`Data: ${corpus.description}`);
   const name = flags.name ?? newRunName(flags.logs, `${label.replaceAll(/\W+/g, '-')}-seed${options.seed}`);
   const folder = new RunFolder(resume === null ? join(flags.logs, name) : dirname(resume));
-  const interrupt = interruptSignal('Stopping after this step and writing a checkpoint; once more to quit at once.');
+  const interrupt = listenForInterrupt('Stopping after this step and writing a checkpoint; once more to quit at once.');
+  const { signal } = interrupt;
+  const goOn = `npx hopgrad train --resume ${shellWord(folder.path)}`;
+  const onTrained = () => interrupt.quitAtOnce(`Stopped. The training is saved; evaluate it with: ${goOn}`);
   const environment = { device: device.description, node: process.version, platform: process.platform };
   const { saveFrequency } = flags;
-  const run = { options, corpus, folder, label, resume, saveFrequency, environment, output, signal: interrupt.signal };
+  const run = { options, corpus, folder, label, resume, saveFrequency, environment, output, signal, onTrained };
   const { complete, steps, seconds, evaluation } = await runTraining(run).finally(() => interrupt.release());
   if (!complete) {
-    console.log(`Stopped at step ${steps}. Go on with: hopgrad train --resume ${folder.path}`);
-    process.exitCode = 130;
+    console.log(`Stopped at step ${steps}. Go on with: ${goOn}`);
+    process.exitCode = interrupt.exitCode;
     return;
   }
   console.log(`\n${label} after ${steps} steps, ${clock(seconds)} of training\n`);
@@ -95,7 +98,7 @@ async function openCorpus(flags: RunFlags, size: number): Promise<Corpus> {
     numSamples: flags.trainNumSamples ?? null,
     size,
     loader: {
-      log: (message) => output.write(`${message}\n`),
+      log: say,
       ...(workers !== undefined && { workers }),
       ...(maxBadShare !== undefined && { maxBadShare }),
     },
@@ -116,6 +119,11 @@ function checkpointToResume(path: string, command: Command): string {
     received: `--resume ${path}: no such file`,
     expected: 'the folder of a run, or its training.safetensors',
   });
+}
+
+/** A path as a shell takes it: in quotes where it has more than plain letters. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 /** "CLOOB, InfoLOOB, τ⁻¹ 30, Hopfield β 8 from 80 %, batch 128, seed 1" */

@@ -5,7 +5,7 @@ import { readClassNames, readTemplates } from '../evaluate/prompts.js';
 import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import { DataError } from '../tensor/errors.js';
 import { embedSource } from '../train/embed-source.js';
-import { startProgress } from '../train/progress.js';
+import { withProgress } from '../train/progress.js';
 import { openData } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { parseWhole } from './parse.js';
@@ -42,12 +42,10 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
   const templates = flags.templates === undefined ? ['{}', 'a drawing of {}'] : readTemplates(flags.templates);
   const { path, model, tokenizer, label } = await loadModel(flags);
   console.log(`${label}, ${path}`);
-  const bar = startProgress('Embedding pictures', Math.min(flags.limit ?? Infinity, source.size ?? 0));
-  const { features, labels } = await embedSource(model, source, {
-    onProgress: (done) => bar.update(done),
-    ...(flags.limit !== undefined && { limit: flags.limit }),
-  });
-  bar.stop();
+  const limited = flags.limit === undefined ? {} : { limit: flags.limit };
+  const { features, labels } = await withProgress('Embedding pictures', undefined, ({ update }) =>
+    embedSource(model, source, { ...limited, onProgress: (done, total) => update(done, '', total) }),
+  );
   const classifier = zeroShotClassifier(model, tokenizer, { classNames: names, templates });
   const { accuracy, perClass } = await classify(features, classifier, labels);
   const percent = (share: number) => (100 * share).toFixed(1);

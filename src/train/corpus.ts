@@ -1,7 +1,7 @@
 /** Data sets as a run sees them: pairs to train on, and an evaluation that ends in text and numbers. */
 
 import { dataVersions } from '../data/emoji.js';
-import { type EmojiData, emojiPairs, prepareEmoji } from '../data/emoji-pairs.js';
+import { emojiPairs, prepareEmoji } from '../data/emoji-pairs.js';
 import type { LoaderOptions } from '../data/loader.js';
 import { openPairs } from '../data/open.js';
 import type { PairSource } from '../data/pairs.js';
@@ -13,7 +13,7 @@ import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError } from '../tensor/errors.js';
 import { embedSource } from './embed-source.js';
 import { evaluateEmoji } from './evaluate.js';
-import { type Output, startProgress } from './progress.js';
+import { type Output, withProgress } from './progress.js';
 import { pairTable, retrievalTable, zeroShotTable } from './report.js';
 
 export interface Evaluation {
@@ -44,15 +44,12 @@ export async function emojiCorpus(options: {
   output: Output;
 }): Promise<Corpus> {
   const { size, validation, output } = options;
-  let progress: ReturnType<typeof startProgress> | null = null;
-  const data: EmojiData = await prepareEmoji({
-    ...options,
-    onProgress: (done, total) => {
-      progress ??= startProgress('Drawing emoji', total, output);
-      progress.update(done);
-    },
-  });
-  (progress as ReturnType<typeof startProgress> | null)?.stop();
+  const data = await withProgress(
+    'Drawing emoji',
+    undefined, // nothing is drawn, and no bar shown, where the cache has them
+    ({ update }) => prepareEmoji({ ...options, onProgress: (done, total) => update(done, '', total) }),
+    { output },
+  );
   const { train, testA, testB, testC } = data.split;
   return {
     description:
@@ -61,9 +58,12 @@ export async function emojiCorpus(options: {
     facts: { data: 'embedded emoji', size, validation, versions: dataVersions() },
     source: (wanted) => emojiPairs(data, wanted),
     async evaluate(model, tokenizer, label) {
-      const bar = startProgress('Evaluating', 9, output);
-      const results = await evaluateEmoji(model, tokenizer, data, (done) => bar.update(done));
-      bar.stop();
+      const results = await withProgress(
+        'Evaluating',
+        9,
+        ({ update }) => evaluateEmoji(model, tokenizer, data, (done) => update(done)),
+        { output },
+      );
       return { results, text: `${retrievalTable(results, label)}\n\n${zeroShotTable(results)}` };
     },
   };
@@ -105,13 +105,16 @@ export async function evaluatePairs(
   source: Source,
   { label, output, ...loader }: { label: string; output: Output } & Pick<LoaderOptions, 'maxBadShare' | 'log'>,
 ): Promise<Evaluation> {
-  const bar = startProgress('Evaluating', source.size ?? 0, output);
-  const { features, captions, names } = await embedSource(model, source, {
+  const options = {
     ...(loader.maxBadShare !== undefined && { maxBadShare: loader.maxBadShare }),
     ...(loader.log && { log: loader.log }),
-    onProgress: (done) => bar.update(done),
-  });
-  bar.stop();
+  };
+  const { features, captions, names } = await withProgress(
+    'Evaluating',
+    source.size,
+    ({ update }) => embedSource(model, source, { ...options, onProgress: (done) => update(done) }),
+    { output },
+  );
   const wordless = captions.indexOf('');
   if (wordless >= 0)
     throw new DataError('eval', { received: `${names[wordless]} without words`, expected: 'pictures with captions' });

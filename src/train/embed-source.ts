@@ -7,6 +7,7 @@ import type { Tensor } from '../autograd/tensor.js';
 import { Loader } from '../data/loader.js';
 import type { Source } from '../data/source.js';
 import type { CloobModel } from '../models/cloob/model.js';
+import { say } from './progress.js';
 
 export interface EmbeddedPictures {
   /** [rows, dim], as the image encoder gives them. */
@@ -24,7 +25,7 @@ export interface EmbedOptions {
   batchSize?: number;
   /** Largest tolerated share of bad rows. Default that of the loader. */
   maxBadShare?: number;
-  /** Where skipped rows are reported. */
+  /** Where skipped rows are reported. Default the terminal, above the bar. */
   log?: (message: string) => void;
   /** Only this many rows, drawn at random. */
   limit?: number;
@@ -39,7 +40,7 @@ export interface EmbedOptions {
 export async function embedSource(
   model: CloobModel,
   source: Source,
-  { batchSize = 64, maxBadShare, log, limit = Infinity, onProgress = () => {} }: EmbedOptions = {},
+  { batchSize = 64, maxBadShare, log = say, limit = Infinity, onProgress = () => {} }: EmbedOptions = {},
 ): Promise<EmbeddedPictures> {
   model.eval();
   const { image_resolution: size } = model.config;
@@ -49,7 +50,7 @@ export async function embedSource(
     transform: { size },
     shuffle: limit !== Infinity,
     ...(maxBadShare !== undefined && { maxBadShare }),
-    ...(log && { log }),
+    log,
   });
   const parts: Tensor[] = [];
   const found = { captions: [] as string[], labels: [] as number[], names: [] as string[] };

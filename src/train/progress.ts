@@ -1,5 +1,4 @@
 /** Progress for people: a bar on a terminal, a line now and then elsewhere. */
-import { format } from 'node:util';
 import cliProgress from 'cli-progress';
 import type { StepReport } from './trainer.js';
 
@@ -10,18 +9,64 @@ export interface Output {
 
 /** Progress of one piece of work. */
 export interface Progress {
-  update(done: number, note?: string): void;
+  /** @param total when it was not known at the beginning */
+  update(done: number, note?: string, total?: number): void;
+}
+
+interface Display extends Progress {
+  /** Writes a line of text, above the bar where there is one. */
+  say(text: string): void;
   stop(): void;
+}
+
+/** What is shown now, the innermost last. */
+const shown: Display[] = [];
+
+/**
+ * Shows the progress of `body` while it runs: a bar on a terminal, else lines. However `body` ends, the bar ends too: a bar
+ * left up keeps the process alive, and the cursor hidden.
+ * @param total pieces of work; undefined when it is not known beforehand
+ * @param done  pieces that were done before
+ */
+export async function withProgress<T>(
+  title: string,
+  total: number | undefined,
+  body: (progress: Progress) => Promise<T> | T,
+  { output = process.stderr, done = 0 }: { output?: Output; done?: number } = {},
+): Promise<T> {
+  const display = output.isTTY ? startBar(title, total, output, done) : startLines(title, total, output);
+  const stop = () => display.stop(); // process.exit, such as a second Ctrl-C, must not hide the cursor either
+  process.once('exit', stop);
+  shown.push(display);
+  try {
+    return await body(display);
+  } finally {
+    shown.splice(shown.indexOf(display), 1);
+    process.off('exit', stop);
+    display.stop();
+  }
+}
+
+/** Text without what would steer a terminal: file names and captions of strangers may hold escape sequences. */
+export function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (mark) =>
+    mark === '\n' || mark === '\t' ? mark : `\\u{${mark.codePointAt(0)!.toString(16)}}`,
+  );
+}
+
+/** Writes a line for people: above the bar, when one is up. */
+export function say(message: string, output: Output = process.stderr): void {
+  const text = printable(message);
+  const display = shown.at(-1);
+  if (display) display.say(text);
+  else output.write(`${text}\n`);
 }
 
 /** Seconds between two lines where there is no terminal. */
 const linePeriod = 15;
 
-/**
- * A bar with a title, or plain lines when `output` is no terminal: the first, then one every 15 seconds, and the last.
- */
-export function startProgress(title: string, total: number, output: Output = process.stderr, done = 0): Progress {
-  if (output.isTTY) return startBar(title, total, output, done);
+/** Lines: the first, then one every 15 seconds, and the last. */
+function startLines(title: string, total: number | undefined, output: Output): Display {
   let last = performance.now();
   let latest = '';
   let printed = '';
@@ -31,31 +76,47 @@ export function startProgress(title: string, total: number, output: Output = pro
     output.write(`${line}\n`);
   };
   return {
-    update(now, note = '') {
-      latest = format('%s %d/%d%s', title, now, total, note && `  ${note}`);
+    update(now, note = '', of = total) {
+      const count = of === undefined ? `${now}` : `${Math.min(now, of)}/${of}`;
+      latest = `${title} ${count}${note && `  ${note}`}`;
       if (printed === '' || performance.now() - last > linePeriod * 1000) print(latest);
     },
+    say: (text) => output.write(`${text}\n`),
     stop() {
       if (latest !== printed) print(latest);
     },
   };
 }
 
-function startBar(title: string, total: number, output: Output, done: number): Progress {
-  const bar = new cliProgress.SingleBar({
-    format: `${title} {bar} {value}/{total}  {note}`,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-    barsize: 24,
-    hideCursor: true,
-    stream: output as NodeJS.WritableStream,
-    gracefulExit: false, // Ctrl-C is ours: it writes a checkpoint
-    fps: 5,
-  });
-  bar.start(total, done, { note: '' });
+/** A bar, from the beginning when the total is known, else from the first update on: a number where none ever is. */
+function startBar(title: string, total: number | undefined, output: Output, done: number): Display {
+  let bar: cliProgress.SingleBar | null = null;
+  const start = (of: number | undefined) => {
+    bar = new cliProgress.SingleBar({
+      format: of === undefined ? `${title} {value}  {note}` : `${title} {bar} {value}/{total}  {note}`,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      barsize: 24,
+      hideCursor: true,
+      stream: output as NodeJS.WritableStream,
+      gracefulExit: false, // Ctrl-C is ours: it writes a checkpoint
+      fps: 5,
+    });
+    bar.start(of ?? 0, done, { note: '' });
+    return bar;
+  };
+  if (total !== undefined) start(total);
   return {
-    update: (now, note = '') => bar.update(now, { note }),
-    stop: () => bar.stop(),
+    update(now, note = '', of = total) {
+      (bar ?? start(of)).update(of === undefined ? now : Math.min(now, of), { note });
+    },
+    say(text) {
+      output.write(`\r\x1b[K${text}\n`); // over the bar, which is drawn again below
+      if (!bar) return;
+      output.write('\x1b7'); // the place that the bar returns to when it ends
+      (bar as unknown as { render(): void }).render();
+    },
+    stop: () => bar?.stop(),
   };
 }
 
@@ -70,12 +131,19 @@ export function clock(seconds: number): string {
 /** Speed and time left from the last steps: a moving mean, so that a slow start or a pause is soon forgotten. */
 export class Speedometer {
   #seconds = 0;
+  #dataSeconds = 0;
   #samples = 0;
 
-  add({ seconds, samples }: Pick<StepReport, 'seconds' | 'samples'>): void {
+  add({ seconds, dataSeconds, samples }: Pick<StepReport, 'seconds' | 'dataSeconds' | 'samples'>): void {
     const share = 0.95;
     this.#seconds = share * this.#seconds + seconds;
+    this.#dataSeconds = share * this.#dataSeconds + dataSeconds;
     this.#samples = share * this.#samples + samples;
+  }
+
+  /** Share of the time that the training waits for data. */
+  get dataShare(): number {
+    return this.#dataSeconds / Math.max(1e-9, this.#seconds);
   }
 
   get samplesPerSecond(): number {
@@ -87,5 +155,7 @@ export class Speedometer {
 export function trainingNote(report: StepReport, speed: Speedometer): string {
   const left = ((report.total - report.step) * report.samples) / speed.samplesPerSecond;
   const memory = report.beta === null ? '' : `  β ${report.beta.toPrecision(3)}`;
-  return `loss ${report.loss.toFixed(3)}${memory}  ${Math.round(speed.samplesPerSecond)} pairs/s  ${clock(left)} left`;
+  const pace = speed.samplesPerSecond.toPrecision(speed.samplesPerSecond < 100 ? 2 : 3);
+  const waiting = speed.dataShare < 0.2 ? '' : `, ${Math.round(100 * speed.dataShare)} % of the time waiting for data`;
+  return `loss ${report.loss.toFixed(3)}${memory}  ${Number(pace)} pairs/s${waiting}  ${clock(left)} left`;
 }

@@ -6,7 +6,7 @@ import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError } from '../tensor/errors.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import type { TrainOptions } from './options.js';
-import { type Output, Speedometer, startProgress, trainingNote } from './progress.js';
+import { type Output, type Progress, Speedometer, trainingNote, withProgress } from './progress.js';
 import type { RunFolder } from './run-folder.js';
 import { readTrainingFacts, restoreTraining, saveTraining } from './state.js';
 import { Trainer } from './trainer.js';
@@ -25,6 +25,8 @@ export interface RunOptions {
   environment: Record<string, unknown>;
   output: Output;
   signal?: AbortSignal;
+  /** Called when the training is complete and saved: only the evaluation is left. */
+  onTrained?(): void;
 }
 
 export interface RunResult {
@@ -71,6 +73,7 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
     const complete = await loop(run, trainer);
     const seconds = (performance.now() - start) / 1000;
     await save(run, trainer);
+    if (complete) run.onTrained?.();
     const evaluation = complete ? await corpus.evaluate(trainer.model, trainer.tokenizer, run.label) : null;
     const { step } = trainer.position;
     if (evaluation)
@@ -117,23 +120,20 @@ function writeManifest({ options, corpus, folder, environment, label, resume }: 
 async function loop(run: RunOptions, trainer: Trainer): Promise<boolean> {
   const { folder, output, saveFrequency, signal } = run;
   const speed = new Speedometer();
-  const bar = startProgress('Training', trainer.total, output, trainer.position.step);
-  try {
-    return await trainer.run({
+  const train = ({ update }: Progress) =>
+    trainer.run({
       ...(signal && { signal }),
       onStep: (report) => {
         speed.add(report);
         const { total, ...entry } = report;
         folder.log(entry);
-        bar.update(report.step, trainingNote(report, speed));
+        update(report.step, trainingNote(report, speed));
       },
       onEpoch: async (done) => {
         if (saveFrequency > 0 && done % saveFrequency === 0) await save(run, trainer);
       },
     });
-  } finally {
-    bar.stop();
-  }
+  return withProgress('Training', trainer.total, train, { output, done: trainer.position.step });
 }
 
 /** Weights for everyone, and the whole state for --resume. */

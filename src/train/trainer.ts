@@ -33,7 +33,10 @@ export interface StepReport {
   beta: number | null;
   /** Pairs in the batch. */
   samples: number;
+  /** From the end of the step before to the end of this one. */
   seconds: number;
+  /** Of these, how many were spent waiting for the batch. */
+  dataSeconds: number;
 }
 
 export class Trainer {
@@ -90,11 +93,13 @@ export class Trainer {
     while (this.position.step < this.total) {
       const { epoch } = this.position;
       this.model.train();
+      let start = performance.now();
       for await (const batch of this.source.batches(epoch, this.position.offset)) {
         if (signal?.aborted) return false;
-        onStep(await this.#step(batch));
+        onStep(await this.#step(batch, start));
         this.position = { step: this.position.step + 1, epoch, offset: batch.next };
         if (this.position.step === this.total) return true;
+        start = performance.now();
       }
       if (this.position.offset === 0) throw noBatch(this.options, this.source);
       this.position = { step: this.position.step, epoch: epoch + 1, offset: 0 };
@@ -103,8 +108,9 @@ export class Trainer {
     return true;
   }
 
-  async #step(batch: PairBatch): Promise<StepReport> {
-    const start = performance.now();
+  /** @param start when the wait for the batch began */
+  async #step(batch: PairBatch, start: number): Promise<StepReport> {
+    const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
     const retrieve = step >= this.#hopfieldFrom;
     const lr = this.#rate(step);
@@ -131,6 +137,7 @@ export class Trainer {
       beta: retrieve ? await read(beta) : null,
       samples: batch.count,
       seconds: (performance.now() - start) / 1000,
+      dataSeconds,
     };
     if (!Number.isFinite(report.loss))
       throw new DomainError('train', {

@@ -1,56 +1,9 @@
 /** The command as users meet it: spawned, on small pictures of its own. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { loadSharp } from '#src/data/decode.js';
-
-const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
-
-interface Outcome {
-  code: number | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs the command in `cwd`; `until` is called with what it has written and may send a signal. */
-function hopgrad(cwd: string, args: string[], until?: (stderr: string) => NodeJS.Signals | null): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, HOPGRAD_THREADS: '1' } });
-    const outcome = { stdout: '', stderr: '' };
-    child.stdout.on('data', (chunk) => {
-      outcome.stdout += chunk;
-    });
-    child.stderr.on('data', (chunk) => {
-      outcome.stderr += chunk;
-      const signal = until?.(outcome.stderr);
-      if (signal) child.kill(signal);
-    });
-    child.on('close', (code) => resolve({ code, ...outcome }));
-  });
-}
-
-const colours = { red: [220, 30, 30], green: [30, 180, 60], blue: [40, 60, 220], yellow: [240, 220, 40] } as const;
-
-/** Squares of four colours, three of each, in folders of classes and listed in a table. */
-async function makePictures(folder: string): Promise<void> {
-  const sharp = await loadSharp();
-  const lines = ['filepath\ttitle'];
-  for (const [name, [r, g, b]] of Object.entries(colours)) {
-    mkdirSync(join(folder, 'squares', name), { recursive: true });
-    for (let i = 0; i < 3; i++) {
-      const background = { r: r - 5 * i, g: g - 5 * i, b };
-      const file = `squares/${name}/${i}.png`;
-      await sharp({ create: { width: 24, height: 24, channels: 3, background } })
-        .png()
-        .toFile(join(folder, file));
-      lines.push(`${file}\ta ${name} square number ${i}`);
-    }
-  }
-  writeFileSync(join(folder, 'pairs.tsv'), `${lines.join('\n')}\n`);
-}
+import { hopgrad, makePictures } from './helpers.js';
 
 const small = ['train', '--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--batch-size', '4', '--workers', '0'];
 
@@ -76,20 +29,20 @@ describe('hopgrad, the command', function () {
     [2, /Allowed choices are auto, wasm/, 'train', '--device', 'abacus'],
     [2, /missing required argument 'words'/, 'search'],
     [2, /--lr cannot be changed by --resume/, 'train', '--resume', 'x', '--lr', '1'],
-    [1, /--model nope; expected one of RN50, /, 'train', '--model', 'nope'],
-    [1, /--batch-size 1; expected at least 2/, 'train', '--batch-size', '1'],
-    [1, /--init-inv-tau 0; expected a positive number/, 'train', '--init-inv-tau', '0'],
-    [1, /--scale-hopfield -8; expected a positive number/, 'train', '--scale-hopfield', '-8'],
-    [1, /threads 0; expected a whole number ≥ 1/, 'train', '--threads', '0'],
+    [2, /--model nope; expected one of RN50, /, 'train', '--model', 'nope'],
+    [2, /--batch-size 1; expected at least 2/, 'train', '--batch-size', '1'],
+    [2, /--init-inv-tau 0; expected a positive number/, 'train', '--init-inv-tau', '0'],
+    [2, /--scale-hopfield -8; expected a positive number/, 'train', '--scale-hopfield', '-8'],
+    [2, /threads 0; expected a whole number ≥ 1/, 'train', '--threads', '0'],
     [1, /no such file/, 'train', '--train-data', 'missing.tsv'],
     [1, /--csv-img-key and --csv-caption-key/, 'train', '--train-data', 'commas.csv'],
     [1, /Use a smaller --batch-size/, 'train', '--train-data', 'pairs.tsv', '--batch-size', '64'],
-    [1, /--warmup 9 for a training of 2 steps/, ...small, '--steps', '2', '--warmup', '9'],
+    [2, /--warmup 9 for a training of 2 steps/, ...small, '--steps', '2', '--warmup', '9'],
     [1, /--resume missing: no such file/, 'train', '--resume', 'missing'],
     [1, /no finished run in runs-of-nobody/, 'eval', '--logs', 'runs-of-nobody'],
     [1, /no-weights.pt/, 'convert', 'no-weights.pt', 'x.safetensors'],
     [1, /no index missing.safetensors/, 'search', 'red', '--index', 'missing.safetensors'],
-    [1, /other pictures to measure on/, 'probe', '--train-data', 'squares'],
+    [2, /other pictures to measure on/, 'probe', '--train-data', 'squares'],
   ];
   for (const [code, message, ...args] of mistakes)
     it(`answers "${args.join(' ')}" with exit code ${code} and a line that says why`, async () => {
@@ -133,7 +86,7 @@ describe('hopgrad, the command', function () {
       /Training 1\/6/.test(stderr) && !/Stopping/.test(stderr) ? 'SIGINT' : null,
     );
     assert.equal(interrupted.code, 130, interrupted.stderr);
-    assert.match(interrupted.stdout, /Go on with: hopgrad train --resume runs\/third/);
+    assert.match(interrupted.stdout, /Go on with: npx hopgrad train --resume runs\/third/);
     const before = log('third').length;
     assert.ok(before >= 1 && before < 6, `${before} steps before the interruption`);
     const data = ['--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--workers', '0'];

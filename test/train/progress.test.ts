@@ -5,24 +5,47 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from 'hopgrad';
 import { rankMetrics } from 'hopgrad/models/cloob';
-import { clock, Speedometer, startProgress, trainingNote } from '#src/train/progress.js';
+import { clock, type Progress, Speedometer, say, trainingNote, withProgress } from '#src/train/progress.js';
 import { pairTable } from '#src/train/report.js';
 import { newestRun, newRunName, RunFolder } from '#src/train/run-folder.js';
 
 describe('progress', () => {
-  it('is plain lines where there is no terminal: the first and the last at least', () => {
+  it('is plain lines where there is no terminal: the first and the last at least', async () => {
     let text = '';
-    const progress = startProgress('Reading', 3, { write: (line) => (text += line) });
-    for (const done of [1, 2, 3]) progress.update(done, done === 3 ? 'all' : '');
-    progress.stop();
-    assert.equal(text, 'Reading 1/3\nReading 3/3  all\n');
+    const output = { write: (line: string) => (text += line) };
+    const read = ({ update }: Progress) => {
+      for (const done of [1, 2, 3, 4]) update(done, done === 4 ? 'all' : '');
+      return 'body';
+    };
+    assert.equal(await withProgress('Reading', 3, read, { output }), 'body');
+    assert.equal(text, 'Reading 1/3\nReading 3/3  all\n', 'never more than all');
+    text = '';
+    await withProgress('Counting', undefined, ({ update }) => update(7), { output });
+    assert.equal(text, 'Counting 7\n');
+  });
+
+  it('ends with its body, whatever that comes to, and listens to nothing afterwards', async () => {
+    const listeners = process.listenerCount('exit');
+    let text = '';
+    const output = { write: (line: string) => (text += line), isTTY: true };
+    const fail = () => Promise.reject(new Error('as it happens'));
+    await assert.rejects(withProgress('Failing', 2, fail, { output }), /as it happens/);
+    assert.ok(text.lastIndexOf('\x1b[?25h') > text.lastIndexOf('\x1b[?25l'), 'the cursor stays hidden');
+    assert.equal(process.listenerCount('exit'), listeners);
+  });
+
+  it('says lines above the bar, and shows what would steer the terminal', async () => {
+    let text = '';
+    const output = { write: (line: string) => (text += line), isTTY: true };
+    await withProgress('Reading', 2, () => say('skipped \x1b[2Ja.png', output), { output });
+    assert.ok(text.includes('\r\x1b[Kskipped \\u{1b}[2Ja.png\n'), text);
   });
 
   it('tells times and speed', () => {
     assert.equal(clock(65), '1:05');
     assert.equal(clock(3725.4), '1:02:05');
     const speed = new Speedometer();
-    for (let i = 0; i < 5; i++) speed.add({ seconds: 0.5, samples: 100 });
+    for (let i = 0; i < 5; i++) speed.add({ seconds: 0.5, dataSeconds: 0.05, samples: 100 });
     assert.ok(Math.abs(speed.samplesPerSecond - 200) < 1e-9);
     const report = {
       step: 10,
@@ -34,8 +57,11 @@ describe('progress', () => {
       beta: 8,
       samples: 100,
       seconds: 1,
+      dataSeconds: 0,
     };
     assert.equal(trainingNote(report, speed), 'loss 1.234  β 8.00  200 pairs/s  0:10 left');
+    for (let i = 0; i < 200; i++) speed.add({ seconds: 10, dataSeconds: 9, samples: 100 });
+    assert.match(trainingNote(report, speed), /10 pairs\/s, 90 % of the time waiting for data {2}3:20 left/);
   });
 
   it('ends in a table beside chance', () => {
