@@ -84,6 +84,7 @@ export class Preparer {
   #start(): Worker {
     const worker = new Worker(new URL('./prepare-worker.js', import.meta.url));
     worker.on('message', (prepared: Prepared) => {
+      if (this.#closed) return; // unref now would let the process end before the thread has
       worker.unref();
       const waiting = this.#busy.get(worker);
       this.#busy.delete(worker);
@@ -100,9 +101,11 @@ export class Preparer {
     return worker;
   }
 
-  /** Ends the threads; jobs that still wait are abandoned. */
+  /** Ends the threads; jobs that still wait are rejected. */
   async close(): Promise<void> {
     this.#closed = true;
+    const abandoned = new UsageError('Preparer', { received: 'close, with pictures under way' });
+    for (const { reject } of [...this.#queue.splice(0), ...this.#busy.values()]) reject(abandoned);
     await Promise.all([...this.#idle, ...this.#busy.keys()].map((worker) => worker.terminate()));
   }
 }
