@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { covariance } from './covariance.js';
 import { hopfield } from './hopfield.js';
 import { mutualInformation } from './mutual-information.js';
+import { saddle } from './saddle.js';
 import { saturation } from './saturation.js';
 
 const lines: string[] = [];
@@ -15,7 +16,7 @@ const print = (text: string) => {
 print(
   '# What the mathematics of CLOOB says, computed\n\nWritten by `npm run study`; each table is made by the chapter of its name.',
 );
-for (const [index, { title, run }] of [saturation, hopfield, covariance, mutualInformation].entries()) {
+for (const [index, { title, run }] of [saturation, hopfield, covariance, mutualInformation, saddle].entries()) {
   print(`\n## ${index + 1}. ${title}\n`);
   await run(print);
 }

@@ -8,6 +8,7 @@ import { parseNumber, parseShareOrSteps, parseWhole } from './parse.js';
 /** Defaults for the embedded data; the README says how they were found. */
 export const emojiDefaults: TrainOptions = {
   model: 'emoji-resnet',
+  center: 'off',
   loss: 'infoloob',
   hopfield: true,
   hopfieldFrom: 0.8,
@@ -54,6 +55,9 @@ export function addTrainFlags(command: Command): Command {
     .addOption(choice('--loss <name>', 'loss, instead of the method’s', lossNames))
     .option('--hopfield', 'let Hopfield memories answer for the embeddings, whatever the method')
     .option('--no-hopfield', 'compare embeddings as they are, whatever the method');
+  command.addOption(
+    choice('--center <how>', `take the batch’s mean off the embeddings (default: ${d.center})`, ['batch', 'off']),
+  );
   number(
     '--hopfield-from <n>',
     `compare embeddings as they are at first, ask the memories from this step on; below 1 or with %: a share of the training (default: ${d.hopfieldFrom})`,

@@ -1,4 +1,5 @@
 /** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+export { Center } from './center.js';
 export { type HopfieldOptions, hopfieldEnergy, hopfieldRetrieve } from './hopfield.js';
 export * as init from './init.js';
 export { BatchNorm2d, Conv2d, Embedding, LayerNorm, Linear } from './layers.js';

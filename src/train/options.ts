@@ -9,6 +9,8 @@ export type SchedulerName = (typeof schedulers)[number];
 export interface TrainOptions {
   /** A model preset; see hopgrad/models/cloob. */
   model: string;
+  /** Whether the batch's mean is taken off the embeddings. */
+  center: 'batch' | 'off';
   loss: LossName;
   /** Whether Hopfield memories of the batch answer for the embeddings before the loss. */
   hopfield: boolean;

@@ -46,10 +46,10 @@ const officialVocabulary = 49408;
  * the training captions.
  */
 async function startTokenizer(
-  { model, vocabSize }: TrainOptions,
+  { model, center, vocabSize }: TrainOptions,
   source: Source,
 ): Promise<[ClipTokenizer, CloobConfig]> {
-  const config = resolveConfig(model);
+  const config = { ...resolveConfig(model), center };
   const size = vocabSize ?? config.vocab_size;
   if (size === officialVocabulary) return [await ClipTokenizer.official(), config];
   const captions: string[] = [];

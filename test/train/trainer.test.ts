@@ -29,6 +29,7 @@ const config = {
 
 const defaults: TrainOptions = {
   model: 'tiny',
+  center: 'off',
   loss: 'infoloob',
   hopfield: true,
   hopfieldFrom: 0.5,

@@ -17,6 +17,8 @@ export interface CloobConfig {
   vision_heads?: number;
   /** How much the residual net's stem shrinks the image: 4 (official: stride 2, then pooling) or 1 for small images. */
   stem_reduction?: 4 | 1;
+  /** 'batch': the batch's mean is taken off both kinds of embeddings, see nn's Center. Default: not, as published. */
+  center?: 'batch' | 'off';
   /** Longest token sequence, start and end included. */
   context_length: number;
   vocab_size: number;
@@ -156,6 +158,8 @@ function checkConfig(config: CloobConfig): CloobConfig {
       `${config.transformer_heads} transformer_heads for transformer_width ${config.transformer_width}`,
       'a divisor of the width',
     );
+  if (config.center !== undefined && config.center !== 'batch' && config.center !== 'off')
+    fail(`center ${JSON.stringify(config.center)}`, "'batch' or 'off'");
   if (config.context_length < 3) fail(`context_length ${config.context_length}`, 'at least 3: start, one token, end');
   return config;
 }

@@ -1,6 +1,7 @@
 /** The CLOOB model: two encoders into one space, and the temperature between them. */
 import { noGrad } from '../../autograd/graph.js';
 import type { Tensor } from '../../autograd/tensor.js';
+import { Center } from '../../nn/center.js';
 import * as init from '../../nn/init.js';
 import { Module, Parameter } from '../../nn/module.js';
 import type { DType } from '../../tensor/dtype.js';
@@ -34,6 +35,9 @@ export class CloobModel extends Module {
   readonly logit_inv_tau: Parameter;
   readonly visual: ModifiedResNet | VisualTransformer;
   readonly transformer: TextTransformer;
+  /** Centring of image and of text embeddings, where the configuration says so. */
+  readonly image_center: Center | null;
+  readonly text_center: Center | null;
 
   constructor(
     readonly config: CloobConfig,
@@ -48,11 +52,14 @@ export class CloobModel extends Module {
       ? new VisualTransformer(config, placement)
       : new ModifiedResNet(config, placement);
     this.transformer = new TextTransformer(config, placement);
+    const center = () => (config.center === 'batch' ? new Center(config.embed_dim, where) : null);
+    this.image_center = center();
+    this.text_center = center();
   }
 
   /**
    * @param images [batch, 3, resolution, resolution], normalised with CLIP's mean and deviation
-   * @returns [batch, embed_dim], not normalised
+   * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError for other shapes
    */
   encodeImage(images: Tensor): Tensor {
@@ -63,12 +70,13 @@ export class CloobModel extends Module {
         expected: `[batch, 3, ${side}, ${side}]`,
         hint: 'Channels come first; resize and crop to the resolution of the model.',
       });
-    return this.visual.forward(images);
+    const embedded = this.visual.forward(images);
+    return this.image_center?.forward(embedded) ?? embedded;
   }
 
   /**
    * @param tokens int32 [batch, length], length ≤ context_length; the end token must have the highest id
-   * @returns [batch, embed_dim], not normalised
+   * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError, DTypeError, DomainError (an id outside the vocabulary)
    */
   encodeText(tokens: Tensor): Tensor {
@@ -78,7 +86,8 @@ export class CloobModel extends Module {
         expected: 'int32',
         hint: 'ClipTokenizer.tokenize gives them.',
       });
-    return this.transformer.forward(tokens);
+    const embedded = this.transformer.forward(tokens);
+    return this.text_center?.forward(embedded) ?? embedded;
   }
 
   /** τ⁻¹ = exp(logit_inv_tau), one element, differentiable. */
