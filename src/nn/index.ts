@@ -19,4 +19,14 @@ export { Buffer, Module, Parameter } from './module.js';
 export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
 export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
 export { cosineHardRestarts, cosineWarmup, type Schedule, type WarmupOptions } from './optim/schedules.js';
+export {
+  binaryCrossEntropyWithLogits,
+  type CrossEntropyOptions,
+  crossEntropy,
+  huberLoss,
+  l1Loss,
+  mseLoss,
+  type ReductionOptions,
+  tripletMarginLoss,
+} from './supervised.js';
 export { MultiheadAttention, ResidualAttentionBlock, Transformer, type TransformerOptions } from './transformer.js';
