@@ -48,7 +48,7 @@ export interface Trial<P> {
   fixed?: Record<number, { data: number[]; dtype: DType }>;
 }
 
-/** How the generated tests exercise an op. */
+/** How the generated tests exercise an op. What built-in ops need beyond numbers is in src/testing/oracles, by their names. */
 export interface OpTest<P> {
   /** Shapes and parameters of one trial. Leave out for elementwise ops. */
   draw?(random: Random): Trial<P>;
@@ -111,7 +111,7 @@ export type OpFunction<P> = (inputs: readonly Operand[], params: P) => Tensor;
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every parameter type
 const registry = new Map<string, Op<any>>();
 
-/** Every op defined so far, by name. */
+/** Every op defined so far, by name; the last definition of each. */
 // biome-ignore lint/suspicious/noExplicitAny: as above
 export function registeredOps(): ReadonlyMap<string, Op<any>> {
   return registry;
@@ -128,21 +128,27 @@ export function registeredOps(): ReadonlyMap<string, Op<any>> {
  * });
  * cube([tensor([1, 2, 3])])
  *
- * @throws UsageError when the name is taken, or there is not exactly one of `kernel` and `forward`
+ * An op of your own may be defined again under its name (a cell of a notebook run twice): the last definition counts,
+ * and functions made from an earlier one go on working.
+ *
+ * @throws UsageError when the name is that of a built-in op, or there is not exactly one of `kernel` and `forward`
  */
 export function defineOp<P = void>(definition: OpDefinition<P>): OpFunction<P> {
   return define(definition, false);
 }
 
-/** defineOp for the ops of this library: they must have a test, which the type demands. */
-export function defineBuiltIn<P = void>(definition: OpDefinition<P> & { test: OpTest<P> }): OpFunction<P> {
+/** defineOp for the ops of this library, whose names are taken for good. */
+export function defineBuiltIn<P = void>(definition: OpDefinition<P>): OpFunction<P> {
   return define(definition, true);
 }
 
 function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P> {
   const { name } = definition;
-  if (registry.has(name))
-    throw new UsageError('defineOp', { received: `the name ${name}, which is taken`, expected: 'a new name' });
+  if (registry.get(name)?.builtIn)
+    throw new UsageError('defineOp', {
+      received: `the name ${name}, which is that of a built-in op`,
+      expected: 'a name of your own',
+    });
   if (Boolean(definition.kernel) === Boolean(definition.forward))
     throw new UsageError('defineOp', {
       received: `${name} with ${definition.kernel ? 'both' : 'neither'} kernel and forward`,

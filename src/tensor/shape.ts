@@ -10,6 +10,11 @@ export function sizeOf(shape: Shape): number {
   return size;
 }
 
+/** Rows and their length: the sizes before the last axis multiplied, and the last; at least one axis. */
+export function rowsOf(shape: Shape): [rows: number, length: number] {
+  return [sizeOf(shape.slice(0, -1)), shape[shape.length - 1]!];
+}
+
 /** `[2, 3]`: a shape as text. */
 export function formatShape(shape: Shape): string {
   return `[${shape.join(', ')}]`;

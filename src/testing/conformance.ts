@@ -11,6 +11,7 @@ import { Tensor } from '../autograd/tensor.js';
 import { withDevice } from '../kernels/devices.js';
 import { Random } from '../tensor/random.js';
 import { kernelCases } from './kernel-cases.js';
+import { testOf } from './oracles/index.js';
 import { asFunction, drawTrial, expectedOutput } from './trials.js';
 
 /** What one check found: the largest difference, and what is allowed. */
@@ -34,7 +35,7 @@ export interface ConformanceCase {
 const graphics: Record<string, number> = { sin: 2 ** -11, cos: 2 ** -11 };
 
 function toleranceOf({ name, test }: Op<never>, device: string): number {
-  const own = test!.tolerance32 ?? 1e-5;
+  const own = test?.tolerance32 ?? 1e-5;
   return device === 'webgpu' || device === 'webgl2' ? Math.max(own, graphics[name] ?? 0) : own;
 }
 
@@ -116,7 +117,7 @@ const special = [NaN, Infinity, -Infinity, 0, -0, 1, -1, 0.5, -2.5, 1e-30, 1e30,
 
 /** All pairs (or single ones) of NaN, infinities, zeros and extremes, against JavaScript's own arithmetic in float32. */
 function specialCase(op: AnyOp): ConformanceCase {
-  const arity = op.test!.scalar!.length;
+  const arity = testOf(op).scalar!.length;
   return {
     group: 'special values',
     name: op.name,
@@ -172,9 +173,7 @@ export function conformanceCases({ seeds = 6, quick = false }: ConformanceOption
     .filter(({ builtIn, name }) => builtIn && !bound.has(name))
     .sort((a, b) => (a.name < b.name ? -1 : 1)); // the registry's order is that of imports
   const differentiable = ops.filter(({ vjp }) => typeof vjp !== 'string');
-  const elementwise = ops.filter(
-    ({ test, name }) => test?.scalar && test.scalar.length > 0 && name in Tensor.prototype,
-  );
+  const elementwise = ops.filter((op) => testOf(op).scalar?.length && op.name in Tensor.prototype);
   return [
     ...ops.map((op) => forwardCase(op, seeds)),
     ...differentiable.map((op) => gradientCase(op, Math.ceil(seeds / 2))),

@@ -6,6 +6,7 @@ import type { DType } from '../tensor/dtype.js';
 import { UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { broadcastShapes, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
+import { testOf } from './oracles/index.js';
 
 export interface DrawnTrial {
   inputs: { data: number[]; shape: Shape; dtype: DType }[];
@@ -15,14 +16,14 @@ export interface DrawnTrial {
 // biome-ignore lint/suspicious/noExplicitAny: ops of every parameter type
 type AnyOp = Op<any>;
 
-/** Draws one trial of an op from a seed. @throws UsageError for an op without a test description */
+/** Draws one trial of an op from a seed. @throws UsageError for an op without an oracle */
 export function drawTrial(op: AnyOp, seed: number): DrawnTrial {
   const random = new Random(seed, 5);
-  const { test } = op;
-  if (!test)
+  const test = testOf(op);
+  if (!test.scalar && !test.oracle)
     throw new UsageError('drawTrial', {
-      received: `${op.name} without a test`,
-      expected: 'an op that describes its test',
+      received: `${op.name} without an oracle`,
+      expected: 'an op whose test has a scalar or an oracle',
     });
   const trial: Trial<unknown> = test.draw
     ? test.draw(random)
@@ -86,10 +87,11 @@ export function trialTensors({ inputs }: DrawnTrial, dtype: 'float32' | 'float64
 export function expectedOutput(op: AnyOp, { inputs, params }: DrawnTrial): { data: number[]; shape: Shape } {
   const shapes = inputs.map(({ shape }) => shape);
   const shape = op.shape ? op.shape(shapes, params) : shapes[0]!;
-  if (op.test!.oracle) return { data: op.test!.oracle(inputs, params, shape), shape };
+  const test = testOf(op);
+  if (test.oracle) return { data: test.oracle(inputs, params, shape), shape };
   const full = broadcastShapes(op.name, ...shapes);
   const data = Array.from({ length: sizeOf(full) }, (_, i) =>
-    op.test!.scalar!(...inputs.map((input) => at(input, full, i))),
+    test.scalar!(...inputs.map((input) => at(input, full, i))),
   );
   return { data, shape };
 }

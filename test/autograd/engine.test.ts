@@ -392,11 +392,26 @@ describe('defineOp', () => {
     assert.deepEqual(values(grad(f)(x)), [24]);
     assert.deepEqual(values(grad((y: Tensor) => grad(f)(y).sum())(x)), [24]);
     assert.throws(
-      () => defineOp({ name: 'testScaledCube', equation: '', derivative: '', forward: ([y]) => y!, vjp: 'no' }),
+      () => defineOp({ name: 'testNothing', equation: '', derivative: '', vjp: 'no' } as never),
       UsageError,
     );
+  });
+
+  it('replaces an op of the same name, but never a built-in one', () => {
+    const scaled = (factor: number) =>
+      defineOp<void>({
+        name: 'testTwice',
+        equation: 'y = c x',
+        derivative: 'x̄ = c ȳ',
+        forward: ([x]) => x!.mul(factor),
+        vjp: [({ gradOutput }) => gradOutput.mul(factor)],
+      });
+    const [first, second] = [scaled(2), scaled(3)];
+    const slope = (f: typeof first) => values(grad((x: Tensor) => f([x]).sum())(double([1], false)));
+    assert.deepEqual([slope(first), slope(second)], [[2], [3]]);
+    assert.deepEqual(values(registeredOps().get('testTwice')!.forward!([double([1], false)], undefined)), [3]);
     assert.throws(
-      () => defineOp({ name: 'testNothing', equation: '', derivative: '', vjp: 'no' } as never),
+      () => defineOp({ name: 'add', equation: '', derivative: '', forward: ([y]) => y!, vjp: 'no' }),
       UsageError,
     );
   });

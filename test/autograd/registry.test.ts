@@ -16,7 +16,7 @@ describe('every registered op', () => {
 
   for (const op of ops) {
     it(`${op.name}: ${op.equation}`, async () => {
-      assert.ok(op.equation && op.derivative && op.test, 'equation, derivative and test are described');
+      assert.ok(op.equation && op.derivative, 'equation and derivative are described');
       for (const seed of seeds) {
         const trial = drawTrial(op, seed);
         const expected = expectedOutput(op, trial);
@@ -24,7 +24,7 @@ describe('every registered op', () => {
         const result = f(...free);
         assert.deepEqual([...result.shape], [...expected.shape], `shape, seed ${seed}`);
         assert.ok(relativeError(values(result), expected.data) < 1e-9, `float64 forward, seed ${seed}`);
-        const tolerance = op.test!.tolerance32 ?? 1e-5;
+        const tolerance = op.test?.tolerance32 ?? 1e-5;
         for (const device of ['reference', 'gpujs-cpu', 'wasm']) {
           if (['cast', 'to'].includes(op.name)) continue; // their parameters name a dtype and a device
           const single = asFunction(op, trial, 'float32', device);

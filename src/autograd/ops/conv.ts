@@ -1,7 +1,6 @@
 /** Two-dimensional convolution and average pooling over images [batch, channels, height, width]. */
 import type { Conv2dSpec, Pool2dSpec, Storage } from '../../kernels/device.js';
 import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
-import type { Random } from '../../tensor/random.js';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
@@ -43,42 +42,6 @@ function pair(op: string, name: string, value: Pair, least: number): readonly [n
   return both;
 }
 
-/** Loops over all (n, o, c, i, j, u, v) that a convolution joins: the oracle of all three products. */
-function joinAll(s: Conv2dSpec, visit: (image: number, weight: number, output: number) => void): void {
-  for (let n = 0; n < s.batch; n++)
-    for (let o = 0; o < s.outChannels; o++)
-      for (let c = 0; c < s.inChannels; c++)
-        for (let i = 0; i < s.outHeight; i++)
-          for (let j = 0; j < s.outWidth; j++)
-            for (let u = 0; u < s.kernelHeight; u++)
-              for (let v = 0; v < s.kernelWidth; v++) {
-                const [y, x] = [i * s.strideY + u - s.paddingY, j * s.strideX + v - s.paddingX];
-                if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
-                visit(
-                  ((n * s.inChannels + c) * s.height + y) * s.width + x,
-                  ((o * s.inChannels + c) * s.kernelHeight + u) * s.kernelWidth + v,
-                  ((n * s.outChannels + o) * s.outHeight + i) * s.outWidth + j,
-                );
-              }
-}
-
-function drawConv(random: Random): Conv2dSpec {
-  const s = {
-    batch: 1 + random.int(2),
-    inChannels: 1 + random.int(2),
-    height: 2 + random.int(4),
-    width: 2 + random.int(4),
-    outChannels: 1 + random.int(3),
-    kernelHeight: 1 + random.int(2),
-    kernelWidth: 1 + random.int(2),
-    strideY: 1 + random.int(2),
-    strideX: 1 + random.int(2),
-    paddingY: random.int(2),
-    paddingX: random.int(2),
-  };
-  return { ...s, ...outputSize(s) };
-}
-
 function outputSize(s: Omit<Conv2dSpec, 'outHeight' | 'outWidth'>): { outHeight: number; outWidth: number } {
   return {
     outHeight: Math.floor((s.height + 2 * s.paddingY - s.kernelHeight) / s.strideY) + 1,
@@ -103,19 +66,6 @@ const convOp: OpFunction<Conv2dSpec> = defineBuiltIn({
     ({ gradOutput, inputs: [, w], params }) => inputGradOp([gradOutput, w!], params),
     ({ gradOutput, inputs: [x], params }) => weightGradOp([x!, gradOutput], params),
   ],
-  test: {
-    draw(random) {
-      const s = drawConv(random);
-      return { shapes: [imageShape(s), weightShape(s)], params: s };
-    },
-    oracle([x, w], s) {
-      const y = new Array<number>(sizeOf(outputShape(s))).fill(0);
-      joinAll(s, (image, weight, output) => {
-        y[output]! += x!.data[image]! * w!.data[weight]!;
-      });
-      return y;
-    },
-  },
 });
 
 const inputGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
@@ -129,19 +79,6 @@ const inputGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
     ({ gradOutput, inputs: [, w], params }) => convOp([gradOutput, w!], params),
     ({ gradOutput, inputs: [g], params }) => weightGradOp([gradOutput, g!], params),
   ],
-  test: {
-    draw(random) {
-      const s = drawConv(random);
-      return { shapes: [outputShape(s), weightShape(s)], params: s };
-    },
-    oracle([g, w], s) {
-      const y = new Array<number>(sizeOf(imageShape(s))).fill(0);
-      joinAll(s, (image, weight, output) => {
-        y[image]! += g!.data[output]! * w!.data[weight]!;
-      });
-      return y;
-    },
-  },
 });
 
 const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
@@ -155,19 +92,6 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
     ({ gradOutput, inputs: [, g], params }) => inputGradOp([g!, gradOutput], params),
     ({ gradOutput, inputs: [x], params }) => convOp([x!, gradOutput], params),
   ],
-  test: {
-    draw(random) {
-      const s = drawConv(random);
-      return { shapes: [imageShape(s), outputShape(s)], params: s };
-    },
-    oracle([x, g], s) {
-      const y = new Array<number>(sizeOf(weightShape(s))).fill(0);
-      joinAll(s, (image, weight, output) => {
-        y[weight]! += x!.data[image]! * g!.data[output]!;
-      });
-      return y;
-    },
-  },
 });
 
 export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tensor {
@@ -212,35 +136,6 @@ const poolShapes = (s: Pool2dSpec): { input: Shape; output: Shape } => ({
   output: [s.planes, s.outHeight, s.outWidth],
 });
 
-function drawPool(random: Random): Pool2dSpec {
-  const s = {
-    planes: 1 + random.int(3),
-    height: 2 + random.int(4),
-    width: 2 + random.int(4),
-    kernelY: 1 + random.int(2),
-    kernelX: 1 + random.int(2),
-    strideY: 1 + random.int(3),
-    strideX: 1 + random.int(3),
-  };
-  return {
-    ...s,
-    outHeight: Math.floor((s.height - s.kernelY) / s.strideY) + 1,
-    outWidth: Math.floor((s.width - s.kernelX) / s.strideX) + 1,
-  };
-}
-
-function poolAll(s: Pool2dSpec, visit: (input: number, output: number) => void): void {
-  for (let p = 0; p < s.planes; p++)
-    for (let i = 0; i < s.outHeight; i++)
-      for (let j = 0; j < s.outWidth; j++)
-        for (let u = 0; u < s.kernelY; u++)
-          for (let v = 0; v < s.kernelX; v++)
-            visit(
-              (p * s.height + i * s.strideY + u) * s.width + j * s.strideX + v,
-              (p * s.outHeight + i) * s.outWidth + j,
-            );
-}
-
 const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   name: 'avgPool2d',
   equation: 'y[i,j] = mean of x over the window at (i·s, j·s)',
@@ -249,19 +144,6 @@ const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   saves: {},
   kernel: ([x], { device, params }) => device.avgPool2d(x as Storage, params),
   vjp: [({ gradOutput, params }) => poolGradOp([gradOutput], params)],
-  test: {
-    draw(random) {
-      const s = drawPool(random);
-      return { shapes: [poolShapes(s).input], params: s };
-    },
-    oracle([x], s, outputShape) {
-      const y = new Array<number>(sizeOf(outputShape)).fill(0);
-      poolAll(s, (input, output) => {
-        y[output]! += x!.data[input]! / (s.kernelX * s.kernelY);
-      });
-      return y;
-    },
-  },
 });
 
 const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
@@ -272,19 +154,6 @@ const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   saves: {},
   kernel: ([g], { device, params }) => device.avgPool2dGrad(g as Storage, params),
   vjp: [({ gradOutput, params }) => poolOp([gradOutput], params)],
-  test: {
-    draw(random) {
-      const s = drawPool(random);
-      return { shapes: [poolShapes(s).output], params: s };
-    },
-    oracle([g], s, outputShape) {
-      const y = new Array<number>(sizeOf(outputShape)).fill(0);
-      poolAll(s, (input, output) => {
-        y[input]! += g!.data[output]! / (s.kernelX * s.kernelY);
-      });
-      return y;
-    },
-  },
 });
 
 export function avgPool2d(x: Tensor, options: { kernel: Pair; stride?: Pair }): Tensor {

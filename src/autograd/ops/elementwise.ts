@@ -17,7 +17,7 @@ interface UnaryDefinition {
   vjp: ((context: VjpContext<void>) => Tensor) | string;
   /** x̄ as one kernel of (ȳ, saved value): the same derivative, fused. */
   gradKernel?: ScalarKernel;
-  test: OpTest<void>;
+  test?: OpTest<void>;
 }
 
 /** Defines y_i = f(x_i). */

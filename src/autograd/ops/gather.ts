@@ -43,23 +43,6 @@ const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
     const flat = gradOutput.reshape([...shape!.slice(0, axis), indices!.size, ...shape!.slice(axis + 1)]);
     return [scatterOp([flat, indices!], { axis, rows: shape![axis]! }), null];
   },
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => 1 + random.int(4));
-      const axis = random.int(shape.length);
-      const indexShape = Array.from({ length: random.int(3) }, () => random.int(4));
-      const data = Array.from({ length: sizeOf(indexShape) }, () => random.int(shape[axis]!));
-      return { shapes: [shape, indexShape], params: { axis, indexShape }, fixed: { 1: { data, dtype: 'int32' } } };
-    },
-    oracle([x, indices], { axis }) {
-      const [outer, rows, inner] = [sizeOf(x!.shape.slice(0, axis)), x!.shape[axis]!, sizeOf(x!.shape.slice(axis + 1))];
-      return Array.from({ length: outer }, (_, o) =>
-        Array.from(indices!.data, (index) =>
-          Array.from({ length: inner }, (_, i) => x!.data[(o * rows + index) * inner + i]!),
-        ),
-      ).flat(2);
-    },
-  },
 });
 
 const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
@@ -81,28 +64,6 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
     gatherOp([gradOutput, indices!], { axis, indexShape: [shape![axis]!] }),
     null,
   ],
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
-      const axis = random.int(shape.length);
-      const rows = 1 + random.int(4);
-      const data = Array.from({ length: shape[axis]! }, () => random.int(rows));
-      return { shapes: [shape, [shape[axis]!]], params: { axis, rows }, fixed: { 1: { data, dtype: 'int32' } } };
-    },
-    oracle([x, indices], { axis, rows }, outputShape) {
-      const [outer, count, inner] = [
-        sizeOf(x!.shape.slice(0, axis)),
-        x!.shape[axis]!,
-        sizeOf(x!.shape.slice(axis + 1)),
-      ];
-      const result = new Array<number>(sizeOf(outputShape)).fill(0);
-      for (let o = 0; o < outer; o++)
-        for (let j = 0; j < count; j++)
-          for (let i = 0; i < inner; i++)
-            result[(o * rows + indices!.data[j]!) * inner + i]! += x!.data[(o * count + j) * inner + i]!;
-      return result;
-    },
-  },
 });
 
 function checkIndices(op: string, indices: Tensor, rows: number): void {

@@ -1,7 +1,6 @@
 /** Ops that rearrange or repeat elements. Each is linear; each derivative is its adjoint. */
 import type { Storage } from '../../kernels/device.js';
 import { AxisError, describeValue, ShapeError } from '../../tensor/errors.js';
-import type { Random } from '../../tensor/random.js';
 import {
   broadcastPlan,
   broadcastShapes,
@@ -11,7 +10,6 @@ import {
   type Shape,
   sameShape,
   sizeOf,
-  stridesOf,
 } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
@@ -37,9 +35,6 @@ declare module '../tensor.js' {
   }
 }
 
-const randomShape = (random: Random, rank = random.int(4), least = 0) =>
-  Array.from({ length: rank }, () => least + random.int(4));
-
 const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   name: 'reshape',
   equation: 'y = x, read in another shape',
@@ -48,13 +43,6 @@ const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   saves: {},
   kernel: ([x]) => x as Storage,
   vjp: [({ gradOutput, shapes }) => gradOutput.reshape(shapes[0]!)],
-  test: {
-    draw(random) {
-      const shape = randomShape(random);
-      return { shapes: [shape], params: { shape: random.shuffle(shape) } };
-    },
-    oracle: ([x]) => Array.from(x!.data),
-  },
 });
 
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
@@ -80,24 +68,6 @@ const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
   saves: {},
   kernel: ([x], { device, shapes, params }) => device.permute(x as Storage, shapes[0]!, params.axes),
   vjp: [({ gradOutput, params: { axes } }) => gradOutput.permute(axes.map((_, i) => axes.indexOf(i)))],
-  test: {
-    draw(random) {
-      const shape = randomShape(random, 1 + random.int(4));
-      return { shapes: [shape], params: { axes: random.shuffle(shape.keys()) } };
-    },
-    oracle([x], { axes }, outputShape) {
-      const strides = stridesOf(x!.shape);
-      return Array.from({ length: sizeOf(outputShape) }, (_, i) => {
-        let rest = i;
-        let from = 0;
-        for (let axis = axes.length - 1; axis >= 0; axis--) {
-          from += (rest % outputShape[axis]!) * strides[axes[axis]!]!;
-          rest = Math.floor(rest / outputShape[axis]!);
-        }
-        return x!.data[from]!;
-      });
-    },
-  },
 });
 
 export function permute(x: Tensor, axes?: readonly number[]): Tensor {
@@ -137,27 +107,6 @@ const expandOp = defineBuiltIn<{ shape: Shape }>({
   saves: {},
   kernel: ([x], { device, shapes, outputShape }) => device.expand(x as Storage, broadcastPlan(outputShape, shapes)),
   vjp: [({ gradOutput, shapes }) => unbroadcast(gradOutput, shapes[0]!)],
-  test: {
-    draw(random) {
-      const shape = randomShape(random, random.int(6));
-      const own = shape.map((size) => (random.int(2) === 1 ? 1 : size)).slice(random.int(2));
-      return { shapes: [own], params: { shape } };
-    },
-    oracle([x], _, outputShape) {
-      const offset = outputShape.length - x!.shape.length;
-      const strides = stridesOf(x!.shape);
-      return Array.from({ length: sizeOf(outputShape) }, (_, i) => {
-        let rest = i;
-        let from = 0;
-        for (let axis = outputShape.length - 1; axis >= offset; axis--) {
-          const index = rest % outputShape[axis]!;
-          rest = Math.floor(rest / outputShape[axis]!);
-          if (x!.shape[axis - offset] !== 1) from += index * strides[axis - offset]!;
-        }
-        return x!.data[from]!;
-      });
-    },
-  },
 });
 
 export function expand(x: Tensor, shape: readonly number[]): Tensor {

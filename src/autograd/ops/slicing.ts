@@ -1,7 +1,7 @@
 /** Taking parts and joining them: slice, split, pad, concat, stack. */
 import type { Storage } from '../../kernels/device.js';
 import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
-import { checkShape, formatShape, normalizeAxis, type Shape, sizeOf, stridesOf } from '../../tensor/shape.js';
+import { checkShape, formatShape, normalizeAxis, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
@@ -25,32 +25,6 @@ declare module '../tensor.js' {
   }
 }
 
-/** Copies between two row-major blocks in plain loops: the oracle of slice and pad. */
-function copyBlock(
-  from: ArrayLike<number>,
-  fromShape: Shape,
-  to: number[],
-  toShape: Shape,
-  count: Shape,
-  fromStart: Shape,
-  toStart: Shape,
-): number[] {
-  const [a, b] = [stridesOf(fromShape), stridesOf(toShape)];
-  for (let i = 0; i < sizeOf(count); i++) {
-    let rest = i;
-    let source = 0;
-    let target = 0;
-    for (let axis = count.length - 1; axis >= 0; axis--) {
-      const index = rest % count[axis]!;
-      rest = Math.floor(rest / count[axis]!);
-      source += (index + fromStart[axis]!) * a[axis]!;
-      target += (index + toStart[axis]!) * b[axis]!;
-    }
-    to[target] = from[source]!;
-  }
-  return to;
-}
-
 const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
   name: 'slice',
   equation: 'y[i] = x[start + i]',
@@ -62,23 +36,6 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
     ({ gradOutput, params: { starts, sizes }, shapes: [shape] }) =>
       gradOutput.pad(starts.map((start, i) => [start, shape![i]! - start - sizes[i]!])),
   ],
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(5));
-      const starts = shape.map((size) => random.int(size + 1));
-      return { shapes: [shape], params: { starts, sizes: shape.map((size, i) => random.int(size - starts[i]! + 1)) } };
-    },
-    oracle: ([x], { starts, sizes }) =>
-      copyBlock(
-        x!.data,
-        x!.shape,
-        [],
-        sizes,
-        sizes,
-        starts,
-        sizes.map(() => 0),
-      ),
-  },
 });
 
 export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
@@ -116,24 +73,6 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
     ({ gradOutput, params: { before }, shapes: [shape] }) =>
       gradOutput.slice(before.map((start, i) => [start, start + shape![i]!])),
   ],
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
-      const before = shape.map(() => random.int(3));
-      const padded = shape.map((size, i) => size + before[i]! + random.int(3));
-      return { shapes: [shape], params: { before, shape: padded, value: random.int(3) } };
-    },
-    oracle: ([x], { before, shape, value }) =>
-      copyBlock(
-        x!.data,
-        x!.shape,
-        new Array(sizeOf(shape)).fill(value),
-        shape,
-        x!.shape,
-        before.map(() => 0),
-        before,
-      ),
-  },
 });
 
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
@@ -169,25 +108,6 @@ const concatOp = defineBuiltIn<{ axis: number }>({
       start = end;
       return wants[k] ? gradOutput.slice(ranges) : null;
     });
-  },
-  test: {
-    draw(random) {
-      const shape = Array.from({ length: 1 + random.int(3) }, () => random.int(4));
-      const axis = random.int(shape.length);
-      const shapes = Array.from({ length: 1 + random.int(3) }, () =>
-        shape.map((size, i) => (i === axis ? random.int(4) : size)),
-      );
-      return { shapes, params: { axis } };
-    },
-    oracle(inputs, { axis }) {
-      const outer = sizeOf(inputs[0]!.shape.slice(0, axis));
-      return Array.from({ length: outer }, (_, row) =>
-        inputs.flatMap(({ data, shape }) => {
-          const length = sizeOf(shape.slice(axis));
-          return Array.from({ length }, (_, i) => data[row * length + i]!);
-        }),
-      ).flat();
-    },
   },
 });
 

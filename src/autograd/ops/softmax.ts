@@ -2,8 +2,7 @@
 import type { Storage } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { DomainError, ShapeError } from '../../tensor/errors.js';
-import type { Random } from '../../tensor/random.js';
-import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
+import { formatShape, normalizeAxis, rowsOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
 import { Tensor } from '../tensor.js';
 import { addMethods } from './elementwise.js';
@@ -20,19 +19,6 @@ declare module '../tensor.js' {
   }
 }
 
-const rowsOf = (shape: Shape) => [sizeOf(shape.slice(0, -1)), shape[shape.length - 1]!] as const;
-const draw = (random: Random) => ({
-  shapes: [[...(random.int(2) ? [1 + random.int(3)] : []), 1 + random.int(4)]],
-  params: undefined,
-});
-
-/** Applies `f` to each row of plain numbers: the oracles. */
-function perRow(x: { data: ArrayLike<number>; shape: Shape }, f: (row: number[]) => number[]): number[] {
-  const [rows, length] = rowsOf(x.shape);
-  return Array.from({ length: rows }, (_, r) => f(Array.from({ length }, (_, i) => x.data[r * length + i]!))).flat();
-}
-const total = (row: number[]) => row.reduce((sum, v) => sum + Math.exp(v), 0);
-
 const softmaxOp = defineBuiltIn<void>({
   name: 'softmax',
   equation: 'p_i = e^{x_i} / Σ_j e^{x_j}',
@@ -47,7 +33,6 @@ const softmaxOp = defineBuiltIn<void>({
     const grad = fused(storage.device).softmaxGrad(storage, output.storage, ...rowsOf(shape!));
     return [new Tensor(grad, shape!)];
   },
-  test: { draw, oracle: ([x]) => perRow(x!, (row) => row.map((v) => Math.exp(v) / total(row))) },
 });
 
 const logSoftmaxOp = defineBuiltIn<void>({
@@ -62,7 +47,6 @@ const logSoftmaxOp = defineBuiltIn<void>({
     const grad = fused(storage.device).logSoftmaxGrad(storage, output.storage, ...rowsOf(shape!));
     return [new Tensor(grad, shape!)];
   },
-  test: { draw, oracle: ([x]) => perRow(x!, (row) => row.map((v) => v - Math.log(total(row)))) },
 });
 
 const logSumExpOp = defineBuiltIn<void>({
@@ -84,7 +68,6 @@ const logSumExpOp = defineBuiltIn<void>({
     const grad = fused(storage.device).logSumExpGrad(storage, x!.storage, output.storage, ...rowsOf(shape!));
     return [new Tensor(grad, shape!)];
   },
-  test: { draw, oracle: ([x]) => perRow(x!, (row) => [Math.log(total(row))]) },
 });
 
 /** Runs a last-axis op along any axis. */
