@@ -1,4 +1,5 @@
-// Serves the repository's page and built modules, isolated (COOP/COEP) so that WebAssembly threads may share memory.
+// Serves the repository's page and built modules, isolated (COOP/COEP) so that WebAssembly threads may share memory;
+// a page asked for with ?isolated=no is served as most servers would, and runs on one thread.
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -50,10 +51,12 @@ async function drawings(count) {
  */
 export async function serve({ port = 0, also = [] } = {}) {
   const server = createServer(async (request, response) => {
-    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
-    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
-    response.setHeader('Cache-Control', 'no-store');
     const { pathname, searchParams } = new URL(request.url, 'http://localhost');
+    if (searchParams.get('isolated') !== 'no') {
+      response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+      response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    }
+    response.setHeader('Cache-Control', 'no-store');
     try {
       if (pathname === '/data/drawings.json') {
         response.setHeader('Content-Type', types['.json']);

@@ -1,5 +1,6 @@
 /** The conformance suite and the golden fixtures in headless Chromium. */
 import assert from 'node:assert/strict';
+import type { ones } from 'hopgrad';
 import { conformanceCases } from 'hopgrad/testing';
 import type { Page } from 'playwright-core';
 import { type GoldenErrors, goldenFailures } from '../conformance/golden.js';
@@ -11,6 +12,7 @@ interface Exposed {
     runCase(i: number, device: string): Promise<{ error: number; tolerance: number; detail?: string }>;
     golden(kind: string, device: string): Promise<GoldenErrors>;
     caseNames: string[];
+    ones: typeof ones;
   };
 }
 
@@ -44,6 +46,16 @@ describe('in headless Chromium', () => {
     );
   });
 
+  const conformance = (device: string) =>
+    cases.forEach(({ group, name }, i) => {
+      it(`${group}: ${name}`, async () => {
+        const { error, tolerance, detail } = await inPage(
+          ([index, on]) => (window as unknown as Exposed).hopgrad.runCase(index as number, on as string),
+          [i, device],
+        );
+        assert.ok(error <= tolerance, `${error} > ${tolerance}: ${detail}`);
+      });
+    });
   for (const device of ['webgpu', 'webgl2', 'wasm'])
     describe(device, () => {
       before(async function () {
@@ -51,15 +63,7 @@ describe('in headless Chromium', () => {
         await inPage((name) => (window as unknown as Exposed).hopgrad.init({ device: name }), device);
       });
 
-      cases.forEach(({ group, name }, i) => {
-        it(`${group}: ${name}`, async () => {
-          const { error, tolerance, detail } = await inPage(
-            ([index, on]) => (window as unknown as Exposed).hopgrad.runCase(index as number, on as string),
-            [i, device],
-          );
-          assert.ok(error <= tolerance, `${error} > ${tolerance}: ${detail}`);
-        });
-      });
+      conformance(device);
 
       for (const kind of ['vit', 'resnet'] as const)
         it(`meets the embeddings, gradients and trajectory of the golden fixtures: ${kind}`, async function () {
@@ -71,4 +75,34 @@ describe('in headless Chromium', () => {
           assert.deepEqual(goldenFailures(kind, errors), []);
         });
     });
+
+  describe('wasm on a page that is not isolated', () => {
+    let isolated: Page;
+    before(async function () {
+      this.timeout(60_000);
+      isolated = page;
+      page = await session.open('web/conformance.html?isolated=no');
+      await page.waitForFunction('window.hopgrad !== undefined');
+    });
+    after(async () => {
+      await page.close();
+      page = isolated;
+    });
+
+    it('runs on one thread, and says why', async () => {
+      const { description } = await inPage(() => (window as unknown as Exposed).hopgrad.init({ device: 'wasm' }), null);
+      assert.match(description, /one thread since the page is not cross-origin isolated/);
+    });
+
+    it('outlives the growth of its memory', async () => {
+      const sums = await inPage(async () => {
+        const { ones } = (window as unknown as Exposed).hopgrad;
+        const kept = [1e6, 3e6, 7e6].map((n) => ones([n]));
+        return Promise.all(kept.map((x) => x.sum().item()));
+      }, null);
+      assert.deepEqual(sums, [1e6, 3e6, 7e6]);
+    });
+
+    conformance('wasm');
+  });
 });

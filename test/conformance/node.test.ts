@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { init } from 'hopgrad';
 import { conformanceCases } from 'hopgrad/testing';
+import { deviceByName, registerDevice } from '#src/kernels/devices.js';
+import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
 import { goldenErrors, goldenFailures } from './golden.js';
 
@@ -28,3 +30,20 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
         assert.deepEqual(goldenFailures(kind, await goldenErrors(new Uint8Array(file), device)), []);
       });
   });
+
+for (const shared of [true, false])
+  for (const relaxed of [true, false]) {
+    if (shared && relaxed) continue; // the build that Node takes by itself, above
+    const threads = shared ? 'threads' : 'no threads';
+    describe(`conformance of wasm with ${threads}, ${relaxed ? 'fused' : 'no fused'} multiply-add`, () => {
+      const usual = deviceByName('wasm');
+      before(() => registerDevice('wasm', createWasmDevice({ shared, relaxed })));
+      after(() => registerDevice('wasm', usual));
+
+      for (const { group, name, run } of conformanceCases({ seeds: 2, quick: true }))
+        it(`${group}: ${name}`, async () => {
+          const { error, tolerance, detail } = await run('wasm');
+          assert.ok(error <= tolerance, `${error} > ${tolerance}: ${detail}`);
+        });
+    });
+  }

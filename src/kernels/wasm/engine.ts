@@ -24,7 +24,7 @@ interface Exports {
   parallel(kernel: number, chunks: number, helpers: number, mayBlock: number): void;
   argumentsAddress(): number;
   constantsAddress(): number;
-  limitAddress(): number;
+  limitThreads(count: number): void;
   heapBase(): number;
 }
 
@@ -32,11 +32,8 @@ export class Engine {
   readonly heap: Heap;
   readonly #host: Host;
   readonly #exports: Exports;
-  /** Where the arguments of the next kernel are written. */
-  readonly arguments: Float64Array;
-  readonly #floats: Float32Array;
-  readonly #limit: Int32Array;
-  readonly #constants: number;
+  #arguments!: Float64Array;
+  #constants!: Float32Array;
   #threads: number;
   /** Threads started besides the calling one. */
   #helpers = 0;
@@ -46,15 +43,23 @@ export class Engine {
     const memory = new WebAssembly.Memory({ initial: 16, maximum: maxPages, shared: host.shared });
     this.#host = host;
     this.#exports = new WebAssembly.Instance(host.module, { env: { memory } }).exports as unknown as Exports;
-    this.#constants = this.#exports.constantsAddress();
-    // These views stay valid: memory only grows, and they lie at its beginning.
-    const view = () => memory.buffer;
-    this.arguments = new Float64Array(view(), this.#exports.argumentsAddress(), 64);
-    this.#floats = new Float32Array(view(), this.#constants, 16);
-    this.#limit = new Int32Array(view(), this.#exports.limitAddress(), 1);
     this.heap = new Heap(memory, this.#exports.heapBase(), host.collect, maxBytes);
     this.#threads = 1;
     this.threads = threads;
+    this.#renewViews();
+  }
+
+  /** Where the arguments of the next kernel are written; valid until memory grows. */
+  get arguments(): Float64Array {
+    if (this.#arguments.length === 0) this.#renewViews();
+    return this.#arguments;
+  }
+
+  /** Memory that is not shared gives up its buffer when it grows, and views of that are empty from then on. */
+  #renewViews(): void {
+    const { buffer } = this.heap.memory;
+    this.#arguments = new Float64Array(buffer, this.#exports.argumentsAddress(), 64);
+    this.#constants = new Float32Array(buffer, this.#exports.constantsAddress(), 16);
   }
 
   get threads(): number {
@@ -64,7 +69,7 @@ export class Engine {
   /** Takes effect with the next kernel; threads start when the first kernel has work for them. */
   set threads(count: number) {
     this.#threads = this.#host.shared ? Math.min(Math.max(1, count), mostThreads) : 1;
-    this.#limit[0] = this.#threads;
+    this.#exports.limitThreads(this.#threads);
   }
 
   turn(): Promise<void> {
@@ -73,7 +78,8 @@ export class Engine {
 
   /** Runs `chunks` chunks of a kernel with these arguments, on all threads, and returns when all are done. */
   call(kernel: number, chunks: number, ...args: number[]): void {
-    for (let i = 0; i < args.length; i++) this.arguments[i] = args[i]!;
+    const list = this.arguments;
+    for (let i = 0; i < args.length; i++) list[i] = args[i]!;
     this.start(kernel, chunks);
   }
 
@@ -106,8 +112,9 @@ export class Engine {
 
   /** The address where a plain number lies as an operand; `slot` 0 to 3. */
   constant(slot: number, value: number): number {
-    this.#floats[slot * 4] = value;
-    return this.#constants + slot * 16;
+    if (this.#constants.length === 0) this.#renewViews();
+    this.#constants[slot * 4] = value;
+    return this.#constants.byteOffset + slot * 16;
   }
 }
 

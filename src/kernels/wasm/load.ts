@@ -49,10 +49,13 @@ export interface WasmOptions {
   maxBytes?: number;
   /** Use fused multiply-add where the engine has it. Default true, unless HOPGRAD_RELAXED=0. */
   relaxed?: boolean;
+  /** Share memory between threads. Default true where that is allowed; without it there is one thread. */
+  shared?: boolean;
 }
 
 /** For Node. @throws KernelError when the kernels cannot be read or compiled */
-export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOptions = {}): WasmDevice {
+export function createWasmDevice(options: WasmOptions = {}): WasmDevice {
+  const { threads, maxBytes, relaxed: wanted, shared = true } = options;
   const { readFileSync } = builtin!('node:fs') as typeof import('node:fs');
   const { setFlagsFromString } = builtin!('node:v8') as typeof import('node:v8');
   const { Worker } = builtin!('node:worker_threads') as typeof import('node:worker_threads');
@@ -60,8 +63,8 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
   const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && hasRelaxed(setFlagsFromString);
   try {
     const host: Host = {
-      module: new WebAssembly.Module(readFileSync(moduleUrl(true, relaxed))),
-      shared: true,
+      module: new WebAssembly.Module(readFileSync(moduleUrl(shared, relaxed))),
+      shared,
       mayBlock: true,
       startThread(module, memory, id) {
         const worker = new Worker(new URL('./worker.js', import.meta.url), {
@@ -89,7 +92,8 @@ export function createWasmDevice({ threads, maxBytes, relaxed: wanted }: WasmOpt
 export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDevice> {
   if (canLoadNow()) return createWasmDevice(options);
   const { threads, maxBytes, relaxed: wanted = true } = options;
-  const shared = globalThis.crossOriginIsolated === true;
+  const isolated = globalThis.crossOriginIsolated === true;
+  const shared = isolated && options.shared !== false;
   const relaxed = wanted && WebAssembly.validate(relaxedProbe);
   const url = moduleUrl(shared, relaxed);
   const response = await fetch(url);
@@ -109,6 +113,6 @@ export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDev
     collect() {}, // browsers have no such call; finalizers run when the engine pleases
     turn,
   };
-  const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${shared ? '' : ', one thread since the page is not cross-origin isolated'}`;
+  const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${isolated ? '' : ', one thread since the page is not cross-origin isolated'}`;
   return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);
 }

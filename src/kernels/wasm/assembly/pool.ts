@@ -15,7 +15,7 @@ const KERNEL: usize = 192;
 const ARGUMENTS: usize = 256;
 /** 16-byte slots, four a thread, for operands that are one value. */
 const SLOTS: usize = 1024;
-/** How many threads may work; the others sleep. */
+/** How many threads may work; the others sleep on this number until it changes. */
 const LIMIT: usize = 196;
 /** Rounds of looking for work before sleeping, some tens of microseconds: the gap between two kernels of a step. */
 const SPINS: i32 = 20000;
@@ -40,7 +40,6 @@ export function splatSlot(slot: i32, from: usize): usize {
 }
 
 export function argumentsAddress(): usize { return ARGUMENTS; }
-export function limitAddress(): usize { return LIMIT; }
 /** Four 16-byte places where JavaScript puts operands that are plain numbers. */
 export function constantsAddress(): usize { return 5120; }
 export function heapBase(): usize { return __heap_base; }
@@ -80,6 +79,14 @@ function takeChunks(): void {
   }
 }
 
+/** Lets `count` threads work, the calling one included. */
+export function limitThreads(count: i32): void {
+  if (!ASC_FEATURE_THREADS) return;
+  atomic.store<i32>(LIMIT, count);
+  atomic.notify(LIMIT, -1);
+  atomic.notify(TICKET, -1); // who may no longer work must not sleep here, where it would be woken in another's place
+}
+
 /** The life of a helping thread: work, look for more for a moment, sleep until the ticket changes. Never returns. */
 export function work(id: i32): void {
   thread = id;
@@ -88,7 +95,12 @@ export function work(id: i32): void {
 
 function help(): void {
   for (;;) {
-    if (thread < load<i32>(LIMIT)) takeChunks();
+    const limit = atomic.load<i32>(LIMIT);
+    if (thread >= limit) {
+      atomic.wait<i32>(LIMIT, limit, -1);
+      continue;
+    }
+    takeChunks();
     let ticket = atomic.load<u64>(TICKET);
     for (let spins = 0; spins < SPINS && <u32>ticket == 0; spins++) ticket = atomic.load<u64>(TICKET);
     if (<u32>ticket == 0) atomic.wait<u64>(TICKET, ticket, -1);
