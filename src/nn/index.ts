@@ -18,7 +18,18 @@ export {
 export { Buffer, Module, Parameter } from './module.js';
 export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
 export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
-export { cosineHardRestarts, cosineWarmup, type Schedule, type WarmupOptions } from './optim/schedules.js';
+export {
+  chained,
+  constantRate,
+  cosineHardRestarts,
+  cosineWarmup,
+  exponentialDecay,
+  linearRate,
+  oneCycle,
+  type Schedule,
+  stepDecay,
+  type WarmupOptions,
+} from './optim/schedules.js';
 export {
   binaryCrossEntropyWithLogits,
   type CrossEntropyOptions,
