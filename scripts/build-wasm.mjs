@@ -2,7 +2,6 @@
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import asc from 'assemblyscript/asc';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const sources = join(root, 'src/kernels/wasm/assembly');
@@ -38,6 +37,7 @@ const memory = ['--importMemory', '--noExportMemory', '--initialMemory', '1', '-
 for (const [suffix, features] of Object.entries(builds)) {
   const output = join(folder, `hopgrad${suffix}.wasm`);
   if (time(output) > newest) continue;
+  const { default: asc } = await import('assemblyscript/asc'); // here: loading the compiler takes a second
   const { error } = await asc.main(
     [join(sources, 'index.ts'), '--outFile', output, ...common, ...memory, ...features],
     { stdout: process.stdout, stderr: process.stderr },
