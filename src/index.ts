@@ -1,6 +1,7 @@
 /** hopgrad: tensors with gradients. Layers are in hopgrad/nn, CLOOB in hopgrad/models/cloob. */
 export { detectAnomaly } from './autograd/anomaly.js';
 export { type CaptureOptions, capture } from './autograd/capture.js';
+export { checkpoint } from './autograd/checkpoint.js';
 export {
   arange,
   eye,
@@ -14,7 +15,7 @@ export {
   uniform,
   zeros,
 } from './autograd/create.js';
-export { checkpoint, type GradOptions, grad, scoped, ValueAndGrad, valueAndGrad } from './autograd/functional.js';
+export { type GradOptions, grad, scoped, ValueAndGrad, valueAndGrad } from './autograd/functional.js';
 export { type BackwardOptions, noGrad } from './autograd/graph.js';
 export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
 export * from './autograd/ops/index.js';

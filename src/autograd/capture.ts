@@ -1,4 +1,5 @@
 /** A computation run once by its code, and then again by its kernels alone. */
+import { synchronous } from '../kernels/context.js';
 import { type Storage, sameDevice } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
 import { UsageError } from '../tensor/errors.js';
@@ -54,7 +55,7 @@ export function capture<A extends readonly Tensor[], R extends Tensor | readonly
   /** Runs f once; its tensors and the gradients it left. */
   const run = (inputs: A): { outputs: Tensor[]; single: boolean; grads: (Tensor | null)[] } => {
     for (const leaf of leaves) leaf.grad = null;
-    const value = f(...inputs);
+    const value = synchronous('capture', f(...inputs));
     const outputs = value instanceof Tensor ? [value] : value;
     if (!Array.isArray(outputs) || !outputs.every((output) => output instanceof Tensor))
       throw new UsageError('capture', {
@@ -95,6 +96,7 @@ export function capture<A extends readonly Tensor[], R extends Tensor | readonly
       withScope(
         () => run(inputs),
         (storage, value) => storagesOf(value).includes(storage),
+        'capture',
       );
     const recorder = first.device as Partial<Recorder>;
     if (!recorder.record) {

@@ -1,10 +1,11 @@
 /** Making tensors from data, constants and random numbers. */
 
+import { context } from '../kernels/context.js';
 import type { Device } from '../kernels/device.js';
 import { defaultDevice, deviceByName } from '../kernels/devices.js';
 import { allocate, checkDType, type DType, dtypeOf, type TypedArray, toTypedArray } from '../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
-import { Random, type RandomState } from '../tensor/random.js';
+import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { leafNode } from './graph.js';
 import './ops/index.js'; // whoever makes a tensor has all its methods
@@ -171,27 +172,12 @@ export function eye(rows: number, columns = rows, options: TensorOptions = {}): 
   return build('eye', data, [rows, columns], options);
 }
 
-let globalRandom = new Random(0);
-
-/** Restarts the stream that randn() and uniform() draw from when no seed is given. Default seed 0. */
+/**
+ * Restarts the stream that randn(), uniform() and new layers draw from when they are given no seed or generator. The
+ * stream begins with seed 0.
+ */
 export function manualSeed(seed: number): void {
-  globalRandom = new Random(seed);
-}
-
-/** The stream that randn() and uniform() draw from; for those who must repeat a computation exactly. */
-export function globalGenerator(): Random {
-  return globalRandom;
-}
-
-/** Runs `body` with the global stream as it was at `state`; afterwards it is back where it stands now. */
-export function withGlobalGenerator<T>(state: RandomState, body: () => T): T {
-  const now = globalRandom;
-  globalRandom = Random.fromState(state);
-  try {
-    return body();
-  } finally {
-    globalRandom = now;
-  }
+  context.random = new Random(seed);
 }
 
 export interface RandomOptions extends TensorOptions {
@@ -203,7 +189,7 @@ export interface RandomOptions extends TensorOptions {
 
 function draw(op: string, shape: readonly number[], options: RandomOptions, next: (random: Random) => number): Tensor {
   checkShape(op, shape);
-  const random = options.random ?? (options.seed === undefined ? globalRandom : new Random(options.seed));
+  const random = options.random ?? (options.seed === undefined ? context.random : new Random(options.seed));
   const data = allocate(checkDType(op, options.dtype ?? 'float32'), sizeOf(shape));
   for (let i = 0; i < data.length; i++) data[i] = next(random);
   return build(op, data, shape, options);

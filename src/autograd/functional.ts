@@ -1,11 +1,11 @@
-/** Derivatives of functions, recomputation instead of storage, and scopes. */
+/** Derivatives of functions, and scopes. */
+import { context, synchronous, within } from '../kernels/context.js';
 import type { Storage } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
-import { GraphError, ShapeError, UsageError } from '../tensor/errors.js';
+import { ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
-import { globalGenerator, withGlobalGenerator, zeros } from './create.js';
-import { currentLeafSink, differentiate, enableGrad, isRecording, leafNode, Node, noGrad, replaying } from './graph.js';
-import type { Op } from './op.js';
+import { zeros } from './create.js';
+import { differentiate, leafNode } from './graph.js';
 import { identity } from './ops/cast.js';
 import { noGradientOfIntegers, Tensor } from './tensor.js';
 
@@ -78,16 +78,10 @@ function gradients(
       });
     if (x.dtype === 'int32') throw noGradientOfIntegers('grad');
   });
-  const nested = isRecording() && (depth > 0 || inputs.some((x) => x.requiresGrad));
+  const nested = context.recording && (context.differentiating || inputs.some((x) => x.requiresGrad));
   const createGraph = options.createGraph ?? nested;
   const own = inputs.map((x) => (nested && x.requiresGrad ? identity([x]) : fresh(x)));
-  depth++;
-  let value: Tensor;
-  try {
-    value = enableGrad(() => f(...own));
-  } finally {
-    depth--;
-  }
+  const value = within('grad', { recording: true, differentiating: true }, () => f(...own));
   if (!(value instanceof Tensor) || value.size !== 1)
     throw new ShapeError('grad', {
       received:
@@ -98,12 +92,17 @@ function gradients(
       hint: 'Reduce it: .sum() or .mean().',
     });
   const found = value.node ? differentiate(value, null, { createGraph, wrt: own.map((x) => x.node) }) : [];
-  const grads = own.map((x, i) => found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device }));
+  const taken = new Set([value, ...inputs].map(({ storage }) => storage));
+  const grads = own.map((x, i) => {
+    const gradient = found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device });
+    if (!taken.has(gradient.storage)) {
+      taken.add(gradient.storage);
+      return gradient;
+    }
+    return gradient.clone(); // its memory is its own: whoever frees another tensor does not free it
+  });
   return { value: createGraph ? value : value.detach(), grads };
 }
-
-/** How many functions under grad() are running: the derivative taken inside one is itself differentiated. */
-let depth = 0;
 
 /** The same elements as a new leaf. */
 function fresh(x: Tensor): Tensor {
@@ -113,78 +112,38 @@ function fresh(x: Tensor): Tensor {
 }
 
 /**
- * Computes fn without keeping what its derivative needs, and computes it again during backward: less memory for
- * about one more forward pass. Tensors that fn uses from outside (parameters) get their gradients as usual. Random
- * numbers drawn by randn() and uniform() are the same both times.
- *
- * @throws GraphError when fn gives a result of another shape the second time
- * @source Chen et al. 2016, "Training deep nets with sublinear memory cost", arXiv 1604.06174
- */
-export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Tensor, ...inputs: A): Tensor {
-  if (!isRecording()) return fn(...inputs);
-  const state = globalGenerator().state;
-  const result = noGrad(() => fn(...inputs));
-  const output = new Tensor(result.storage, result.shape);
-  const op: Op<void> = {
-    name: 'checkpoint',
-    equation: 'y = f(x)',
-    derivative: 'that of f, computed again',
-    builtIn: true,
-    vjp({ gradOutput }) {
-      const createGraph = isRecording();
-      const own = inputs.map((x) =>
-        x.dtype === 'int32' ? x : createGraph && x.requiresGrad ? identity([x]) : fresh(x),
-      );
-      const again = replaying(() => withGlobalGenerator(state, () => enableGrad(() => fn(...(own as unknown as A)))));
-      if (formatShape(again.shape) !== formatShape(output.shape))
-        throw new GraphError('checkpoint', {
-          received: `shapes ${formatShape(output.shape)} and then ${formatShape(again.shape)} from the same function`,
-          expected: 'the same result both times',
-          hint: 'The function must not depend on anything that changes between forward and backward.',
-        });
-      if (!again.node) return inputs.map(() => null);
-      return differentiate(again, gradOutput, { createGraph, wrt: own.map((x) => x.node), onLeaf: currentLeafSink() });
-    },
-  };
-  output.node = new Node(
-    op,
-    inputs.map((x) => x.node),
-    inputs, // so that updates in place are noticed
-    undefined,
-    inputs.map((x) => x.shape),
-    null,
-    [],
-  );
-  return output;
-}
-
-/**
- * Runs `body` and frees every tensor made inside at once, except those in its result (a tensor, or tensors in
- * arrays and plain objects), gradients of tensors from outside, and optimiser state. Using a freed tensor is a
- * typed error. Never needed for correctness: it replaces waiting for garbage collection.
+ * Runs `body` and frees every tensor made inside at once, except those in its result (a tensor, or tensors anywhere in
+ * arrays, maps and objects), gradients of tensors that live on, and optimiser state. Using a freed tensor is a typed
+ * error. Never needed for correctness: it replaces waiting for garbage collection.
  *
  * @throws UsageError when body returns a promise: frees must not cut across awaits
  */
 export function scoped<T>(body: () => T): T {
   return withScope(
     () => {
-      const result = body();
-      if (result instanceof Promise)
-        throw new UsageError('scoped', {
-          received: 'a function that returns a promise',
-          expected: 'a synchronous function',
-          hint: 'Read results outside of it.',
-        });
+      const result = synchronous('scoped', body());
       return { result, kept: storagesIn(result) };
     },
     (storage, { kept }) => kept.has(storage),
   ).result;
 }
 
-function storagesIn(value: unknown, found = new Set<Storage>()): Set<Storage> {
-  if (value instanceof Tensor) found.add(value.storage);
-  else if (Array.isArray(value)) for (const item of value) storagesIn(item, found);
-  else if (value !== null && typeof value === 'object' && Object.getPrototypeOf(value) === Object.prototype)
-    for (const item of Object.values(value)) storagesIn(item, found);
+/** The storages of all tensors in a value, and of their gradients. */
+function storagesIn(value: unknown): Set<Storage> {
+  const found = new Set<Storage>();
+  const seen = new Set<unknown>();
+  const waiting = [value];
+  while (waiting.length > 0) {
+    const item = waiting.pop();
+    if (item === null || typeof item !== 'object' || ArrayBuffer.isView(item) || seen.has(item)) continue;
+    seen.add(item);
+    if (item instanceof Tensor) {
+      found.add(item.storage);
+      waiting.push(item.grad);
+    } else {
+      if (item instanceof Map || item instanceof Set) for (const entry of item.entries()) waiting.push(...entry);
+      for (const member of Object.values(item)) waiting.push(member);
+    }
+  }
   return found;
 }

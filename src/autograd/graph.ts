@@ -5,15 +5,22 @@
  * node is always younger than its parents, so descending numbers are a topological order: backward collects the
  * reachable nodes with an explicit stack (no recursion, any depth) and visits them from the youngest.
  */
-import { type Storage, updateClock } from '../kernels/device.js';
-import { keep, withScope } from '../kernels/scope.js';
-import { GraphError, NotDifferentiableError, ShapeError } from '../tensor/errors.js';
+import { context, within } from '../kernels/context.js';
+import { type Device, type Storage, sameDevice, updateClock } from '../kernels/device.js';
+import { keepWith, withScope } from '../kernels/scope.js';
+import type { DType } from '../tensor/dtype.js';
+import { DTypeError, GraphError, NotDifferentiableError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type Shape, sameShape } from '../tensor/shape.js';
-import { isDetectingAnomalies, withinGradientOf } from './anomaly.js';
+import { withinGradientOf } from './anomaly.js';
 import type { Op, VjpContext } from './op.js';
-import { checkSynchronous, checkTensor, freedError, type Operand, Tensor } from './tensor.js';
+import { checkTensor, freedError, type Operand, Tensor } from './tensor.js';
 
 let nextId = 0;
+
+/** The number that the next node will have: nodes below it are there already. */
+export function nodeClock(): number {
+  return nextId;
+}
 
 /** How one tensor was computed; or a leaf, where gradients arrive. */
 export class Node {
@@ -22,6 +29,10 @@ export class Node {
   leaf: Tensor | null = null;
   freed = false;
   readonly recordedAt = updateClock();
+  /** What the result is like, and so its gradient. */
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly device: Device;
 
   constructor(
     // biome-ignore lint/suspicious/noExplicitAny: a graph holds ops of every parameter type
@@ -35,7 +46,12 @@ export class Node {
     public output: Tensor | null,
     /** Further values the forward kernel kept for the derivative. */
     public extra: readonly Tensor[],
-  ) {}
+    result: Tensor,
+  ) {
+    this.shape = result.shape;
+    this.dtype = result.dtype;
+    this.device = result.storage.device;
+  }
 
   get isLeaf(): boolean {
     return this.leaf !== null;
@@ -62,7 +78,7 @@ export class Node {
         expected: 'a graph that is still there',
         hint: 'Pass { retainGraph: true } to the first backward(), or compute the loss again.',
       });
-    for (const value of [...this.inputs, this.output]) {
+    for (const value of [...this.inputs, this.output, ...this.extra]) {
       if (!(value instanceof Tensor)) continue;
       if (value.storage.freed) throw freedError(`backward through ${this.name}`, value);
       if (value.storage.updatedAt > this.recordedAt)
@@ -77,53 +93,19 @@ export class Node {
 
 /** The node of a tensor that no op produced: where its gradient arrives. */
 export function leafNode(tensor: Tensor): Node {
-  const node = new Node(null, [], [], null, [], null, []);
+  const node = new Node(null, [], [], null, [], null, [], tensor);
   node.leaf = tensor;
   return node;
 }
 
-let recording = true;
-
-/** Whether operations are being recorded. */
-export function isRecording(): boolean {
-  return recording;
-}
-
-function withRecording<T>(value: boolean, body: () => T): T {
-  const before = recording;
-  recording = value;
-  try {
-    return checkSynchronous(value ? 'enableGrad' : 'noGrad', body());
-  } finally {
-    recording = before;
-  }
-}
-
 /** Runs `body` without recording: its results have no history and keep nothing alive. @throws UsageError for async ones */
 export function noGrad<T>(body: () => T): T {
-  return withRecording(false, body);
+  return within('noGrad', { recording: false }, body);
 }
 
-/** Runs `body` with recording on, also inside noGrad. */
+/** Runs `body` with recording on, also inside noGrad. @throws UsageError for async ones */
 export function enableGrad<T>(body: () => T): T {
-  return withRecording(true, body);
-}
-
-let replays = 0;
-
-/** Whether a checkpoint is computing its function again: what counts or updates in the forward pass must not now. */
-export function isReplaying(): boolean {
-  return replays > 0;
-}
-
-/** Runs the second computation of a checkpoint. */
-export function replaying<T>(body: () => T): T {
-  replays++;
-  try {
-    return body();
-  } finally {
-    replays--;
-  }
+  return within('enableGrad', { recording: true }, body);
 }
 
 export interface BackwardOptions {
@@ -133,15 +115,13 @@ export interface BackwardOptions {
   createGraph?: boolean;
 }
 
-type LeafSink = (leaf: Tensor, grad: Tensor) => void;
-
 /** See {@link Tensor.backward}. */
 export function backward(root: Tensor, gradOutput: Tensor | null, options: BackwardOptions = {}): void {
   differentiate(root, gradOutput, {
     ...options,
-    onLeaf(leaf, grad) {
-      leaf.grad = leaf.grad === null ? grad : leaf.grad.add(grad);
-      keep(leaf.grad.storage);
+    onLeaf(leaf, grad, shared) {
+      leaf.grad = leaf.grad ? leaf.grad.add(grad) : shared ? grad.clone() : grad;
+      keepWith(leaf.grad.storage, leaf.storage);
     },
   });
 }
@@ -149,28 +129,26 @@ export function backward(root: Tensor, gradOutput: Tensor | null, options: Backw
 export interface DifferentiateOptions extends BackwardOptions {
   /** Stop at these nodes and return their gradients, in order (null where the result does not depend on one). */
   wrt?: readonly (Node | null)[];
-  /** Called with the gradient of every leaf reached; without it only what leads to `wrt` is visited. */
-  onLeaf?: LeafSink | undefined;
-}
-
-let leafSink: LeafSink | undefined;
-
-/** Where the running backward pass sends gradients of leaves; for ops that differentiate inside their vjp. */
-export function currentLeafSink(): LeafSink | undefined {
-  return leafSink;
+  /**
+   * Called with the gradient of every leaf reached; without it only what leads to `wrt` is visited. `shared` says that
+   * the gradient's memory is not the leaf's alone: that of gradOutput, or of another gradient.
+   */
+  onLeaf?: (leaf: Tensor, grad: Tensor, shared: boolean) => void;
+  /** Stop at nodes that were there before this number (see {@link nodeClock}). */
+  since?: number;
 }
 
 /**
  * The backward pass: accumulates vector–Jacobian products from `root` down to its leaves and to `wrt`.
  *
- * Without createGraph the pass frees its own temporaries at once: each vjp runs in a scope, and a gradient is
- * freed when the node that waited for it has used it (`pins` counts the gradients waiting in one storage, as
- * reshapes and additions pass the same one on).
+ * Each vjp runs in a scope, so that it is known which gradients the pass has made itself. Without createGraph it frees
+ * its own temporaries at once: a gradient is freed when the node that waited for it has used it (`pins` counts the
+ * gradients waiting in one storage, as reshapes and additions pass the same one on).
  */
 export function differentiate(
   root: Tensor,
   gradOutput: Tensor | null,
-  { createGraph = false, retainGraph = false, wrt = [], onLeaf }: DifferentiateOptions,
+  { createGraph = false, retainGraph = false, wrt = [], onLeaf, since = 0 }: DifferentiateOptions,
 ): (Tensor | null)[] {
   const rootNode = root.node;
   if (rootNode === null && root.whyNoGradient)
@@ -182,16 +160,12 @@ export function differentiate(
       hint: 'Set requiresGrad on an input, and do not call this after detach() or on results of noGrad().',
     });
   const seed = gradOutput ?? onesFor(root);
-  checkTensor('backward', 'gradOutput', seed);
-  if (!sameShape(seed.shape, root.shape))
-    throw new ShapeError('backward', {
-      received: `gradOutput of shape ${formatShape(seed.shape)} for a tensor of shape ${formatShape(root.shape)}`,
-      expected: 'the same shape',
-    });
+  checkGradient('backward', 'gradOutput', seed, rootNode);
 
   const targets = new Set(wrt);
-  const order = collect(rootNode, targets);
-  const needed = onLeaf ? null : leadingTo(order, targets);
+  const stops = (node: Node) => targets.has(node) || node.id < since;
+  const order = collect(rootNode, stops);
+  const needed = onLeaf ? null : leadingTo(order, targets, stops);
   const grads = new Map<Node, Tensor>();
   const pins = new Map<Storage, number>();
   const owned = new Set<Storage>();
@@ -202,62 +176,67 @@ export function differentiate(
     pins.set(total.storage, (pins.get(total.storage) ?? 0) + 1);
     if (waiting) drop(waiting);
   };
-  const drop = (grad: Tensor) => {
-    const left = pins.get(grad.storage)! - 1;
-    pins.set(grad.storage, left);
-    if (left === 0 && owned.delete(grad.storage)) grad.storage.free();
+  const drop = ({ storage }: Tensor) => {
+    const left = pins.get(storage)! - 1;
+    pins.set(storage, left);
+    if (left === 0 && owned.delete(storage) && !createGraph) storage.free();
   };
   const visit = (node: Node, grad: Tensor) => {
     const { parents } = node;
     vjp(node, grad, needed).forEach((part, i) => {
       if (!part || !parents[i]) return;
-      checkGradient(node, i, part);
-      add(parents[i]!, part);
+      checkGradient(`the vjp of ${node.name}`, `gradient ${i}`, part, parents[i]);
+      add(parents[i], part);
     });
   };
+  const owns = (storage: Storage) => (pins.get(storage) ?? 0) > 0 && Boolean(owned.add(storage));
   add(rootNode, seed);
-  if (gradOutput === null && !createGraph) owned.add(seed.storage);
+  if (gradOutput === null) owned.add(seed.storage);
 
-  const outerSink = leafSink;
-  leafSink = onLeaf;
-  try {
-    withRecording(createGraph, () => {
-      for (const node of order) {
-        const grad = grads.get(node);
-        if (grad === undefined || targets.has(node)) continue;
-        grads.delete(node);
-        if (node.leaf) {
-          onLeaf?.(node.leaf, grad);
-          if (node.leaf.grad?.storage === grad.storage)
-            owned.delete(grad.storage); // it belongs to the leaf now
-          else drop(grad);
-          continue;
-        }
-        if (createGraph) visit(node, grad);
-        else
-          withScope(
-            () => visit(node, grad),
-            (storage) => (pins.get(storage) ?? 0) > 0 && Boolean(owned.add(storage)),
-          );
-        drop(grad);
-        if (!retainGraph && !createGraph) node.release();
+  within('backward', { recording: createGraph }, () => {
+    for (const node of order) {
+      const grad = grads.get(node);
+      if (grad === undefined || stops(node)) continue;
+      grads.delete(node);
+      if (node.leaf) {
+        const { storage } = grad;
+        onLeaf?.(node.leaf, grad, !owned.has(storage) || pins.get(storage) !== 1);
+        if (node.leaf.grad?.storage === storage)
+          owned.delete(storage); // it belongs to the leaf now
+        else drop(grad);
+        continue;
       }
-    });
-  } finally {
-    leafSink = outerSink;
-  }
+      withScope(
+        () => visit(node, grad),
+        (storage) => owns(storage) || createGraph,
+        'backward',
+      );
+      drop(grad);
+      if (!retainGraph && !createGraph) node.release();
+    }
+  });
   return wrt.map((node) => (node && grads.get(node)) ?? null);
 }
 
-/** @throws ShapeError, UsageError when a vjp gives something that is no gradient of its input */
-function checkGradient(node: Node, input: number, part: unknown): void {
-  checkTensor(`the vjp of ${node.name}`, `gradient ${input}`, part);
-  if (!sameShape(part.shape, node.shapes[input]!))
-    throw new ShapeError(`the vjp of ${node.name}`, {
-      received: `a gradient of shape ${formatShape(part.shape)} for input ${input} of shape ${formatShape(node.shapes[input]!)}`,
+/**
+ * @param node whose gradient `grad` is to be; `name` is what the caller calls it
+ * @throws ShapeError, DTypeError, DeviceError, UsageError when it cannot be that
+ */
+function checkGradient(op: string, name: string, grad: unknown, node: Node): void {
+  checkTensor(op, name, grad);
+  if (!sameShape(grad.shape, node.shape))
+    throw new ShapeError(op, {
+      received: `${name} of shape ${formatShape(grad.shape)} for a tensor of shape ${formatShape(node.shape)}`,
       expected: 'the same shape',
-      hint: 'Where the op repeats an input, its gradient is summed over the repeated axes.',
+      hint: 'Where an op repeats its input, the gradient is summed over the repeated axes.',
     });
+  if (grad.dtype !== node.dtype)
+    throw new DTypeError(op, {
+      received: `${name} of ${grad.dtype} for a ${node.dtype} tensor`,
+      expected: 'the same dtype',
+      hint: `Make it with { dtype: '${node.dtype}' }, or cast it.`,
+    });
+  sameDevice(op, node.device, grad.storage.device);
 }
 
 /** The gradient of a single element with respect to itself. */
@@ -271,13 +250,13 @@ function onesFor(root: Tensor): Tensor {
   return new Tensor(root.storage.device.fill(1, 1, root.dtype), root.shape);
 }
 
-/** Every node reachable from `root`, without going below `targets`, youngest first. */
-function collect(root: Node, targets: ReadonlySet<Node | null>): Node[] {
+/** Every node reachable from `root`, without going below where it `stops`, youngest first. */
+function collect(root: Node, stops: (node: Node) => boolean): Node[] {
   const seen = new Set<Node>([root]);
   const stack = [root];
   while (stack.length > 0) {
     const node = stack.pop()!;
-    if (targets.has(node)) continue;
+    if (stops(node)) continue;
     for (const parent of node.parents) {
       if (parent === null || seen.has(parent)) continue;
       seen.add(parent);
@@ -288,11 +267,18 @@ function collect(root: Node, targets: ReadonlySet<Node | null>): Node[] {
 }
 
 /** The nodes of `order` (youngest first) from which some target can be reached. */
-function leadingTo(order: readonly Node[], targets: ReadonlySet<Node | null>): Set<Node> {
+function leadingTo(
+  order: readonly Node[],
+  targets: ReadonlySet<Node | null>,
+  stops: (node: Node) => boolean,
+): Set<Node> {
   const leading = new Set<Node>();
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i]!;
-    if (targets.has(node) || node.parents.some((parent) => parent !== null && leading.has(parent))) leading.add(node);
+    const leads = stops(node)
+      ? targets.has(node)
+      : node.parents.some((parent) => parent !== null && leading.has(parent));
+    if (leads) leading.add(node);
   }
   return leading;
 }
@@ -302,7 +288,7 @@ function vjp(node: Node, gradOutput: Tensor, needed: ReadonlySet<Node> | null): 
   node.checkUsable();
   const op = node.op!;
   const wants = node.parents.map((parent) => parent !== null && (needed === null || needed.has(parent)));
-  const context: VjpContext<unknown> = {
+  const view: VjpContext<unknown> = {
     gradOutput,
     inputs: node.inputs as readonly Tensor[],
     output: node.output!,
@@ -313,8 +299,8 @@ function vjp(node: Node, gradOutput: Tensor, needed: ReadonlySet<Node> | null): 
   };
   const plain = () =>
     typeof op.vjp === 'function'
-      ? op.vjp(context)
-      : wants.map((wanted, i) => (wanted ? (op.vjp as ((c: VjpContext<unknown>) => Tensor)[])[i]!(context) : null));
-  if (isDetectingAnomalies()) return withinGradientOf(op.name, plain); // in single ops, each of which is checked
-  return (!recording && op.fusedVjp?.(context)) || plain();
+      ? op.vjp(view)
+      : wants.map((wanted, i) => (wanted ? (op.vjp as ((c: VjpContext<unknown>) => Tensor)[])[i]!(view) : null));
+  if (context.detectingAnomalies) return withinGradientOf(op.name, plain); // in single ops, each of which is checked
+  return (!context.recording && op.fusedVjp?.(view)) || plain();
 }

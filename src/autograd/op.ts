@@ -3,14 +3,15 @@
  * turns the description into a function on tensors and enters it into the registry, from which the tests
  * (forward against the oracle, first and second derivatives, devices against reference) are made.
  */
+import { context, within } from '../kernels/context.js';
 import { type Device, type Storage, sameDevice } from '../kernels/device.js';
 import { type DType, promote } from '../tensor/dtype.js';
 import { UsageError } from '../tensor/errors.js';
 import type { Random } from '../tensor/random.js';
 import type { Shape } from '../tensor/shape.js';
 import { checkAnomaly } from './anomaly.js';
-import { isRecording, Node, noGrad } from './graph.js';
-import { freedError, type Operand, Tensor } from './tensor.js';
+import { Node } from './graph.js';
+import { checkTensor, freedError, type Operand, Tensor } from './tensor.js';
 
 /** What a derivative can see. */
 export interface VjpContext<P> {
@@ -164,6 +165,7 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
   const inputs = prepare(op, operands);
   const shapes = new Array<Shape>(inputs.length);
   let tracked = false;
+  let why: string | null = null;
   let device: Device | null = null;
   let dtype: DType = 'float32';
   const storages = new Array<Storage | number>(inputs.length);
@@ -182,6 +184,7 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
     shapes[i] = input.shape;
     storages[i] = storage;
     if (input.node !== null) tracked = true;
+    else if (input.whyNoGradient !== null) why = input.whyNoGradient;
   }
   const outputShape = op.shape ? op.shape(shapes, params) : shapes[0]!;
   const extra: Tensor[] = [];
@@ -199,16 +202,18 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
   } else {
     output = forwardUnrecorded(op, inputs as Tensor[], params);
   }
-  if (typeof op.vjp === 'string') output.whyNoGradient = `${op.name}: ${op.vjp}`;
-  else if (tracked && isRecording()) output.node = record(op, inputs, params, shapes, output, extra);
-  checkAnomaly(op.name, inputs, output);
+  if (!context.recording || !tracked) output.whyNoGradient = why;
+  else if (typeof op.vjp === 'string') output.whyNoGradient = `${op.name}: ${op.vjp}`;
+  else output.node = record(op, inputs, params, shapes, output, extra);
+  checkAnomaly(op.name, inputs, params, output);
   return output;
 }
 
 const scalarShape: Shape = [];
 
 function forwardUnrecorded<P>(op: Op<P>, inputs: readonly Tensor[], params: P): Tensor {
-  const result = noGrad(() => op.forward!(inputs, params));
+  const result = within(op.name, { recording: false }, () => op.forward!(inputs, params));
+  checkTensor(op.name, 'result of forward', result);
   return new Tensor(result.storage, result.shape); // never the input object itself, which has its own history
 }
 
@@ -223,7 +228,7 @@ function record<P>(
   const parents = inputs.map((x, i) => (typeof x === 'number' || op.untyped?.includes(i) ? null : x.node));
   const { saves } = op;
   const saved = saves ? inputs.map((x, i) => (saves.inputs?.includes(i) ? x : undefined)) : inputs;
-  return new Node(op, parents, saved, params, shapes, !saves || saves.output ? output : null, extra);
+  return new Node(op, parents, saved, params, shapes, !saves || saves.output ? output : null, extra, output);
 }
 
 /** Brings operands to one dtype, and numbers to tensors where the op needs tensors. */

@@ -19,7 +19,7 @@ export class Tensor {
   /** ∂loss/∂this after backward(), for tensors made with requiresGrad; null before. Accumulates over calls. */
   grad: Tensor | null = null;
 
-  /** Set on results of ops without a derivative: the reason, for the error that backward() gives. */
+  /** Set where an op without a derivative has cut the history off: the reason, for the error that backward() gives. */
   whyNoGradient: string | null = null;
 
   /**
@@ -103,8 +103,12 @@ export class Tensor {
    * Computes the gradient of this tensor with respect to every tensor it was computed from that has
    * requiresGrad, adding it to their `.grad`. Frees the graph unless `retainGraph` or `createGraph`.
    *
-   * @param gradOutput same shape as this; may be left out for a single element (then 1)
-   * @throws GraphError when there is no graph, it was freed, or this has several elements and no gradOutput
+   * Every `.grad` has memory of its own, and lives as long as its tensor does.
+   *
+   * @param gradOutput same shape, dtype and device as this; may be left out for a single element (then 1)
+   * @throws GraphError when there is no graph, it was freed, or this has several elements and no gradOutput;
+   *   NotDifferentiableError when an op without a derivative cut the history off; ShapeError, DTypeError, DeviceError for
+   *   a gradOutput that does not fit
    */
   backward(gradOutput?: Tensor | null, options?: BackwardOptions): void {
     backward(this, gradOutput ?? null, options);
@@ -161,17 +165,6 @@ export function checkTensor(op: string, name: string, value: unknown): asserts v
     });
 }
 
-/** Passes a result on. @throws UsageError for a promise: what `op` switched is back before an async body has run */
-export function checkSynchronous<T>(op: string, result: T): T {
-  if (result instanceof Promise)
-    throw new UsageError(op, {
-      received: 'a function that returns a promise',
-      expected: 'a synchronous function',
-      hint: 'Await reads outside of it.',
-    });
-  return result;
-}
-
 /** The error for integers where a gradient is wanted. */
 export function noGradientOfIntegers(op: string): DTypeError {
   return new DTypeError(op, {
@@ -186,7 +179,7 @@ export function freedError(op: string, t: Tensor): GraphError {
   return new GraphError(op, {
     received: `a freed tensor of shape ${formatShape(t.shape)}`,
     expected: 'a live tensor',
-    hint: 'It was disposed of, or made in a scoped() that has ended: return it from there, or keep it outside.',
+    hint: 'It was disposed of, or made in a scoped() or checkpoint() that has ended: return it from there, or keep it outside.',
   });
 }
 

@@ -1,5 +1,6 @@
 /** The devices of this process: made on first use, chosen by name, one of them the default. */
 import { DeviceError } from '../tensor/errors.js';
+import { context, within } from './context.js';
 import type { Device, DeviceName } from './device.js';
 import { ReferenceDevice } from './reference/device.js';
 import { canLoadNow, createWasmDevice } from './wasm/load.js';
@@ -8,7 +9,6 @@ const names: readonly DeviceName[] = ['reference', 'wasm', 'webgpu', 'webgl2', '
 const factories = new Map<string, () => Device>([['reference', () => new ReferenceDevice()]]);
 if (canLoadNow()) factories.set('wasm', createWasmDevice);
 const made = new Map<string, Device>();
-let chosen: string | null = null;
 
 /** Makes a device available under its name: at once, or by a factory that runs on first use. */
 export function registerDevice(name: DeviceName, device: Device | (() => Device)): void {
@@ -45,30 +45,21 @@ export function deviceByName(name: string): Device {
 
 /** The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference. */
 export function defaultDevice(): Device {
-  return deviceByName(chosen ?? (isReady('wasm') ? 'wasm' : 'reference'));
+  return deviceByName(context.device ?? (isReady('wasm') ? 'wasm' : 'reference'));
 }
 
 /** Makes a device the default. @throws DeviceError as {@link deviceByName} */
 export function chooseDevice(name: string): Device {
   const device = deviceByName(name);
-  chosen = name;
+  context.device = name;
   return device;
 }
 
-/** Runs `body` with another default device. Synchronous: the default is back when `body` returns. */
+/**
+ * Runs `body` with another default device. Synchronous: the default is back when `body` returns.
+ * @throws DeviceError as {@link deviceByName}; UsageError when `body` returns a promise
+ */
 export function withDevice<T>(name: string, body: () => T): T {
-  const before = chosen;
-  chooseDevice(name);
-  try {
-    const result = body();
-    if (result instanceof Promise)
-      throw new DeviceError('withDevice', {
-        received: 'a function that returns a promise',
-        expected: 'a synchronous function',
-        hint: 'Build the tensors inside, and await reads of them outside.',
-      });
-    return result;
-  } finally {
-    chosen = before;
-  }
+  deviceByName(name);
+  return within('withDevice', { device: name }, body);
 }

@@ -1,6 +1,7 @@
 /** Centring: the mean of a batch is taken off its embeddings, before they are divided by their norm. */
-import { isReplaying, noGrad } from '../autograd/graph.js';
+import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
+import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import * as init from './init.js';
@@ -62,7 +63,7 @@ export class Center extends Module {
   }
 
   #observe(mean: Tensor): void {
-    if (isReplaying()) return; // a checkpoint has shown this batch before
+    if (context.replaying) return; // a checkpoint has shown this batch before
     const { running_mean: running, momentum } = this;
     noGrad(() => assign(running, running.mul(1 - momentum).add(mean.reshape(running.shape).mul(momentum))));
   }

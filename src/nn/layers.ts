@@ -1,10 +1,11 @@
 /** Linear, convolution, normalisation and embedding layers. Weights have PyTorch's shapes, names and defaults. */
 
-import { isReplaying, noGrad } from '../autograd/graph.js';
+import { noGrad } from '../autograd/graph.js';
 import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
 import { batchNorm } from '../autograd/ops/norm.js';
 import type { Tensor } from '../autograd/tensor.js';
+import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';
 import * as init from './init.js';
@@ -144,7 +145,7 @@ export class BatchNorm2d extends Module {
   }
 
   #observe(mean: Tensor, variance: Tensor, size: number): void {
-    if (isReplaying()) return; // a checkpoint has shown this batch before
+    if (context.replaying) return; // a checkpoint has shown this batch before
     const count = size / mean.size;
     const move = (running: Buffer, value: Tensor) =>
       assign(running, running.mul(1 - this.momentum).add(value.mul(this.momentum)));
