@@ -48,25 +48,22 @@ function centred({ data, size }: Images, rows: readonly number[]): Tensor {
 }
 
 /** Calls `visit` with every query's cosines to all training pictures. */
-function eachSimilarity(
+async function eachSimilarity(
   features: Features,
   train: readonly number[],
   queries: readonly number[],
   visit: (query: number, similarities: ArrayLike<number>) => void,
-): void {
+): Promise<void> {
   const chunk = 256; // queries at a time: memory stays bounded
-  noGrad(() =>
-    scoped(() => {
-      const known = features(train);
-      for (let start = 0; start < queries.length; start += chunk)
-        scoped(() => {
-          const some = features(queries.slice(start, start + chunk));
-          const cosines = some.matmul(known, { transposeB: true }).dataSync(); // [chunk, train]
-          for (let i = 0; i < some.shape[0]!; i++)
-            visit(start + i, cosines.subarray(i * train.length, (i + 1) * train.length));
-        });
-    }),
-  );
+  const known = noGrad(() => scoped(() => features(train)));
+  for (let start = 0; start < queries.length; start += chunk) {
+    const rows = queries.slice(start, start + chunk);
+    const cosines = noGrad(() => scoped(() => features(rows).matmul(known, { transposeB: true }))); // [chunk, train]
+    const values = await cosines.data();
+    cosines.dispose();
+    for (let i = 0; i < rows.length; i++) visit(start + i, values.subarray(i * train.length, (i + 1) * train.length));
+  }
+  known.dispose();
 }
 
 /**
@@ -74,17 +71,17 @@ function eachSimilarity(
  * picture of query j's concept (−1 when there is none).
  * @param conceptOf concept of a row; the queries' concepts are distinct
  */
-export function neighbourScores(
+export async function neighbourScores(
   features: Features,
   train: readonly number[],
   queries: readonly number[],
   conceptOf: (row: number) => number,
-): Scores {
+): Promise<Scores> {
   const n = queries.length;
   const scores = { n, data: new Float64Array(n * n).fill(-1) };
   const column = new Map(queries.map((row, j) => [conceptOf(row), j]));
   const columns = train.map((row) => column.get(conceptOf(row)));
-  eachSimilarity(features, train, queries, (i, similarities) => {
+  await eachSimilarity(features, train, queries, (i, similarities) => {
     columns.forEach((j, k) => {
       if (j !== undefined) scores.data[i * n + j] = Math.max(scores.data[i * n + j]!, similarities[k]!);
     });
@@ -107,20 +104,20 @@ function inverseFrequency(documents: readonly Set<string>[]): (word: string) => 
  * @param trainText all the words about a training picture
  * @param captions  candidates, caption i belonging to query i
  */
-export function neighbourCaptionScores(
+export async function neighbourCaptionScores(
   features: Features,
   train: readonly number[],
   queries: readonly number[],
   trainText: (row: number) => string,
   captions: readonly string[],
-): Scores {
+): Promise<Scores> {
   const n = queries.length;
   const scores = { n, data: new Float64Array(n * n) };
   const documents = train.map((row) => wordsOf(trainText(row)));
   const weight = inverseFrequency(documents);
   const candidates = captions.map(wordsOf);
   const norms = candidates.map((words) => Math.sqrt([...words].reduce((sum, word) => sum + weight(word) ** 2, 0)) || 1);
-  eachSimilarity(features, train, queries, (i, similarities) => {
+  await eachSimilarity(features, train, queries, (i, similarities) => {
     const nearest = documents
       .map((_, k) => k)
       .sort((a, b) => similarities[b]! - similarities[a]!)

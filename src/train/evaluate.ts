@@ -101,9 +101,8 @@ export async function evaluateEmoji(
       const embedded = embedTexts(model, tokenizer, texts);
       const trained = await retrievalMetrics(images, embedded);
       embedded.dispose();
-      const [neighbours, pixels] = [embeddings.features, pixelFeatures(data.images)].map((features) =>
-        neighbourMetrics(features, data, set, rows, texts),
-      ) as [RetrievalMetrics, RetrievalMetrics];
+      const neighbours = await neighbourMetrics(embeddings.features, data, set, rows, texts);
+      const pixels = await neighbourMetrics(pixelFeatures(data.images), data, set, rows, texts);
       results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels });
       tick();
     }
@@ -140,23 +139,22 @@ function embeddingFeatures(model: CloobModel, data: EmojiData): { features: Feat
 }
 
 /** Without a text encoder: the nearest training picture where its concept was trained on, else its neighbours' words. */
-function neighbourMetrics(
+async function neighbourMetrics(
   features: Features,
   data: EmojiData,
   set: string,
   rows: readonly number[],
   texts: readonly string[],
-): RetrievalMetrics {
+): Promise<RetrievalMetrics> {
   const { split, drawings, concepts } = data;
   const conceptOf = (row: number) => drawings[row]!.concept;
   const allWords = (row: number) => {
     const { name, keywords } = concepts[conceptOf(row)]!;
     return `${name} ${keywords.join(' ')}`;
   };
-  const scores =
-    set === 'A'
-      ? neighbourScores(features, split.train, rows, conceptOf)
-      : neighbourCaptionScores(features, split.train, rows, allWords, texts);
+  const scores = await (set === 'A'
+    ? neighbourScores(features, split.train, rows, conceptOf)
+    : neighbourCaptionScores(features, split.train, rows, allWords, texts));
   const { forward, backward } = ranksBothWays(scores);
   return { imageToText: rankMetrics(forward), textToImage: rankMetrics(backward) };
 }

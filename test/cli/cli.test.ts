@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { needWebGpu } from '../kernels/gpu/adapter.js';
 import { hopgrad, makePictures } from './helpers.js';
 
 const small = ['train', '--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--batch-size', '4', '--workers', '0'];
@@ -13,6 +14,8 @@ describe('hopgrad, the command', function () {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-cli-'));
     await makePictures(folder);
+    const lines = readFileSync(join(folder, 'pairs.tsv'), 'utf8').split('\n');
+    writeFileSync(join(folder, 'four.tsv'), `${[0, 1, 4, 7, 10].map((i) => lines[i]).join('\n')}\n`);
     writeFileSync(join(folder, 'commas.csv'), 'path,words\nsquares/red/0.png,red\n');
     writeFileSync(join(folder, 'no-weights.pt'), 'nothing');
   });
@@ -65,7 +68,7 @@ describe('hopgrad, the command', function () {
     readFileSync(join(folder, 'runs', name, 'log.jsonl'), 'utf8')
       .trim()
       .split('\n')
-      .map((line) => ({ ...JSON.parse(line), seconds: 0 }));
+      .map((line) => ({ ...JSON.parse(line), seconds: 0, dataSeconds: 0 }));
 
   it('trains twice to the same bits, and goes on after Ctrl-C to the same bits', async () => {
     const six = [...small, '--steps', '6', '--hopfield-from', '4'];
@@ -129,4 +132,26 @@ describe('hopgrad, the command', function () {
     assert.match(converted.stdout, /M parameters in F16/);
     assert.match((await run('eval', '--val-data', 'pairs.tsv', '--checkpoint', 'half.safetensors')).stdout, /12 pairs/);
   });
+
+  for (const device of ['gpujs-cpu', 'webgpu'])
+    it(`trains, evaluates and goes on with --device ${device}`, async function () {
+      if (device === 'webgpu') await needWebGpu.call(this); // also tells the commands where the adapter is
+      const name = `on-${device}`;
+      const args = ['--batch-size', '4', '--steps', '2', '--workers', '0', '--device', device];
+      const trained = await run(
+        'train',
+        '--train-data',
+        'pairs.tsv',
+        '--val-data',
+        'four.tsv',
+        ...args,
+        '--name',
+        name,
+      );
+      assert.equal(trained.code, 0, trained.stderr);
+      assert.match(trained.stdout, /4 pairs[\s\S]*caption → picture/);
+      const evaluated = await run('eval', '--val-data', 'four.tsv', '--checkpoint', `runs/${name}`, '--device', device);
+      assert.equal(evaluated.code, 0, evaluated.stderr);
+      assert.match(evaluated.stdout, /4 pairs[\s\S]*caption → picture/);
+    });
 });

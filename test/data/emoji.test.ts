@@ -195,23 +195,23 @@ describe('baselines', () => {
     images.data.set([...picture(a!, b!), ...picture(a!, b!)], i * 12);
   });
 
-  it('find the nearest training picture of each concept', () => {
-    const scores = neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => row % 2);
+  it('find the nearest training picture of each concept', async () => {
+    const scores = await neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => row % 2);
     assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
     assert.deepEqual([...ranksBothWays(scores).backward], [0, 0]);
-    const swapped = neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => (row < 2 ? row : 3 - row));
+    const swapped = await neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => (row < 2 ? row : 3 - row));
     assert.deepEqual([...ranksBothWays(swapped).forward], [1, 1]);
   });
 
-  it('find captions by the words of neighbours', () => {
+  it('find captions by the words of neighbours', async () => {
     const words = ['apple fruit', 'car road', '', '', 'moon', 'shoe', 'door', 'tree'];
     const known = [0, 1, 4, 5, 6, 7];
-    const scores = neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
+    const scores = await neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
       'some fruit',
       'the road',
     ]);
     assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
-    const swapped = neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
+    const swapped = await neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
       'the road',
       'some fruit',
     ]);
