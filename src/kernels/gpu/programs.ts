@@ -103,7 +103,7 @@ const compiledIn = new Set([
 ]);
 
 /**
- * Functions that graphics languages leave undefined for NaN (measured: exp(NaN) = ∞, log(NaN) = 89, log(−1) = 0, tanh(∞) = NaN), made
+ * Functions that graphics languages leave undefined for NaN (measured: exp(NaN) = ∞, log(NaN) = 89, log(−1) = 0, log(0) = −88, tanh(∞) = NaN), made
  * whole: what is called in a kernel's text, and what is called instead.
  */
 const guarded: Record<string, string> = Object.fromEntries([
@@ -116,7 +116,7 @@ const guarded: Record<string, string> = Object.fromEntries([
     ['log1p', -1],
   ].map(([name, least]) => [
     name!,
-    `function whole_${name}(x) { let y = Math.${name}(x); if (x < ${least}) y = (x - x) / (x - x); if (!(x === x)) y = x; return y; }`,
+    `function whole_${name}(x) { let y = Math.${name}(x); if (x < ${least}) y = (x - x) / (x - x); if (x === ${least}) y = -1 / Math.abs(x - ${least}); if (!(x === x)) y = x; return y; }`,
   ]),
   [
     'tanh',

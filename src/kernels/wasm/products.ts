@@ -126,8 +126,9 @@ function geometry(s: Conv2dSpec, { height, width }: { height: number; width: num
 export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
   const positions = s.outHeight * s.outWidth;
-  const y = allocate('float32', s.batch * s.outChannels * positions);
-  if (y.size === 0) return y;
+  const size = s.batch * s.outChannels * positions;
+  if (size === 0 || s.inChannels === 0) return zeros(context, size);
+  const y = allocate('float32', size);
   const image = padded(context, x, s);
   // About this many columns of the patch matrix a chunk: part of a large image, or several small ones.
   let columns = 256;

@@ -7,6 +7,7 @@ import { decomposed, fused } from '#src/kernels/fused.js';
 import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { Random } from '#src/tensor/random.js';
 import { sizeOf } from '#src/tensor/shape.js';
+import { poison } from '#src/testing/empty-sums.js';
 import { property, relativeError } from '../../helpers.js';
 
 const reference = deviceByName('reference');
@@ -21,7 +22,7 @@ type Compute = (
   index: (size: number, bound: number) => Storage,
 ) => Storage[];
 
-/** Runs the same on both devices. */
+/** Runs the same on both devices, on wasm over memory that holds NaN from before. */
 function same(seed: number, compute: Compute, tolerance = 1e-5, floor = 1e-3): void {
   const run = (device: Device) => {
     const random = new Random(seed);
@@ -33,6 +34,7 @@ function same(seed: number, compute: Compute, tolerance = 1e-5, floor = 1e-3): v
     return results.map((x) => device.readSync(x));
   };
   const expected = run(reference);
+  poison(wasm);
   run(wasm).forEach((actual, i) => {
     const finite = (x: ArrayLike<number>) =>
       Array.from(x, (value) => (Math.abs(value) === Infinity ? Math.sign(value) : value));
@@ -44,7 +46,16 @@ function same(seed: number, compute: Compute, tolerance = 1e-5, floor = 1e-3): v
 describe('kernels of the wasm device', () => {
   property(
     'matmul: sizes, batches, transposes, shared factors',
-    fc.tuple(seeds, size(3), size(40), size(40), size(600), fc.boolean(), fc.boolean(), fc.nat(2)),
+    fc.tuple(
+      seeds,
+      size(3),
+      size(40),
+      size(40),
+      fc.oneof(size(600), fc.constant(0)),
+      fc.boolean(),
+      fc.boolean(),
+      fc.nat(2),
+    ),
     ([seed, batch, m, n, k, transposeA, transposeB, shared]) =>
       same(seed, (device, draw) => {
         const [broadcastA, broadcastB] = [shared === 1, shared === 2];
@@ -70,8 +81,8 @@ describe('kernels of the wasm device', () => {
   const conv = fc
     .record({
       batch: size(3),
-      inChannels: some(5),
-      outChannels: some(9),
+      inChannels: size(5),
+      outChannels: size(9),
       outHeight: some(9),
       outWidth: some(9),
       kernelHeight: some(3),
@@ -282,7 +293,7 @@ describe('kernels of the wasm device', () => {
 
   property(
     'attention and its gradient',
-    fc.tuple(seeds, some(2), some(3), some(20), some(20), some(12), fc.boolean()),
+    fc.tuple(seeds, size(2), some(3), size(20), size(20), size(12), fc.boolean()),
     ([seed, batch, heads, queries, others, headDim, causal]) =>
       same(
         seed,

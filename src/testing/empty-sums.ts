@@ -1,0 +1,106 @@
+/**
+ * Sums over nothing, in every kernel that has a sum, on memory that was used before: zeros (or what the kernel says),
+ * never what the memory held.
+ */
+import type { Device, Storage } from '../kernels/device.js';
+import { deviceByName } from '../kernels/devices.js';
+import { fused } from '../kernels/fused.js';
+import type { ConformanceCase } from './conformance.js';
+
+/** Leaves NaN in memory that the device will give out next. */
+export function poison(device: Device): void {
+  const storages: Storage[] = [];
+  for (let size = 16; size <= 16384; size *= 2)
+    for (let i = 0; i < 6; i++) storages.push(device.fill(size, NaN, 'float32'));
+  for (const storage of storages) storage.free();
+}
+
+/** What a kernel gave, and the value of all its elements. */
+type Expected = [result: Storage, value: number];
+
+const ones = (device: Device, size: number) => device.upload(new Float32Array(size).fill(1));
+
+const cases: Record<string, (device: Device) => Expected[]> = {
+  matmul: (device) =>
+    [0, 1, 2, 3].map((flags) => {
+      const spec = { batch: 2, m: 5, n: 7, k: 0, broadcastA: false, broadcastB: flags > 1 };
+      const transposes = { transposeA: (flags & 1) === 1, transposeB: flags > 1 };
+      return [device.matmul(ones(device, 0), ones(device, 0), { ...spec, ...transposes }), 0];
+    }),
+  'conv2d and its gradients': (device) =>
+    (['batch', 'inChannels', 'outChannels'] as const).flatMap((empty) =>
+      [1, 2].flatMap((stride) => {
+        const s = {
+          ...{ batch: 2, inChannels: 3, outChannels: 4, height: 7, width: 9, kernelHeight: 3, kernelWidth: 3 },
+          ...{ strideY: stride, strideX: stride, paddingY: 1, paddingX: 1 },
+          ...(stride === 1 ? { outHeight: 7, outWidth: 9 } : { outHeight: 4, outWidth: 5 }),
+          [empty]: 0,
+        };
+        const x = ones(device, s.batch * s.inChannels * s.height * s.width);
+        const weight = ones(device, s.outChannels * s.inChannels * 9);
+        const gradOutput = ones(device, s.batch * s.outChannels * s.outHeight * s.outWidth);
+        return [
+          device.conv2d(x, weight, s),
+          device.conv2dInputGrad(gradOutput, weight, s),
+          device.conv2dWeightGrad(x, gradOutput, s),
+        ].map((result): Expected => [result, 0]);
+      }),
+    ),
+  'reduce and sumSquares': (device) => {
+    const x = ones(device, 0);
+    return [1, 3, 40].flatMap((inner): Expected[] => [
+      [device.reduce('sum', x, 5, 0, inner), 0],
+      [device.reduce('max', x, 5, 0, inner), -Infinity],
+      [device.reduce('min', x, 5, 0, inner), Infinity],
+      [fused(device).sumSquares(x), 0],
+    ]);
+  },
+  scatterAdd: (device) => [[device.scatterAdd(ones(device, 0), device.upload(new Int32Array(0)), 2, 5, 3), 0]],
+  logSumExp: (device) => [[fused(device).logSumExp(ones(device, 0), 5, 0), -Infinity]],
+  'gradients of layerNorm over no rows': (device) => {
+    const [none, one] = [ones(device, 0), ones(device, 20)];
+    const { weight, bias } = fused(device).layerNormGrad(none, none, one, none, none, 0, 20);
+    return [
+      [weight, 0],
+      [bias, 0],
+    ];
+  },
+  'gradients of batchNorm over no images': (device) =>
+    [1, 5].flatMap((inner): Expected[] => {
+      const [none, one] = [ones(device, 0), ones(device, 20)];
+      const spec = { batch: 0, channels: 20, inner, eps: 1e-5 };
+      const { weight, bias } = fused(device).batchNormGrad(none, none, one, one, one, spec);
+      return [
+        [weight, 0],
+        [bias, 0],
+      ];
+    }),
+  'attention and its gradients': (device) =>
+    (['batch', 'queries', 'keys', 'headDim'] as const).flatMap((empty): Expected[] => {
+      const spec = { batch: 2, heads: 3, queries: 5, keys: 4, headDim: 6, scale: 0.5, causal: false, [empty]: 0 };
+      const width = spec.heads * spec.headDim;
+      const [q, g] = [0, 1].map(() => ones(device, spec.batch * spec.queries * width)) as [Storage, Storage];
+      const [k, v] = [0, 1].map(() => ones(device, spec.batch * spec.keys * width)) as [Storage, Storage];
+      const { output, probabilities } = fused(device).attention(q, k, v, spec);
+      const grads = fused(device).attentionGrad(g, q, k, v, probabilities, spec);
+      return [[output, 0], [probabilities, 1 / spec.keys], ...Object.values(grads).map((grad): Expected => [grad, 0])];
+    }),
+};
+
+/** One case a family of kernels. */
+export function emptySums(): ConformanceCase[] {
+  return Object.entries(cases).map(([name, compute]) => ({
+    group: 'kernel',
+    name: `sums over nothing: ${name}`,
+    async run(deviceName) {
+      const device = deviceByName(deviceName);
+      poison(device);
+      for (const [i, [result, value]] of compute(device).entries()) {
+        const wrong = (await device.read(result)).find((element) => element !== value);
+        if (wrong !== undefined)
+          return { error: Infinity, tolerance: 0, detail: `result ${i} holds ${wrong}, not ${value}` };
+      }
+      return { error: 0, tolerance: 0 };
+    },
+  }));
+}
