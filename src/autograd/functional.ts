@@ -6,7 +6,7 @@ import { ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { zeros } from './create.js';
 import { differentiate, leafNode } from './graph.js';
-import { identity } from './ops/cast.js';
+import { identity } from './ops/identity.js';
 import { noGradientOfIntegers, Tensor } from './tensor.js';
 
 export interface GradOptions {

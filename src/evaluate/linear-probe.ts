@@ -5,7 +5,7 @@
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
-import { concat } from '../autograd/ops/slicing.js';
+import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { type LbfgsOptions, minimizeLbfgs } from '../nn/optim/lbfgs.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';

@@ -2,7 +2,7 @@
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
-import { concat } from '../autograd/ops/slicing.js';
+import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';

@@ -1,9 +1,9 @@
 /** Linear, convolution, normalisation and embedding layers. Weights have PyTorch's shapes, names and defaults. */
 
 import { noGrad } from '../autograd/graph.js';
+import { batchNorm } from '../autograd/ops/batch-norm.js';
 import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
-import { batchNorm } from '../autograd/ops/norm.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';

@@ -5,19 +5,7 @@ import type { DType } from '../../tensor/dtype.js';
 import { checkDType } from '../../tensor/dtype.js';
 import { DeviceError, DTypeError } from '../../tensor/errors.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /** The same values as another dtype; toward zero when going to int32. @throws DTypeError when the device lacks it */
-    cast(dtype: DType): Tensor;
-    /** The same values on another device. Differentiable. Copies through the host. */
-    to(device: string): Tensor;
-    /** A copy with storage of its own, connected to the graph. */
-    clone(): Tensor;
-  }
-}
+import type { Tensor } from '../tensor.js';
 
 const castOp = defineBuiltIn<{ from: DType; to: DType }>({
   name: 'cast',
@@ -30,7 +18,8 @@ const castOp = defineBuiltIn<{ from: DType; to: DType }>({
   test: { scalar: (x) => x! },
 });
 
-function cast(x: Tensor, dtype: DType): Tensor {
+/** The same values as another dtype; toward zero when going to int32. @throws DTypeError when the device lacks it */
+export function cast(x: Tensor, dtype: DType): Tensor {
   checkDType('cast', dtype);
   if (dtype === x.dtype) return x;
   const { device } = x.storage;
@@ -54,7 +43,8 @@ const transfer = defineBuiltIn<{ from: string; to: string }>({
   test: { scalar: (x) => x! },
 });
 
-function to(x: Tensor, device: string): Tensor {
+/** The same values on another device. Differentiable. Copies through the host. */
+export function to(x: Tensor, device: string): Tensor {
   const target = deviceByName(device);
   if (target === x.storage.device) return x;
   if (!target.dtypes.includes(x.dtype))
@@ -66,7 +56,7 @@ function to(x: Tensor, device: string): Tensor {
   return transfer([x], { from: x.device, to: device });
 }
 
-const copy = defineBuiltIn<void>({
+const cloneOp = defineBuiltIn<void>({
   name: 'clone',
   equation: 'y = x',
   derivative: 'x̄ = ȳ',
@@ -82,15 +72,7 @@ const copy = defineBuiltIn<void>({
   test: { scalar: (x) => x! },
 });
 
-/** A new tensor object that shares storage and history: what functional grad differentiates with respect to. */
-export const identity = defineBuiltIn<void>({
-  name: 'identity',
-  equation: 'y = x',
-  derivative: 'x̄ = ȳ',
-  saves: {},
-  forward: ([x]) => new Tensor(x!.storage, x!.shape),
-  vjp: [({ gradOutput }) => gradOutput],
-  test: { scalar: (x) => x! },
-});
-
-addMethods({ cast, to, clone: (x: Tensor) => copy([x]) });
+/** A copy with storage of its own, connected to the graph. */
+export function clone(x: Tensor): Tensor {
+  return cloneOp([x]);
+}

@@ -1,50 +1,18 @@
 /** Comparisons give 1 or 0 in the operands' dtype; `where` chooses by them. */
-import { equal } from '../../kernels/scalar.js';
+import * as f from '../../kernels/scalar.js';
 import { broadcastPlan, broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
 import type { Operand, Tensor } from '../tensor.js';
-import { addMethods, defineBinary } from './elementwise.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /** 1 where a > b, else 0. No derivative. */
-    greater(other: Operand): Tensor;
-    /** 1 where a < b, else 0. No derivative. */
-    less(other: Operand): Tensor;
-    /** 1 where a ≥ b, else 0. No derivative. */
-    greaterEqual(other: Operand): Tensor;
-    /** 1 where a ≤ b, else 0. No derivative. */
-    lessEqual(other: Operand): Tensor;
-    /** 1 where a = b, else 0; NaN equals nothing. No derivative. */
-    equal(other: Operand): Tensor;
-    /** y = a where this is not 0, b elsewhere; all three broadcast. `this` gets no gradient. */
-    where(a: Operand, b: Operand): Tensor;
-  }
-}
+import { type Binary, defineBinary } from './elementwise.js';
 
 const why = 'a comparison is constant wherever it is continuous';
 
-function greater(a: number, b: number): number {
-  return a > b ? 1 : 0;
-}
-function less(a: number, b: number): number {
-  return a < b ? 1 : 0;
-}
-function greaterEqual(a: number, b: number): number {
-  return a >= b ? 1 : 0;
-}
-function lessEqual(a: number, b: number): number {
-  return a <= b ? 1 : 0;
-}
+type Comparison = (a: number, b: number) => number;
 
-const comparison = (
-  kernel: (a: number, b: number) => number,
-  symbol: string,
-  scalar: (a: number, b: number) => boolean,
-) =>
+const comparison = (name: string, symbol: string, kernel: Comparison, scalar: (a: number, b: number) => boolean) =>
   defineBinary({
-    name: kernel.name,
+    name,
     equation: `y = [a ${symbol} b]`,
     derivative: 'none',
     kernel,
@@ -53,13 +21,48 @@ const comparison = (
     test: { scalar: (a, b) => Number(scalar(a!, b!)) },
   });
 
-const comparisons = {
-  greater: comparison(greater, '>', (a, b) => a > b),
-  less: comparison(less, '<', (a, b) => a < b),
-  greaterEqual: comparison(greaterEqual, '≥', (a, b) => a >= b),
-  lessEqual: comparison(lessEqual, '≤', (a, b) => a <= b),
-  equal: comparison(equal, '=', (a, b) => a === b),
-};
+/** 1 where a > b, else 0. No derivative. */
+export const greater: Binary = comparison(
+  'greater',
+  '>',
+  function greater(a, b) {
+    return a > b ? 1 : 0;
+  },
+  (a, b) => a > b,
+);
+
+/** 1 where a < b, else 0. No derivative. */
+export const less: Binary = comparison(
+  'less',
+  '<',
+  function less(a, b) {
+    return a < b ? 1 : 0;
+  },
+  (a, b) => a < b,
+);
+
+/** 1 where a ≥ b, else 0. No derivative. */
+export const greaterEqual: Binary = comparison(
+  'greaterEqual',
+  '≥',
+  function greaterEqual(a, b) {
+    return a >= b ? 1 : 0;
+  },
+  (a, b) => a >= b,
+);
+
+/** 1 where a ≤ b, else 0. No derivative. */
+export const lessEqual: Binary = comparison(
+  'lessEqual',
+  '≤',
+  function lessEqual(a, b) {
+    return a <= b ? 1 : 0;
+  },
+  (a, b) => a <= b,
+);
+
+/** 1 where a = b, else 0; NaN equals nothing. No derivative. */
+export const equal: Binary = comparison('equal', '=', f.equal, (a, b) => a === b);
 
 const choose = defineBuiltIn<void>({
   name: 'where',
@@ -85,9 +88,7 @@ const choose = defineBuiltIn<void>({
   test: { scalar: (condition, a, b) => (condition !== 0 ? a! : b!) },
 });
 
-/** y = a where `condition` is not 0, b elsewhere; all broadcast. */
+/** y = a where `condition` is not 0, b elsewhere; all three broadcast. The condition gets no gradient. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   return choose([condition, a, b]);
 }
-
-addMethods({ ...comparisons, where });

@@ -4,7 +4,6 @@ import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
 
 /** One number for both directions, or [vertical, horizontal]. */
@@ -17,19 +16,6 @@ export interface Conv2dOptions {
   padding?: Pair;
   /** Added to each output channel, [outChannels]. */
   bias?: Tensor | null;
-}
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /**
-     * Cross-correlation with weight [outChannels, inChannels, kernelHeight, kernelWidth].
-     * Output height = ⌊(height + 2·padding − kernelHeight)/stride⌋ + 1, width likewise.
-     * @throws ShapeError when channels differ or the kernel does not fit
-     */
-    conv2d(weight: Tensor, options?: Conv2dOptions): Tensor;
-    /** Mean over windows of `kernel`, every `stride` (default: kernel); windows that do not fit are left out. */
-    avgPool2d(options: { kernel: Pair; stride?: Pair }): Tensor;
-  }
 }
 
 function pair(op: string, name: string, value: Pair, least: number): readonly [number, number] {
@@ -94,6 +80,11 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   ],
 });
 
+/**
+ * Cross-correlation with weight [outChannels, inChannels, kernelHeight, kernelWidth].
+ * Output height = ⌊(height + 2·padding − kernelHeight)/stride⌋ + 1, width likewise.
+ * @throws ShapeError when channels differ or the kernel does not fit
+ */
 export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tensor {
   const { stride = 1, padding = 0, bias = null } = checkOptions('conv2d', options, ['stride', 'padding', 'bias']);
   checkTensor('conv2d', 'weight', weight);
@@ -156,6 +147,7 @@ const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   vjp: [({ gradOutput, params }) => poolOp([gradOutput], params)],
 });
 
+/** Mean over windows of `kernel`, every `stride` (default: kernel); windows that do not fit are left out. */
 export function avgPool2d(x: Tensor, options: { kernel: Pair; stride?: Pair }): Tensor {
   const { kernel, stride = kernel } = checkOptions('avgPool2d', options, ['kernel', 'stride']);
   const [kernelY, kernelX] = pair('avgPool2d', 'kernel', kernel, 1);
@@ -172,5 +164,3 @@ export function avgPool2d(x: Tensor, options: { kernel: Pair; stride?: Pair }): 
   const spec = { planes, height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth };
   return poolOp([x.reshape([planes, height, width])], spec).reshape([...x.shape.slice(0, -2), outHeight, outWidth]);
 }
-
-addMethods({ conv2d, avgPool2d });

@@ -20,8 +20,10 @@ interface UnaryDefinition {
   test?: OpTest<void>;
 }
 
+export type Unary = (x: Tensor) => Tensor;
+
 /** Defines y_i = f(x_i). */
-export function defineUnary(definition: UnaryDefinition): (x: Operand) => Tensor {
+export function defineUnary(definition: UnaryDefinition): Unary {
   const { kernel, saves, gradKernel, vjp, ...rest } = definition;
   const op = defineBuiltIn<void>({
     ...rest,
@@ -57,8 +59,11 @@ interface BinaryDefinition {
   test: OpTest<void>;
 }
 
+/** At least one of the two is a tensor. */
+export type Binary = (a: Operand, b: Operand) => Tensor;
+
 /** Defines y = f(a, b) with NumPy broadcasting. */
-export function defineBinary(definition: BinaryDefinition): (a: Operand, b: Operand) => Tensor {
+export function defineBinary(definition: BinaryDefinition): Binary {
   const { kernel, vjp, name, ...rest } = definition;
   const op = defineBuiltIn<void>({
     ...rest,
@@ -74,7 +79,7 @@ export function defineBinary(definition: BinaryDefinition): (a: Operand, b: Oper
   return (a, b) => op([a, b]);
 }
 
-/** Adds `x.name(…)` for functions whose first argument is a tensor. Types are declared beside each op. */
+/** Adds `x.name(…)` for functions whose first argument is a tensor. Their types are declared where this is called. */
 export function addMethods(
   methods: { [K in keyof Tensor]?: unknown } | Record<string, (...args: never[]) => unknown>,
 ): void {

@@ -1,110 +1,81 @@
 /** Exponentials, logarithms and roots. */
-import { exp, log, rsqrt } from '../../kernels/scalar.js';
-import { addMethods, defineUnary } from './elementwise.js';
+import * as f from '../../kernels/scalar.js';
+import { defineUnary, type Unary } from './elementwise.js';
 
-declare module '../tensor.js' {
-  interface Tensor {
-    /** y = eˣ. */
-    exp(): Tensor;
-    /** y = ln x; −∞ at 0, NaN below. No hidden epsilon. */
-    log(): Tensor;
-    /** y = √x; NaN below 0. The derivative is infinite at 0. */
-    sqrt(): Tensor;
-    /** y = 1/√x. */
-    rsqrt(): Tensor;
-    /** y = ln(1 + x), accurate near 0. */
-    log1p(): Tensor;
-    /** y = eˣ − 1, accurate near 0. */
-    expm1(): Tensor;
-  }
-}
-
-export const exponential = defineUnary({
+/** y = eˣ. */
+export const exp: Unary = defineUnary({
   name: 'exp',
   equation: 'y = eˣ',
   derivative: 'x̄ = y ȳ',
-  kernel: exp,
+  kernel: f.exp,
   saves: 'output',
   vjp: ({ gradOutput, output }) => gradOutput.mul(output),
   test: { scalar: (x) => Math.E ** x! },
 });
 
-export const logarithm = defineUnary({
+/** y = ln x; −∞ at 0, NaN below. No hidden epsilon. */
+export const log: Unary = defineUnary({
   name: 'log',
   equation: 'y = ln x',
   derivative: 'x̄ = ȳ / x',
-  kernel: log,
+  kernel: f.log,
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => gradOutput.div(x!),
   test: { scalar: (x) => Math.log2(x!) * Math.LN2, domain: [0.1, 3] },
 });
 
-function sqrt(x: number): number {
-  return Math.sqrt(x);
-}
-function sqrtGrad(g: number, y: number): number {
-  return g / (2 * y);
-}
-
-export const squareRoot = defineUnary({
+/** y = √x; NaN below 0. The derivative is infinite at 0. */
+export const sqrt: Unary = defineUnary({
   name: 'sqrt',
   equation: 'y = √x',
   derivative: 'x̄ = ȳ / 2y',
-  kernel: sqrt,
+  kernel: function sqrt(x) {
+    return Math.sqrt(x);
+  },
   saves: 'output',
   vjp: ({ gradOutput, output }) => gradOutput.div(output.mul(2)),
-  gradKernel: sqrtGrad,
+  gradKernel: function sqrtGrad(g, y) {
+    return g / (2 * y);
+  },
   test: { scalar: (x) => x! ** 0.5, domain: [0.1, 3] },
 });
 
-function rsqrtGrad(g: number, y: number): number {
-  return -0.5 * g * y * y * y;
-}
-
-export const inverseSquareRoot = defineUnary({
+/** y = 1/√x. */
+export const rsqrt: Unary = defineUnary({
   name: 'rsqrt',
   equation: 'y = x^(−½)',
   derivative: 'x̄ = −½ y³ ȳ',
-  kernel: rsqrt,
+  kernel: f.rsqrt,
   saves: 'output',
   vjp: ({ gradOutput, output }) => gradOutput.mul(output.square().mul(output)).mul(-0.5),
-  gradKernel: rsqrtGrad,
+  gradKernel: function rsqrtGrad(g, y) {
+    return -0.5 * g * y * y * y;
+  },
   test: { scalar: (x) => x! ** -0.5, domain: [0.2, 3] },
 });
 
-function log1p(x: number): number {
-  return Math.log1p(x);
-}
-
-export const logOnePlus = defineUnary({
+/** y = ln(1 + x), accurate near 0. */
+export const log1p: Unary = defineUnary({
   name: 'log1p',
   equation: 'y = ln(1 + x)',
   derivative: 'x̄ = ȳ / (1 + x)',
-  kernel: log1p,
+  kernel: function log1p(x) {
+    return Math.log1p(x);
+  },
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => gradOutput.div(x!.add(1)),
   test: { scalar: (x) => Math.log(1 + x!), domain: [-0.8, 2] },
 });
 
-function expm1(x: number): number {
-  return Math.expm1(x);
-}
-
-export const expMinusOne = defineUnary({
+/** y = eˣ − 1, accurate near 0. */
+export const expm1: Unary = defineUnary({
   name: 'expm1',
   equation: 'y = eˣ − 1',
   derivative: 'x̄ = (y + 1) ȳ',
-  kernel: expm1,
+  kernel: function expm1(x) {
+    return Math.expm1(x);
+  },
   saves: 'output',
   vjp: ({ gradOutput, output }) => gradOutput.mul(output.add(1)),
   test: { scalar: (x) => Math.exp(x!) - 1 },
-});
-
-addMethods({
-  exp: exponential,
-  log: logarithm,
-  sqrt: squareRoot,
-  rsqrt: inverseSquareRoot,
-  log1p: logOnePlus,
-  expm1: expMinusOne,
 });

@@ -4,20 +4,7 @@ import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
 import { Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /**
-     * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.
-     * @throws DomainError for an index outside [0, size), where the device can be read at once
-     */
-    gather(indices: Tensor, options?: { axis?: number }): Tensor;
-    /** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
-    scatterAdd(indices: Tensor, rows: number, options?: { axis?: number }): Tensor;
-  }
-}
 
 interface GatherParams {
   axis: number;
@@ -81,6 +68,10 @@ function checkIndices(op: string, indices: Tensor, rows: number): void {
     throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
 }
 
+/**
+ * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.
+ * @throws DomainError for an index outside [0, size), where the device can be read at once
+ */
 export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }): Tensor {
   const { axis = 0 } = checkOptions('gather', options, ['axis']);
   const place = normalizeAxis('gather', axis, x.shape);
@@ -88,6 +79,7 @@ export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }):
   return gatherOp([x, indices], { axis: place, indexShape: indices.shape });
 }
 
+/** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
 export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: { axis?: number }): Tensor {
   const { axis = 0 } = checkOptions('scatterAdd', options, ['axis']);
   const place = normalizeAxis('scatterAdd', axis, x.shape);
@@ -99,5 +91,3 @@ export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: {
     });
   return scatterOp([x, indices], { axis: place, rows });
 }
-
-addMethods({ gather, scatterAdd });

@@ -1,12 +1,34 @@
-/** All built-in ops. Importing this adds their methods to Tensor and enters them into the registry. */
+/**
+ * All built-in ops: functions, and methods of the same names. Importing this enters the ops into the registry. An op is
+ * written once, as a function whose first argument is a tensor; its method, type and docstring included, follows.
+ */
+import type { Tensor } from '../tensor.js';
+import * as activations from './activations.js';
+import * as arithmetic from './arithmetic.js';
+import * as cast from './cast.js';
+import * as compare from './compare.js';
+import * as conv from './conv.js';
+import { addMethods } from './elementwise.js';
+import * as explog from './explog.js';
+import * as gather from './gather.js';
+import * as matmul from './matmul.js';
+import * as norm from './norm.js';
+import * as reduce from './reduce.js';
+import * as shape from './shape.js';
+import * as slicing from './slicing.js';
+import * as softmax from './softmax.js';
+import * as trig from './trig.js';
+
 export * from './activations.js';
 export * from './arithmetic.js';
 export * from './attention.js';
+export * from './batch-norm.js';
 export * from './cast.js';
 export * from './compare.js';
 export * from './conv.js';
 export * from './explog.js';
 export * from './gather.js';
+export * from './join.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './reduce.js';
@@ -14,3 +36,46 @@ export * from './shape.js';
 export * from './slicing.js';
 export * from './softmax.js';
 export * from './trig.js';
+
+/** `f(x, …)` as `x.f(…)`. */
+type Methods<Functions> = {
+  [Name in keyof Functions]: Functions[Name] extends (x: Tensor, ...rest: infer Rest) => infer Result
+    ? (...rest: Rest) => Result
+    : never;
+};
+
+const families = [
+  activations,
+  arithmetic,
+  cast,
+  compare,
+  conv,
+  explog,
+  gather,
+  matmul,
+  norm,
+  reduce,
+  shape,
+  slicing,
+  softmax,
+  trig,
+];
+for (const functions of families) addMethods(functions);
+
+declare module '../tensor.js' {
+  interface Tensor
+    extends Methods<typeof activations>,
+      Methods<typeof arithmetic>,
+      Methods<typeof cast>,
+      Methods<typeof compare>,
+      Methods<typeof conv>,
+      Methods<typeof explog>,
+      Methods<typeof gather>,
+      Methods<typeof matmul>,
+      Methods<typeof norm>,
+      Methods<typeof reduce>,
+      Methods<typeof shape>,
+      Methods<typeof slicing>,
+      Methods<typeof softmax>,
+      Methods<typeof trig> {}
+}

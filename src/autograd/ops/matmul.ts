@@ -4,7 +4,6 @@ import { ShapeError } from '../../tensor/errors.js';
 import { broadcastShapes, formatShape, type Shape, sameShape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
 
 export interface MatmulOptions {
@@ -12,17 +11,6 @@ export interface MatmulOptions {
   transposeA?: boolean;
   /** Use the transpose of the other, without a copy. */
   transposeB?: boolean;
-}
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /**
-     * Matrix product of the last two axes; leading axes broadcast. A vector is taken as a row on the left and as a
-     * column on the right, and that axis is dropped from the result, as in NumPy.
-     * @throws ShapeError naming both shapes
-     */
-    matmul(other: Tensor, options?: MatmulOptions): Tensor;
-  }
 }
 
 interface MatmulParams {
@@ -102,6 +90,11 @@ function shared(grad: Tensor, shape: Shape): Tensor {
   return shape.length === 2 && grad.rank > 2 ? grad.reshape([-1, ...shape]).sum({ axis: 0 }) : grad;
 }
 
+/**
+ * Matrix product of the last two axes; leading axes broadcast. A vector is taken as a row on the left and as a
+ * column on the right, and that axis is dropped from the result, as in NumPy.
+ * @throws ShapeError naming both shapes
+ */
 export function matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor {
   const { transposeA = false, transposeB = false } = checkOptions('matmul', options, ['transposeA', 'transposeB']);
   checkTensor('matmul', 'right factor', b);
@@ -136,5 +129,3 @@ export function matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor {
   }
   return multiply(a, b, transposeA, transposeB);
 }
-
-addMethods({ matmul });

@@ -4,27 +4,7 @@ import { DomainError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type ForwardContext } from '../op.js';
 import type { Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
 import { type AxisOptions, checkOptions } from './options.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /** y = Σ x over `axis` (default all), accumulated in higher precision than float32. Empty: 0. */
-    sum(options?: AxisOptions): Tensor;
-    /** y = (Σ x)/n over `axis` (default all). @throws DomainError when there is nothing to average */
-    mean(options?: AxisOptions): Tensor;
-    /** Largest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
-    max(options?: AxisOptions): Tensor;
-    /** Smallest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
-    min(options?: AxisOptions): Tensor;
-    /** Index (int32) of the first largest element along `axis`; of the flattened tensor without one. */
-    argmax(options?: { axis?: number; keepDims?: boolean }): Tensor;
-    /** Index (int32) of the first smallest element along `axis`; of the flattened tensor without one. */
-    argmin(options?: { axis?: number; keepDims?: boolean }): Tensor;
-    /** Mean of (x − mean)² over `axis`, the biased variance. */
-    variance(options?: AxisOptions): Tensor;
-  }
-}
 
 interface ReduceParams {
   /** Sorted, non-negative. */
@@ -149,10 +129,12 @@ function params(op: string, x: Tensor, options: AxisOptions | undefined): Reduce
   return { axes: normalizeAxes(op, axis, x.shape), keepDims };
 }
 
+/** y = Σ x over `axis` (default all), accumulated in higher precision than float32. Empty: 0. */
 export function sum(x: Tensor, options?: AxisOptions): Tensor {
   return sumOp([x], params('sum', x, options));
 }
 
+/** y = (Σ x)/n over `axis` (default all). @throws DomainError when there is nothing to average */
 export function mean(x: Tensor, options?: AxisOptions): Tensor {
   const reduction = params('mean', x, options);
   const count = reduction.axes.reduce((product, axis) => product * x.shape[axis]!, 1);
@@ -173,12 +155,14 @@ function nonEmpty(op: string, x: Tensor, axes: readonly number[]): void {
     });
 }
 
+/** Largest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
 export function max(x: Tensor, options?: AxisOptions): Tensor {
   const reduction = params('max', x, options);
   nonEmpty('max', x, reduction.axes);
   return maxOp([x], reduction);
 }
 
+/** Smallest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
 export function min(x: Tensor, options?: AxisOptions): Tensor {
   const reduction = params('min', x, options);
   nonEmpty('min', x, reduction.axes);
@@ -193,18 +177,19 @@ function argReduce(op: 'argmax' | 'argmin', x: Tensor, options?: { axis?: number
   return (op === 'argmax' ? argMaxOp : argMinOp)([target], { axis: normal, keepDims });
 }
 
+/** Mean of (x − mean)² over `axis`, the biased variance. */
 export function variance(x: Tensor, options?: AxisOptions): Tensor {
   const { axes, keepDims } = params('variance', x, options);
   const centred = x.sub(mean(x, { axis: axes, keepDims: true }));
   return mean(centred.square(), { axis: axes, keepDims });
 }
 
-addMethods({
-  sum,
-  mean,
-  max,
-  min,
-  variance,
-  argmax: (x: Tensor, options?: { axis?: number }) => argReduce('argmax', x, options),
-  argmin: (x: Tensor, options?: { axis?: number }) => argReduce('argmin', x, options),
-});
+/** Index (int32) of the first largest element along `axis`; of the flattened tensor without one. */
+export function argmax(x: Tensor, options?: { axis?: number; keepDims?: boolean }): Tensor {
+  return argReduce('argmax', x, options);
+}
+
+/** Index (int32) of the first smallest element along `axis`; of the flattened tensor without one. */
+export function argmin(x: Tensor, options?: { axis?: number; keepDims?: boolean }): Tensor {
+  return argReduce('argmin', x, options);
+}

@@ -14,26 +14,6 @@ import {
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
 import type { Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /** The same elements in another shape; one size may be −1 and is worked out. No copy. */
-    reshape(shape: readonly number[]): Tensor;
-    /** Axis i of the result is axis axes[i] of this. Without axes: all reversed. */
-    permute(axes?: readonly number[]): Tensor;
-    /** Exchanges two axes, by default the last two. */
-    transpose(axis0?: number, axis1?: number): Tensor;
-    /** Repeats axes of size 1 (and missing leading axes) up to `shape`, NumPy's broadcast_to. */
-    expand(shape: readonly number[]): Tensor;
-    /** Inserts an axis of size 1. */
-    unsqueeze(axis: number): Tensor;
-    /** Removes one axis of size 1, or all. */
-    squeeze(axis?: number): Tensor;
-    /** Merges all axes from `from` on. Default 0: a vector. */
-    flatten(from?: number): Tensor;
-  }
-}
 
 const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   name: 'reshape',
@@ -45,6 +25,7 @@ const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   vjp: [({ gradOutput, shapes }) => gradOutput.reshape(shapes[0]!)],
 });
 
+/** The same elements in another shape; one size may be −1 and is worked out. No copy. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   if (Array.isArray(shape) && sameShape(shape, x.shape)) return x;
   const holes = Array.isArray(shape) ? shape.filter((size) => size === -1).length : 0;
@@ -70,6 +51,7 @@ const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
   vjp: [({ gradOutput, params: { axes } }) => gradOutput.permute(axes.map((_, i) => axes.indexOf(i)))],
 });
 
+/** Axis i of the result is axis axes[i] of this. Without axes: all reversed. */
 export function permute(x: Tensor, axes?: readonly number[]): Tensor {
   if (axes !== undefined && !Array.isArray(axes))
     throw new AxisError('permute', {
@@ -86,6 +68,7 @@ export function permute(x: Tensor, axes?: readonly number[]): Tensor {
   return order.every((axis, i) => axis === i) ? x : permuteOp([x], { axes: order });
 }
 
+/** Exchanges two axes, by default the last two. */
 export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
   if (x.rank < 2)
     throw new ShapeError('transpose', {
@@ -109,6 +92,7 @@ const expandOp = defineBuiltIn<{ shape: Shape }>({
   vjp: [({ gradOutput, shapes }) => unbroadcast(gradOutput, shapes[0]!)],
 });
 
+/** Repeats axes of size 1 (and missing leading axes) up to `shape`, NumPy's broadcast_to. */
 export function expand(x: Tensor, shape: readonly number[]): Tensor {
   checkShape('expand', shape);
   if (sameShape(x.shape, shape)) return x;
@@ -121,11 +105,13 @@ export function expand(x: Tensor, shape: readonly number[]): Tensor {
   return expandOp([x], { shape: [...shape] });
 }
 
+/** Inserts an axis of size 1. */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
   const place = normalizeAxis('unsqueeze', axis, [...x.shape, 1]);
   return reshape(x, [...x.shape.slice(0, place), 1, ...x.shape.slice(place)]);
 }
 
+/** Removes one axis of size 1, or all. */
 export function squeeze(x: Tensor, axis?: number): Tensor {
   if (axis === undefined)
     return reshape(
@@ -144,10 +130,9 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
   );
 }
 
+/** Merges all axes from `from` on. Default 0: a vector. */
 export function flatten(x: Tensor, from = 0): Tensor {
   if (x.rank === 0) return reshape(x, [1]);
   const first = normalizeAxis('flatten', from, x.shape);
   return reshape(x, [...x.shape.slice(0, first), sizeOf(x.shape.slice(first))]);
 }
-
-addMethods({ reshape, permute, transpose, expand, unsqueeze, squeeze, flatten });

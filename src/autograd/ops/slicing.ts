@@ -1,29 +1,10 @@
-/** Taking parts and joining them: slice, split, pad, concat, stack. */
+/** Taking parts, and the transpose of it: slice, split, pad. */
 import type { Storage } from '../../kernels/device.js';
 import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
-import { checkShape, formatShape, normalizeAxis, sizeOf } from '../../tensor/shape.js';
+import { checkShape, formatShape, normalizeAxis } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import { checkTensor, type Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
+import type { Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /**
-     * The block [start, end) along each axis; axes not named are taken whole, negative numbers count from the
-     * end, and `null` as end means the end. @throws ShapeError for ranges outside the tensor
-     */
-    slice(ranges: readonly (readonly [number, (number | null)?])[]): Tensor;
-    /** Surrounds with `value`: [before, after] for each axis. */
-    pad(widths: readonly (readonly [number, number])[], value?: number): Tensor;
-    /** Cuts `axis` (default 0) into parts: of one size (the last may be smaller), or of the listed sizes. */
-    split(sizes: number | readonly number[], options?: { axis?: number }): Tensor[];
-    /** Joins along an existing axis (default 0). */
-    concat(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
-    /** Joins along a new axis (default 0). */
-    stack(others: Tensor | readonly Tensor[], options?: { axis?: number }): Tensor;
-  }
-}
 
 const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
   name: 'slice',
@@ -38,6 +19,10 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
   ],
 });
 
+/**
+ * The block [start, end) along each axis; axes not named are taken whole, negative numbers count from the
+ * end, and `null` as end means the end. @throws ShapeError for ranges outside the tensor
+ */
 export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
   if (!Array.isArray(ranges) || ranges.length > x.rank || !ranges.every(Array.isArray))
     throw new ShapeError('slice', {
@@ -75,6 +60,7 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
   ],
 });
 
+/** Surrounds with `value`: [before, after] for each axis. */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
   const natural = (width: number) => Number.isInteger(width) && width >= 0;
   const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(natural);
@@ -88,64 +74,8 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
   return padOp([x], { before: widths.map(([before]) => before), shape, value });
 }
 
-const concatOp = defineBuiltIn<{ axis: number }>({
-  name: 'concat',
-  equation: 'y = [x₁; x₂; …] along an axis',
-  derivative: 'x̄_k = the part of ȳ that came from x_k',
-  shape: (shapes, { axis }) => shapes[0]!.map((size, i) => (i === axis ? shapes.reduce((n, s) => n + s[i]!, 0) : size)),
-  saves: {},
-  kernel: (inputs, { device, shapes, params: { axis } }) =>
-    device.concat(
-      inputs as Storage[],
-      sizeOf(shapes[0]!.slice(0, axis)),
-      shapes.map((shape) => sizeOf(shape.slice(axis))),
-    ),
-  vjp: ({ gradOutput, params: { axis }, shapes, wants }) => {
-    let start = 0;
-    return shapes.map((shape, k) => {
-      const end = start + shape[axis]!;
-      const ranges = shape.map((size, i): [number, number] => (i === axis ? [start, end] : [0, size]));
-      start = end;
-      return wants[k] ? gradOutput.slice(ranges) : null;
-    });
-  },
-});
-
-/** Joins tensors along an existing axis. All other sizes must agree. @throws ShapeError naming all shapes */
-export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  if (tensors.length === 0) throw new ShapeError('concat', { received: 'no tensors', expected: 'at least one' });
-  const first = tensors[0]!.shape;
-  const place = normalizeAxis('concat', axis, first);
-  if (
-    !tensors.every(
-      ({ shape }) => shape.length === first.length && shape.every((size, i) => i === place || size === first[i]),
-    )
-  )
-    throw new ShapeError('concat', {
-      received: `shapes ${tensors.map(({ shape }) => formatShape(shape)).join(', ')} along axis ${axis}`,
-      expected: 'equal sizes on all other axes',
-    });
-  return concatOp(tensors, { axis: place });
-}
-
-/** Joins same-shape tensors along a new axis. @throws ShapeError naming all shapes */
-export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  if (tensors.length === 0) throw new ShapeError('stack', { received: 'no tensors', expected: 'at least one' });
-  const place = normalizeAxis('stack', axis, [...tensors[0]!.shape, 1]);
-  if (!tensors.every(({ shape }) => formatShape(shape) === formatShape(tensors[0]!.shape)))
-    throw new ShapeError('stack', {
-      received: `shapes ${tensors.map(({ shape }) => formatShape(shape)).join(', ')}`,
-      expected: 'equal shapes',
-      hint: 'concat() joins along an existing axis.',
-    });
-  return concat(
-    tensors.map((t) => t.unsqueeze(place)),
-    { axis: place },
-  );
-}
-
 /**
- * Cuts an axis into parts of `sizes`; one number makes parts of that size, the last of them what is left.
+ * Cuts `axis` (default 0) into parts of `sizes`; one number makes parts of that size, the last of them what is left.
  * @throws ShapeError when the sizes do not add up to the axis
  */
 export function split(x: Tensor, sizes: number | readonly number[], options?: { axis?: number }): Tensor[] {
@@ -172,20 +102,3 @@ export function split(x: Tensor, sizes: number | readonly number[], options?: { 
 const sizeSum = (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + size, 0);
 const partsOf = (length: number, size: number) =>
   Array.from({ length: Math.ceil(length / size) }, (_, i) => Math.min(size, length - i * size));
-
-function list(op: string, x: Tensor, others: Tensor | readonly Tensor[]): Tensor[] {
-  return [x, ...(Array.isArray(others) ? others : [others])].map((t, i) => {
-    checkTensor(op, `tensor ${i}`, t);
-    return t;
-  });
-}
-
-addMethods({
-  slice,
-  pad,
-  split,
-  concat: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    concat(list('concat', x, others), checkOptions('concat', options, ['axis'])),
-  stack: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    stack(list('stack', x, others), checkOptions('stack', options, ['axis'])),
-});

@@ -5,19 +5,7 @@ import { DomainError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, rowsOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
 import { Tensor } from '../tensor.js';
-import { addMethods } from './elementwise.js';
 import { checkOptions } from './options.js';
-
-declare module '../tensor.js' {
-  interface Tensor {
-    /** p_i = exp(x_i) / Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. −∞ gives 0. */
-    softmax(options?: { axis?: number }): Tensor;
-    /** y_i = x_i − ln Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. */
-    logSoftmax(options?: { axis?: number }): Tensor;
-    /** y = ln Σ_i exp(x_i) along `axis` (default −1), shifted by the maximum; −∞ where all are −∞. */
-    logSumExp(options?: { axis?: number; keepDims?: boolean }): Tensor;
-  }
-}
 
 const softmaxOp = defineBuiltIn<void>({
   name: 'softmax',
@@ -87,20 +75,21 @@ function along(op: string, x: Tensor, axis: number, run: (x: Tensor) => Tensor):
   return place === x.rank - 1 ? run(x) : run(x.transpose(place, -1)).transpose(place, -1);
 }
 
+/** p_i = exp(x_i) / Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. −∞ gives 0. */
 export function softmax(x: Tensor, options?: { axis?: number }): Tensor {
   const { axis = -1 } = checkOptions('softmax', options, ['axis']);
   return along('softmax', x, axis, (rows) => softmaxOp([rows]));
 }
 
+/** y_i = x_i − ln Σ_j exp(x_j) along `axis` (default −1), shifted by the maximum. */
 export function logSoftmax(x: Tensor, options?: { axis?: number }): Tensor {
   const { axis = -1 } = checkOptions('logSoftmax', options, ['axis']);
   return along('logSoftmax', x, axis, (rows) => logSoftmaxOp([rows]));
 }
 
+/** y = ln Σ_i exp(x_i) along `axis` (default −1), shifted by the maximum; −∞ where all are −∞. */
 export function logSumExp(x: Tensor, options?: { axis?: number; keepDims?: boolean }): Tensor {
   const { axis = -1, keepDims = false } = checkOptions('logSumExp', options, ['axis', 'keepDims']);
   const kept = along('logSumExp', x, axis, (rows) => logSumExpOp([rows]).unsqueeze(-1));
   return keepDims ? kept : kept.squeeze(axis);
 }
-
-addMethods({ softmax, logSoftmax, logSumExp });
