@@ -6,15 +6,6 @@ import { UsageError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { Tensor } from './tensor.js';
 
-/** A device that can write down what it does. */
-interface Recorder {
-  record<T>(
-    inputs: readonly Storage[],
-    body: () => T,
-    results: (value: T) => readonly Storage[],
-  ): { value: T; replay: (inputs: readonly Storage[]) => Storage[] };
-}
-
 /** Most signatures (shapes and dtypes of the inputs) that one captured function keeps. */
 const limit = 8;
 
@@ -98,12 +89,12 @@ export function capture<A extends readonly Tensor[], R extends Tensor | readonly
         (storage, value) => storagesOf(value).includes(storage),
         'capture',
       );
-    const recorder = first.device as Partial<Recorder>;
-    if (!recorder.record) {
+    const { device } = first;
+    if (!device.record) {
       const { outputs, single, grads } = scopedRun();
       return deliver(outputs, single, grads);
     }
-    const { value, replay } = recorder.record(storages, scopedRun, storagesOf);
+    const { value, replay } = device.record(storages, scopedRun, storagesOf);
     const { outputs, single, grads } = value;
     const shapes = tensorsOf(value).map(({ shape }) => shape);
     const has = grads.map((grad) => grad !== null);

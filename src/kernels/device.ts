@@ -263,6 +263,15 @@ export interface MemoryInfo {
   reservedBytes: number;
 }
 
+/** A computation that was written down while it ran. */
+export interface Recording<T> {
+  /** What the computation gave. */
+  value: T;
+  /** Starts its kernels again on other inputs of the same sizes; gives the new results. */
+  replay(inputs: readonly Storage[]): Storage[];
+}
+
+/** A device: the kernels, and what every device can do besides. Members that are optional are abilities that some have. */
 export interface Device extends CoreKernels {
   readonly name: string;
   /** One line for a person: threads, adapter, precision … */
@@ -284,6 +293,17 @@ export interface Device extends CoreKernels {
   memory(): MemoryInfo;
   /** Resolves in a later turn of the event loop, after pending frees; the place where collection happens. */
   settle(): Promise<void>;
+  /** Number of threads, the calling one included, where a device has them; setting it takes effect with the next kernel. */
+  threads?: number;
+  /** Whether the hardware is gone for good, so that the device must be made again. */
+  readonly lost?: boolean;
+  /** Whether a graphics device is only imitated by the processor. */
+  readonly software?: boolean;
+  /**
+   * Runs `body` on `inputs` and writes down the kernels that it starts; `results` picks the storages to give on replay.
+   * @throws UsageError when `body` reads a tensor, updates parameters or records itself
+   */
+  record?<T>(inputs: readonly Storage[], body: () => T, results: (value: T) => readonly Storage[]): Recording<T>;
 }
 
 export type DeviceName = 'reference' | 'wasm' | 'webgpu' | 'webgl2' | 'gpujs-cpu';

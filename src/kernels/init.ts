@@ -3,7 +3,6 @@ import { HopgradError, UsageError } from '../tensor/errors.js';
 import type { Device, MemoryInfo } from './device.js';
 import { chooseDevice, defaultDevice, deviceByName, isReady, registerDevice } from './devices.js';
 import { selfTest } from './gpu/self-test.js';
-import { WasmDevice } from './wasm/device.js';
 import { loadWasmDevice } from './wasm/load.js';
 
 export interface InitOptions {
@@ -32,7 +31,7 @@ export async function init({ device: name = 'auto', threads }: InitOptions = {})
   const answer = name === 'auto' ? await prepareBest() : { name, reason: 'it was asked for' };
   if (name !== 'auto') await prepare(name);
   const chosen = chooseDevice(answer.name);
-  if (threads !== undefined && chosen instanceof WasmDevice) chosen.threads = threads;
+  if (threads !== undefined && chosen.threads !== undefined) chosen.threads = threads;
   return { device: chosen.name, description: chosen.description, reason: answer.reason };
 }
 
@@ -41,7 +40,7 @@ async function prepare(name: string): Promise<Device> {
   const existing = isReady(name) ? deviceByName(name) : null;
   if (name === 'wasm' && !existing) registerDevice(name, await loadWasmDevice());
   if (name !== 'webgpu' && name !== 'webgl2' && name !== 'gpujs-cpu') return existing ?? deviceByName(name);
-  if (existing && !(existing as { lost?: boolean }).lost) return existing;
+  if (existing && !existing.lost) return existing;
   const device = await createGpu(name);
   await selfTest(device);
   registerDevice(name, device);
@@ -76,7 +75,7 @@ async function prepareBest(): Promise<{ name: string; reason: string }> {
     }
     try {
       const device = await prepare(name);
-      const software = !inBrowser && (device as { software?: boolean }).software;
+      const software = !inBrowser && device.software;
       if (!software) return { name, reason: [...tried, `${name} works`].join('; ') };
       tried.push(`webgpu is only there in software (${device.description})`);
     } catch (error) {
