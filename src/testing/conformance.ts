@@ -157,6 +157,21 @@ function specialCase(op: AnyOp): ConformanceCase {
   };
 }
 
+/** Both promise their digits where eˣ − 1 and ln(1 + x), calculated so, would lose them. */
+const nearZero: ConformanceCase = {
+  group: 'special values',
+  name: 'log1p and expm1 near 0',
+  async run(device) {
+    const sizes = Array.from({ length: 30 }, (_, i) => 0.9 / 2 ** i);
+    const data = Float32Array.from([...sizes, ...sizes.map((x) => -x), 1e-20, -1e-20]);
+    const x = tensor(data, { device });
+    const relative = (actual: ArrayLike<number>, f: (x: number) => number) =>
+      data.reduce((most, value, i) => Math.max(most, Math.abs(actual[i]! / f(value) - 1)), 0);
+    const error = Math.max(relative(await x.log1p().data(), Math.log1p), relative(await x.expm1().data(), Math.expm1));
+    return { error, tolerance: 1e-5 };
+  },
+};
+
 function asSpecial(op: AnyOp, inputs: Tensor[]): Tensor {
   const method = inputs[0]! as unknown as Record<string, (...others: Tensor[]) => Tensor>;
   return method[op.name]!(...inputs.slice(1));
@@ -180,6 +195,7 @@ export function conformanceCases({ seeds = 6, quick = false }: ConformanceOption
     ...ops.map((op) => forwardCase(op, seeds)),
     ...differentiable.map((op) => gradientCase(op, Math.ceil(seeds / 2))),
     ...elementwise.map(specialCase),
+    nearZero,
     ...kernelCases(new Random(11), quick),
     ...emptySums(),
   ];

@@ -107,23 +107,53 @@ const compiledIn = new Set([
  * whole: what is called in a kernel's text, and what is called instead.
  */
 const guarded: Record<string, string> = Object.fromEntries([
-  ...['exp', 'expm1', 'sin', 'cos'].map((name) => [
+  ...['exp', 'sin', 'cos'].map((name) => [
     name,
     `function whole_${name}(x) { let y = Math.${name}(x); if (!(x === x)) y = x; return y; }`,
   ]),
-  ...[
-    ['log', 0],
-    ['log1p', -1],
-  ].map(([name, least]) => [
-    name!,
-    `function whole_${name}(x) { let y = Math.${name}(x); if (x < ${least}) y = (x - x) / (x - x); if (x === ${least}) y = -1 / Math.abs(x - ${least}); if (!(x === x)) y = x; return y; }`,
-  ]),
+  ...[wholeLog, wholeLog1p, wholeExpm1, wholePow].map((whole) => {
+    const name = whole.name.slice('whole'.length).toLowerCase();
+    return [name, whole.toString().replace(whole.name, `whole_${name}`)];
+  }),
   [
     'tanh',
     'function whole_tanh(x) { let y = 0; if (x > 15) y = 1; else if (x < -15) y = -1; else y = Math.tanh(x); if (!(x === x)) y = x; return y; }',
   ],
-  ['pow', wholePow.toString().replace('wholePow', 'whole_pow')],
 ]);
+
+/** ln x; −∞ at 0, NaN below. */
+function wholeLog(x: number): number {
+  let y = Math.log(x);
+  if (x < 0) y = (x - x) / (x - x);
+  if (x === 0) y = -1 / Math.abs(x);
+  if (!(x === x)) y = x;
+  return y;
+}
+
+/**
+ * ln(1 + x), which is all that gpu.js's log1p is. Near 0, where that has no digits left, 2 artanh s = 2 (s + s³/3 + s⁵/5 + …)
+ * with s = x/(2 + x).
+ */
+function wholeLog1p(x: number): number {
+  const s = x / (2 + x);
+  const q = s * s;
+  let y = 2 * s * (1 + q * (0.3333333333333333 + q * (0.2 + q * (0.14285714285714285 + q * 0.1111111111111111))));
+  if (x > 0.25 || x < -0.25) y = Math.log(1 + x);
+  if (x < -1) y = (x - x) / (x - x);
+  if (x === -1) y = -1 / Math.abs(x + 1);
+  if (!(x === x)) y = x;
+  return y;
+}
+
+/** eˣ − 1, likewise; near 0 its series x (1 + x/2 (1 + x/3 (1 + …))). */
+function wholeExpm1(x: number): number {
+  let y = 1 + x * 0.125 * (1 + x * 0.1111111111111111);
+  y = 1 + x * 0.2 * (1 + x * 0.16666666666666666 * (1 + x * 0.14285714285714285 * y));
+  y = x * (1 + x * 0.5 * (1 + x * 0.3333333333333333 * (1 + x * 0.25 * y)));
+  if (x > 0.5 || x < -0.5) y = Math.exp(x) - 1;
+  if (!(x === x)) y = x;
+  return y;
+}
 
 /** xᵖ as JavaScript has it, from a pow that knows positive bases and finite numbers only. */
 function wholePow(x: number, p: number): number {
