@@ -7,7 +7,6 @@
  */
 import type { DType, TypedArray } from '../tensor/dtype.js';
 import { DeviceError } from '../tensor/errors.js';
-import type { BroadcastPlan } from '../tensor/shape.js';
 import { track } from './scope.js';
 
 /**
@@ -52,14 +51,19 @@ export function touch(storage: Storage): void {
 }
 
 /**
- * An elementwise kernel: a named plain `function` of numbers in gpu.js's kernel language (Math.*, arithmetic,
- * conditions; no closures). Each device supplies the loop around it. The wasm device looks the name up in its
- * table of SIMD loops and otherwise runs the function itself over its own memory.
+ * An elementwise kernel: a plain function of numbers in gpu.js's kernel language (Math.*, arithmetic, conditions; no
+ * closures). Each device supplies the loop around it; source/identity.ts says who a kernel is.
  */
 export type ScalarKernel = (...args: number[]) => number;
 
-/** An elementwise operand: a storage, or one number for all elements. */
-export type KernelOperand = Storage | number;
+/** A storage walked along the axes of a shape: its stride along each, 0 where it repeats. */
+export interface Strided {
+  readonly storage: Storage;
+  readonly strides: readonly number[];
+}
+
+/** An elementwise operand: a walked storage, or one number for all elements, which has no strides. */
+export type KernelOperand = Strided | number;
 
 export type ReduceKind = 'sum' | 'max' | 'min';
 
@@ -152,12 +156,12 @@ export interface CoreKernels {
   cast(x: Storage, dtype: DType): Storage;
   /** y_i = f(x_i) */
   map(f: ScalarKernel, x: Storage): Storage;
-  /** y_i = f(a_i, b_i), operands walked by the plan's two stride lists (a number operand's list is ignored). */
-  zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage;
-  /** y_i = condition_i ≠ 0 ? a_i : b_i, three stride lists. */
-  where(condition: Storage, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage;
-  /** Repeats x along the axes where its (single) stride list is 0. */
-  expand(x: Storage, plan: BroadcastPlan): Storage;
+  /** y_i = f(a_i, b_i) over `shape`, in the dtype of the storages, of which there is at least one (see walk.ts). */
+  zip(f: ScalarKernel, shape: readonly number[], a: KernelOperand, b: KernelOperand): Storage;
+  /** y_i = condition_i ≠ 0 ? a_i : b_i over `shape`; a and b are of `dtype`, or numbers. */
+  where(shape: readonly number[], condition: Strided, a: KernelOperand, b: KernelOperand, dtype: DType): Storage;
+  /** x written out over `shape`, repeated along the axes where its stride is 0. */
+  expand(shape: readonly number[], x: Strided): Storage;
   /** [outer, length, inner] → [outer, inner]. An empty sum is 0, an empty max −∞, an empty min +∞; NaN spreads. */
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
   /** Index of the first extreme element along `length`, as int32; a NaN counts as the extreme. length ≥ 1. */

@@ -1,7 +1,8 @@
 /**
  * The elementwise kernels shared by several ops, in gpu.js's kernel language. Kernels that belong to one op only
- * stand beside it in autograd/ops. The function's name is its key in the wasm device's table.
+ * stand beside it in autograd/ops.
  */
+import { builtIn } from './source/identity.js';
 
 export function add(a: number, b: number): number {
   return a + b;
@@ -24,6 +25,9 @@ export function log(x: number): number {
 export function square(x: number): number {
   return x * x;
 }
+export function sqrt(x: number): number {
+  return Math.sqrt(x);
+}
 export function rsqrt(x: number): number {
   return 1 / Math.sqrt(x);
 }
@@ -38,3 +42,13 @@ export function maximum(a: number, b: number): number {
 export function minimum(a: number, b: number): number {
   return a !== a || a < b ? a : b;
 }
+/** condition ? a : b */
+export function select(condition: number, a: number, b: number): number {
+  return condition !== 0 ? a : b;
+}
+/** A number everywhere. */
+export function same(x: number): number {
+  return x;
+}
+
+builtIn({ add, sub, mul, div, exp, log, square, sqrt, rsqrt, equal, maximum, minimum, select, same });

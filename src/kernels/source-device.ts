@@ -3,7 +3,7 @@
  * dimensions. The reference and the gpu.js devices are this class with their own `run`.
  */
 import type { DType, TypedArray } from '../tensor/dtype.js';
-import { type BroadcastPlan, sizeOf } from '../tensor/shape.js';
+import { sizeOf } from '../tensor/shape.js';
 import type {
   Conv2dSpec,
   CoreKernels,
@@ -16,12 +16,15 @@ import type {
   ReduceKind,
   ScalarKernel,
   Storage,
+  Strided,
 } from './device.js';
+import { select } from './scalar.js';
 import * as conv from './source/conv.js';
 import type { SourceKernel } from './source/kernel.js';
 import { matmul } from './source/matmul.js';
 import * as move from './source/move.js';
 import * as reduce from './source/reduce.js';
+import { flat, flatOperands } from './walk.js';
 
 /** Sizes of a grid or a view, innermost first: [x], [x, y] or [x, y, z]. */
 export type Grid = readonly [number] | readonly [number, number] | readonly [number, number, number];
@@ -33,11 +36,6 @@ const reducers = { sum: reduce.reduceSum, max: reduce.reduceMax, min: reduce.red
 
 /** What a reduction over nothing gives. */
 export const emptyReduction = { sum: 0, max: -Infinity, min: Infinity };
-
-/** condition ? a : b, elementwise. A scalar kernel like any other, but of three operands. */
-export function select(condition: number, a: number, b: number): number {
-  return condition !== 0 ? a : b;
-}
 
 /** A device whose kernels are the texts of source/: a subclass says how to run one. */
 export abstract class SourceDevice implements Device, CoreKernels {
@@ -66,35 +64,36 @@ export abstract class SourceDevice implements Device, CoreKernels {
     dtype: DType,
   ): Storage;
 
-  /** y_i = f(operands_i) over a plan of at most three axes. */
-  protected abstract runElementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage;
+  /** y_i = f(operands_i) over a shape of at most three axes. */
+  protected abstract runElementwise(
+    f: ScalarKernel,
+    shape: readonly number[],
+    operands: readonly KernelOperand[],
+    dtype: DType,
+  ): Storage;
 
   map(f: ScalarKernel, x: Storage): Storage {
-    return this.runElementwise(f, [x], { shape: [x.size], strides: [[1]] });
+    return this.runElementwise(f, [x.size], [flat(x)], x.dtype);
   }
 
-  zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
-    return this.#elementwise(f, [a, b], plan);
+  zip(f: ScalarKernel, shape: readonly number[], a: KernelOperand, b: KernelOperand): Storage {
+    const { storage } = typeof a === 'number' ? (b as Strided) : a;
+    return this.#elementwise(f, shape, [a, b], storage.dtype);
   }
 
-  where(condition: Storage, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
-    return this.#elementwise(select, [condition, a, b], plan);
+  where(shape: readonly number[], condition: Strided, a: KernelOperand, b: KernelOperand, dtype: DType): Storage {
+    return this.#elementwise(select, shape, [condition, a, b], dtype);
   }
 
-  #elementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
-    if (plan.shape.length <= 3) return this.runElementwise(f, operands, plan);
-    // More than three merged axes: write the broadcast operands out first; the rest is then one axis long.
-    const full = operands.map((operand, i) =>
-      typeof operand === 'number' ? operand : this.expand(operand, { shape: plan.shape, strides: [plan.strides[i]!] }),
-    );
-    const flat = [1];
-    return this.runElementwise(f, full, { shape: [sizeOf(plan.shape)], strides: full.map(() => flat) });
+  #elementwise(f: ScalarKernel, shape: readonly number[], operands: readonly KernelOperand[], dtype: DType): Storage {
+    if (shape.length <= 3) return this.runElementwise(f, shape, operands, dtype);
+    return flatOperands(this, shape, operands, (size, flat) => this.runElementwise(f, size, flat, dtype));
   }
 
-  expand(x: Storage, { shape, strides }: BroadcastPlan): Storage {
+  expand(shape: readonly number[], { storage: x, strides }: Strided): Storage {
     const size = sizeOf(shape);
     if (size === 0 || shape.length <= 3) {
-      const [sx, sy, sz] = [...strides[0]!].reverse();
+      const [sx, sy, sz] = [...strides].reverse();
       const [nx, ny, nz] = [...shape].reverse();
       return this.run(
         move.expand,
@@ -106,15 +105,17 @@ export abstract class SourceDevice implements Device, CoreKernels {
     }
     // One repeated axis at a time, innermost last, so that each step is [outer, 1, inner] → [outer, n, inner].
     let result = x;
-    const sizes = shape.map((n, i) => (strides[0]![i] === 0 ? 1 : n));
+    const sizes = shape.map((n, i) => (strides[i] === 0 ? 1 : n));
     for (let axis = shape.length - 1; axis >= 0; axis--) {
       if (sizes[axis] === shape[axis]) continue;
       const inner = sizeOf(sizes.slice(axis + 1));
       const outer = sizeOf(sizes.slice(0, axis));
-      result = this.expand(result, { shape: [outer, shape[axis]!, inner], strides: [[inner, 0, 1]] });
+      const next = this.expand([outer, shape[axis]!, inner], { storage: result, strides: [inner, 0, 1] });
+      if (result !== x) result.free();
+      result = next;
       sizes[axis] = shape[axis]!;
     }
-    return result;
+    return result === x ? this.copy(x) : result;
   }
 
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
@@ -209,7 +210,7 @@ export abstract class SourceDevice implements Device, CoreKernels {
 
   /** A new storage with the same elements. */
   protected copy(x: Storage): Storage {
-    return this.expand(x, { shape: [x.size], strides: [[1]] });
+    return this.expand([x.size], flat(x));
   }
 
   slice(x: Storage, shape: readonly number[], starts: readonly number[], sizes: readonly number[]): Storage {

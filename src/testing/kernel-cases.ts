@@ -6,8 +6,9 @@ import type { Device, Storage } from '../kernels/device.js';
 import { deviceByName } from '../kernels/devices.js';
 import { fused } from '../kernels/fused.js';
 import * as scalar from '../kernels/scalar.js';
+import { zipFlat, zipped } from '../kernels/walk.js';
 import { Random } from '../tensor/random.js';
-import { broadcastPlan, sizeOf } from '../tensor/shape.js';
+import { sizeOf } from '../tensor/shape.js';
 import type { ConformanceCase, Outcome } from './conformance.js';
 
 type Draw = (size: number) => Float32Array;
@@ -214,8 +215,8 @@ function comparisons(random: Random): ConformanceCase[] {
           device.permute(x, shape, [0, 1, 2, 4, 3]),
           device.slice(x, shape, [1, 0, 2, 1, 3], [1, 3, 2, 3, 2]),
           device.pad(x, shape, [0, 1, 0, 2, 0], [2, 5, 4, 8, 7], -1.5),
-          device.expand(row, broadcastPlan(shape, [[3, 1, 5, 1]])),
-          device.zip(scalar.mul, x, row, broadcastPlan(shape, [shape, [3, 1, 5, 1]])),
+          device.expand(shape, { storage: row, strides: [0, 5, 0, 1, 0] }),
+          zipped(device, scalar.mul, shape, [x, row], [shape, [3, 1, 5, 1]]),
         ];
       },
       random,
@@ -283,12 +284,11 @@ function int32Cases(): ConformanceCase[] {
         const device = deviceByName(deviceName);
         const values = Int32Array.of(0, -1, 7, 16777215, 16777214, -16777215, 16777213);
         const x = device.upload(values);
-        const flat = { shape: [values.length], strides: [[1], [1]] };
         const zero = device.fill(values.length, 0, 'int32');
         const results = [
           x,
           device.permute(x, [7, 1], [1, 0]),
-          device.zip(scalar.sub, device.zip(scalar.add, x, zero, flat), zero, flat),
+          zipFlat(device, scalar.sub, zipFlat(device, scalar.add, x, zero), zero),
         ];
         for (const result of results) {
           const read = await device.read(result);
@@ -316,7 +316,7 @@ function sizeCases(): ConformanceCase[] {
   return [
     size('elements beyond 2²⁴: map, slice, gather', async (device) => {
       const x = device.upload(huge());
-      const doubled = device.zip(scalar.mul, x, 2, { shape: [rows * columns], strides: [[1], [0]] });
+      const doubled = zipFlat(device, scalar.mul, x, 2);
       const end = device.slice(doubled, [rows, columns], [rows - 50, 0], [50, columns]);
       const wrong = firstWrong(await device.read(end), (i) => 2 * value((rows - 50) * columns + i));
       if (wrong) return `slice: ${wrong}`;

@@ -1,6 +1,8 @@
 /** Comparisons give 1 or 0 in the operands' dtype; `where` chooses by them. */
+import type { Strided } from '../../kernels/device.js';
 import * as f from '../../kernels/scalar.js';
-import { broadcastPlan, broadcastShapes } from '../../tensor/shape.js';
+import { walk } from '../../kernels/walk.js';
+import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
 import type { Operand, Tensor } from '../tensor.js';
@@ -73,10 +75,8 @@ const choose = defineBuiltIn<void>({
   saves: { inputs: [0] },
   shape: (shapes) => broadcastShapes('where', ...shapes),
   kernel: ([condition, a, b], { device, shapes, outputShape, dtype }) => {
-    const plan = broadcastPlan(outputShape, shapes);
-    // With two numbers nothing else tells the dtype of the result.
-    const first = typeof a === 'number' && typeof b === 'number' ? device.fill(1, a, dtype) : a!;
-    return device.where(condition as never, first, b!, plan);
+    const { shape, operands } = walk(outputShape, [condition!, a!, b!], shapes);
+    return device.where(shape, operands[0] as Strided, operands[1]!, operands[2]!, dtype);
   },
   vjp: [
     () => {

@@ -1,11 +1,14 @@
 /** How elementwise ops are made: a scalar kernel, its derivative, and nothing about loops. */
 import type { ScalarKernel } from '../../kernels/device.js';
-import { broadcastPlan, broadcastShapes } from '../../tensor/shape.js';
+import { builtIn } from '../../kernels/source/identity.js';
+import { zipFlat, zipped } from '../../kernels/walk.js';
+import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn, type OpTest, type VjpContext } from '../op.js';
 import { type Operand, Tensor } from '../tensor.js';
 
 interface UnaryDefinition {
+  /** Of the op and of its kernel; with `Grad` at the end, of the derivative's. */
   name: string;
   equation: string;
   derivative: string;
@@ -25,6 +28,7 @@ export type Unary = (x: Tensor) => Tensor;
 /** Defines y_i = f(x_i). */
 export function defineUnary(definition: UnaryDefinition): Unary {
   const { kernel, saves, gradKernel, vjp, ...rest } = definition;
+  builtIn({ [rest.name]: kernel, ...(gradKernel && { [`${rest.name}Grad`]: gradKernel }) });
   const op = defineBuiltIn<void>({
     ...rest,
     float: true,
@@ -42,12 +46,11 @@ export function defineUnary(definition: UnaryDefinition): Unary {
 
 /** One elementwise kernel of two same-shape tensors, unrecorded: for fused derivatives. */
 export function zip(kernel: ScalarKernel, a: Tensor, b: Tensor): Tensor {
-  const plan = { shape: [a.size], strides: sameStrides };
-  return new Tensor(a.storage.device.zip(kernel, a.storage, b.storage, plan), a.shape);
+  return new Tensor(zipFlat(a.storage.device, kernel, a.storage, b.storage), a.shape);
 }
-const sameStrides = [[1], [1]];
 
 interface BinaryDefinition {
+  /** Of the op and of its kernel. */
   name: string;
   equation: string;
   derivative: string;
@@ -65,12 +68,13 @@ export type Binary = (a: Operand, b: Operand) => Tensor;
 /** Defines y = f(a, b) with NumPy broadcasting. */
 export function defineBinary(definition: BinaryDefinition): Binary {
   const { kernel, vjp, name, ...rest } = definition;
+  builtIn({ [name]: kernel });
   const op = defineBuiltIn<void>({
     ...rest,
     name,
     numbers: true,
     shape: (shapes) => broadcastShapes(name, ...shapes),
-    kernel: ([a, b], { device, shapes, outputShape }) => device.zip(kernel, a!, b!, broadcastPlan(outputShape, shapes)),
+    kernel: (inputs, { device, shapes, outputShape }) => zipped(device, kernel, outputShape, inputs, shapes),
     vjp:
       typeof vjp === 'string'
         ? vjp

@@ -29,9 +29,7 @@ export const sqrt: Unary = defineUnary({
   name: 'sqrt',
   equation: 'y = √x',
   derivative: 'x̄ = ȳ / 2y',
-  kernel: function sqrt(x) {
-    return Math.sqrt(x);
-  },
+  kernel: f.sqrt,
   saves: 'output',
   vjp: ({ gradOutput, output }) => gradOutput.div(output.mul(2)),
   gradKernel: function sqrtGrad(g, y) {

@@ -88,7 +88,10 @@ const expandOp = defineBuiltIn<{ shape: Shape }>({
   derivative: 'x̄ = Σ ȳ over the repeated axes',
   shape: (_, { shape }) => shape,
   saves: {},
-  kernel: ([x], { device, shapes, outputShape }) => device.expand(x as Storage, broadcastPlan(outputShape, shapes)),
+  kernel: ([x], { device, shapes, outputShape }) => {
+    const { shape, strides } = broadcastPlan(outputShape, shapes);
+    return device.expand(shape, { storage: x as Storage, strides: strides[0]! });
+  },
   vjp: [({ gradOutput, shapes }) => unbroadcast(gradOutput, shapes[0]!)],
 });
 

@@ -5,9 +5,10 @@
 import { allocate } from '../../tensor/dtype.js';
 import { KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
+import { RecentlyUsed } from '../recent.js';
 import { type Argument, GpuDevice } from './device.js';
 import { type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
-import { kernelSettings, type Program, ProgramCache } from './programs.js';
+import { kernelSettings, type Program } from './programs.js';
 
 export class GpuJsDevice extends GpuDevice<Float32Array> {
   readonly name = 'gpujs-cpu';
@@ -16,7 +17,7 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: false };
   readonly #gpu: GpuInstance;
   readonly #input: GpuModule['input'];
-  readonly #kernels = new ProgramCache<GpuKernel>(256, (kernel) => kernel.destroy());
+  readonly #kernels = new RecentlyUsed<GpuKernel>(256, (kernel) => kernel.destroy());
 
   private constructor(module: GpuModule) {
     super();

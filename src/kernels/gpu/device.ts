@@ -7,13 +7,16 @@
  */
 import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
-import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
+import { sizeOf } from '../../tensor/shape.js';
 import { collectGarbage } from '../collect.js';
 import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
+import { same } from '../scalar.js';
+import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
+import { flat } from '../walk.js';
 import { fusedKernels } from './fused.js';
 import {
   elementwiseProgram,
@@ -23,7 +26,7 @@ import {
   type Program,
   sourceProgram,
 } from './programs.js';
-import { same, truncate } from './scalar.js';
+import { truncate } from './scalar.js';
 import { type Run, sortedScatterAdd } from './scatter.js';
 import type { Site } from './stream.js';
 import { sumProgram } from './sum-program.js';
@@ -49,8 +52,8 @@ function inStages(length: number): { chunk: number; count: number } {
 }
 
 /** An operand seen in one dimension. */
-function flat(operand: KernelOperand): View {
-  return typeof operand === 'number' ? operand : { storage: operand, grid: [operand.size] };
+function viewOf(operand: KernelOperand): View {
+  return typeof operand === 'number' ? operand : { storage: operand.storage, grid: [operand.storage.size] };
 }
 
 /** Live bytes above which a collection is forced, at least. */
@@ -91,7 +94,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     Object.assign(
       this.fused,
       fusedKernels({
-        each: (f, shape, ...operands) => this.#each(f, shape, operands),
+        each: (f, shape, ...operands) => this.runElementwise(f, shape, operands, 'float32'),
         sum: (f, [outer, length, inner], ...operands) => this.#sum(f, outer, length, inner, operands),
         reduce: (...reduction) => this.reduce(...reduction),
         update: (f, target, ...operands) => this.#update(f, target, operands),
@@ -216,7 +219,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   fill(size: number, value: number, dtype: DType): Storage {
     if (size === 0) return this.#constant(this.put(new Float32Array(0)), dtype, 0);
-    return this.#elementwise(same, [value], { shape: [size], strides: [[0]] }, dtype);
+    return this.runElementwise(same, [size], [value], dtype);
   }
 
   cast(x: Storage, dtype: DType): Storage {
@@ -290,7 +293,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const size = components * sizeOf(grid);
     if (size === 0) return this.fill(0, 0, dtype);
     const axes = grid.filter((length) => length > 1).length;
-    for (const coordinate of grid) this.#checkCoordinate(kernel.name, coordinate, axes);
+    for (const coordinate of grid) this.#checkCoordinate(identityOf(kernel).name, coordinate, axes);
     const layout = layoutGrid(grid, this.limits);
     const { program, values } = sourceProgram(
       kernel,
@@ -321,62 +324,36 @@ export abstract class GpuDevice<B> extends SourceDevice {
       });
   }
 
-  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
-    const typed = operands.filter((operand) => typeof operand !== 'number');
-    const { dtype } = typed[operands.length === 3 && typed.length > 1 ? 1 : 0]!;
-    return this.#elementwise(f, operands, plan, dtype);
-  }
-
-  #elementwise(
+  protected runElementwise(
     f: ScalarKernel,
+    shape: readonly number[],
     operands: readonly KernelOperand[],
-    { shape, strides }: BroadcastPlan,
     dtype: DType,
   ): Storage {
     const size = sizeOf(shape);
     if (size === 0) return this.fill(0, 0, dtype);
     const grid = [...shape].reverse() as unknown as Grid;
     const layout = layoutGrid(grid, this.limits);
-    const steps = operands.map((operand, k) => (typeof operand === 'number' ? null : [...strides[k]!].reverse()));
+    const steps = operands.map((x) => (typeof x === 'number' ? null : [...x.strides].reverse()));
     const { program, values } = elementwiseProgram(f, steps, layout);
-    return this.#start(program, layout.output, [...operands.map(flat), ...values], dtype, size);
+    return this.#start(program, layout.output, [...operands.map(viewOf), ...values], dtype, size);
   }
 
-  #each(
-    f: ScalarKernel,
-    shape: readonly number[],
-    operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
-  ): Storage {
-    const plan = { shape: [...shape], strides: operands.map(([, strides]) => [...(strides ?? [])]) };
-    return this.#elementwise(
-      f,
-      operands.map(([operand]) => operand),
-      plan,
-      'float32',
-    );
-  }
-
-  #update(f: ScalarKernel, target: Storage, operands: readonly KernelOperand[]): void {
+  #update(f: ScalarKernel, target: Storage, operands: readonly (Storage | number)[]): void {
     if (this.#tape) throw frozen('updates parameters, whose rate and bias correction change with every step');
-    const all = [target, ...operands];
-    const result = this.#elementwise(f, all, { shape: [target.size], strides: all.map(() => [1]) }, target.dtype);
+    const all = [target, ...operands].map((x) => (typeof x === 'number' ? x : flat(x)));
+    const result = this.runElementwise(f, [target.size], all, target.dtype);
     this.copyInto(target, result);
     result.free();
   }
 
-  #sum(
-    f: ScalarKernel,
-    outer: number,
-    length: number,
-    inner: number,
-    operands: readonly (readonly [KernelOperand, (readonly number[])?])[],
-  ): Storage {
+  #sum(f: ScalarKernel, outer: number, length: number, inner: number, operands: readonly KernelOperand[]): Storage {
     if (outer * length * inner === 0) return this.fill(outer * inner, 0, 'float32');
     const { chunk, count } = inStages(length);
     const layout = layoutGrid([inner, count, outer], this.limits);
-    const strides = operands.map(([, steps]) => steps ?? null);
+    const strides = operands.map((x) => (typeof x === 'number' ? null : x.strides));
     const { program, values } = sumProgram(f, strides, chunk, length, layout);
-    const views = operands.map(([operand]) => flat(operand));
+    const views = operands.map(viewOf);
     const partial = this.#start(program, layout.output, [...views, ...values], 'float32', outer * count * inner);
     if (count === 1) return partial;
     const result = this.reduce('sum', partial, outer, count, inner);

@@ -3,7 +3,8 @@
  * launches of their own (f is summed as it is computed), everything elementwise around them is one more. Equations as
  * in ../fused.ts, against which they are tested.
  */
-import type { FusedKernels, KernelOperand, ReduceKind, ScalarKernel, Storage } from '../device.js';
+import type { FusedKernels, KernelOperand, ReduceKind, ScalarKernel, Storage, Strided } from '../device.js';
+import { mul, square, sub } from '../scalar.js';
 import * as scalar from './scalar.js';
 
 /** Strides of an operand over the axes of a result, outermost first. */
@@ -12,24 +13,25 @@ type Strides = readonly number[];
 /** What a gpu.js device does beside the core. */
 export interface FusionTools {
   /** y_i = f(operands_i) over `shape` (three axes at most). */
-  each(f: ScalarKernel, shape: readonly number[], ...operands: readonly [KernelOperand, Strides?][]): Storage;
+  each(f: ScalarKernel, shape: readonly number[], ...operands: readonly KernelOperand[]): Storage;
   /** y[o][i] = Σ_l f(operands at [o][l][i]) for `shape` = [outer, length, inner]. */
-  sum(f: ScalarKernel, shape: readonly [number, number, number], ...operands: [KernelOperand, Strides?][]): Storage;
+  sum(f: ScalarKernel, shape: readonly [number, number, number], ...operands: KernelOperand[]): Storage;
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
   /** target ← f(target, operands), all of one size. @throws UsageError while a computation is captured */
-  update(f: ScalarKernel, target: Storage, ...operands: KernelOperand[]): void;
+  update(f: ScalarKernel, target: Storage, ...operands: (Storage | number)[]): void;
 }
 
 export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partial<FusedKernels> {
+  const at = (storage: Storage, strides: Strides): Strided => ({ storage, strides });
   /** [rows, length] as it is stored, a value a row, a value a column. */
   const full = (length: number): Strides => [length, 1];
   const perRow: Strides = [1, 0];
   const perColumn: Strides = [0, 1];
   /** Σ over the rows of f, and over the columns. */
-  const rowSum = (f: ScalarKernel, rows: number, length: number, ...operands: [KernelOperand, Strides?][]) =>
-    sum(f, [rows, length, 1], ...operands.map(([x, s]): [KernelOperand, Strides?] => [x, s && [...s, 0]]));
-  const columnSum = (f: ScalarKernel, rows: number, length: number, ...operands: [KernelOperand, Strides?][]) =>
-    sum(f, [1, rows, length], ...operands.map(([x, s]): [KernelOperand, Strides?] => [x, s && [0, ...s]]));
+  const rowSum = (f: ScalarKernel, rows: number, length: number, ...operands: KernelOperand[]) =>
+    sum(f, [rows, length, 1], ...operands.map((x) => (typeof x === 'number' ? x : at(x.storage, [...x.strides, 0]))));
+  const columnSum = (f: ScalarKernel, rows: number, length: number, ...operands: KernelOperand[]) =>
+    sum(f, [1, rows, length], ...operands.map((x) => (typeof x === 'number' ? x : at(x.storage, [0, ...x.strides]))));
   /** Frees what only led to the result. */
   const after = <T>(result: T, ...used: Storage[]): T => {
     for (const storage of used) storage.free();
@@ -40,59 +42,52 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
   const kernels: Partial<FusedKernels> = {
     softmax(x, rows, length) {
       const max = rowMax(x, rows, length);
-      const total = rowSum(scalar.expShifted, rows, length, [x, full(length)], [max, perRow]);
-      const result = each(scalar.softmaxOf, [rows, length], [x, full(length)], [max, perRow], [total, perRow]);
+      const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(max, perRow));
+      const result = each(scalar.softmaxOf, [rows, length], at(x, full(length)), at(max, perRow), at(total, perRow));
       return after(result, max, total);
     },
     softmaxGrad(g, p, rows, length) {
-      const total = rowSum(scalar.product, rows, length, [g, full(length)], [p, full(length)]);
-      const operands = [g, p].map((x): [Storage, Strides] => [x, full(length)]);
-      return after(each(scalar.centredTimes, [rows, length], ...operands, [total, perRow]), total);
+      const total = rowSum(mul, rows, length, at(g, full(length)), at(p, full(length)));
+      const operands = [g, p].map((x) => at(x, full(length)));
+      return after(each(scalar.centredTimes, [rows, length], ...operands, at(total, perRow)), total);
     },
     logSoftmax(x, rows, length) {
       const lse = kernels.logSumExp!(x, rows, length);
-      return after(each(scalar.difference, [rows, length], [x, full(length)], [lse, perRow]), lse);
+      return after(each(sub, [rows, length], at(x, full(length)), at(lse, perRow)), lse);
     },
     logSoftmaxGrad(g, y, rows, length) {
       const total = reduce('sum', g, rows, length, 1);
-      const operands = [g, y].map((x): [Storage, Strides] => [x, full(length)]);
-      return after(each(scalar.lessExpTimes, [rows, length], ...operands, [total, perRow]), total);
+      const operands = [g, y].map((x) => at(x, full(length)));
+      return after(each(scalar.lessExpTimes, [rows, length], ...operands, at(total, perRow)), total);
     },
     logSumExp(x, rows, length) {
       const max = rowMax(x, rows, length);
-      const total = rowSum(scalar.expShifted, rows, length, [x, full(length)], [max, perRow]);
-      return after(each(scalar.logPlus, [rows], [total, [1]], [max, [1]]), max, total);
+      const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(max, perRow));
+      return after(each(scalar.logPlus, [rows], at(total, [1]), at(max, [1])), max, total);
     },
     logSumExpGrad(g, x, lse, rows, length) {
-      return each(scalar.expShiftedTimes, [rows, length], [x, full(length)], [lse, perRow], [g, perRow]);
+      return each(scalar.expShiftedTimes, [rows, length], at(x, full(length)), at(lse, perRow), at(g, perRow));
     },
     layerNorm(x, weight, bias, eps, rows, length) {
-      const mean = rowSum(scalar.share, rows, length, [x, full(length)], [length]);
-      const variance = rowSum(scalar.squareShare, rows, length, [x, full(length)], [mean, perRow], [length]);
-      const rstd = each(scalar.rootInverse, [rows], [variance, [1]], [eps]);
+      const mean = rowSum(scalar.share, rows, length, at(x, full(length)), length);
+      const variance = rowSum(scalar.squareShare, rows, length, at(x, full(length)), at(mean, perRow), length);
+      const rstd = each(scalar.rootInverse, [rows], at(variance, [1]), eps);
       const output = each(
         scalar.normalised,
         [rows, length],
-        ...[x, mean, rstd].map((y, i): [Storage, Strides] => [y, i === 0 ? full(length) : perRow]),
-        ...[weight, bias].map((y): [Storage, Strides] => [y, perColumn]),
+        ...[x, mean, rstd].map((y, i) => at(y, i === 0 ? full(length) : perRow)),
+        ...[weight, bias].map((y) => at(y, perColumn)),
       );
       return after({ output, mean, rstd }, variance);
     },
     layerNormGrad(g, x, weight, mean, rstd, rows, length) {
-      const [gFull, xFull]: [Storage, Strides][] = [
-        [g, full(length)],
-        [x, full(length)],
-      ];
-      const [w, m, r]: [Storage, Strides][] = [
-        [weight, perColumn],
-        [mean, perRow],
-        [rstd, perRow],
-      ];
-      const hMean = rowSum(scalar.productShare, rows, length, gFull!, w!, [length]);
-      const hnMean = rowSum(scalar.normalShare, rows, length, gFull!, w!, xFull!, m!, r!, [length]);
+      const [gFull, xFull] = [at(g, full(length)), at(x, full(length))];
+      const [w, m, r] = [at(weight, perColumn), at(mean, perRow), at(rstd, perRow)];
+      const hMean = rowSum(scalar.productShare, rows, length, gFull, w, length);
+      const hnMean = rowSum(scalar.normalShare, rows, length, gFull, w, xFull, m, r, length);
       const shape = [rows, length];
-      const dx = each(scalar.layerNormGrad, shape, gFull!, w!, xFull!, m!, r!, [hMean, perRow], [hnMean, perRow]);
-      const weightGrad = columnSum(scalar.timesNormal, rows, length, gFull!, xFull!, m!, r!);
+      const dx = each(scalar.layerNormGrad, shape, gFull, w, xFull, m, r, at(hMean, perRow), at(hnMean, perRow));
+      const weightGrad = columnSum(scalar.timesNormal, rows, length, gFull, xFull, m, r);
       const biasGrad = reduce('sum', g, 1, rows, length);
       return after({ x: dx, weight: weightGrad, bias: biasGrad }, hMean, hnMean);
     },
@@ -102,20 +97,18 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
       const perChannel: Strides = [0, 1, 0];
       const count = batch * inner;
       const rows = [batch * channels, inner, 1] as const;
-      const [meanParts, flat]: [Storage, Strides] = [
-        sum(scalar.share, rows, [x, [inner, 1, 0]], [count]),
-        [inner, 1, 0],
-      ];
+      const flat = [inner, 1, 0];
+      const meanParts = sum(scalar.share, rows, at(x, flat), count);
       const mean = after(reduce('sum', meanParts, 1, batch, channels), meanParts);
-      const centred = each(scalar.squaredDistance, shape, [x, whole], [mean, perChannel]);
-      const varianceParts = after(sum(scalar.share, rows, [centred, flat], [count]), centred);
+      const centred = each(scalar.squaredDistance, shape, at(x, whole), at(mean, perChannel));
+      const varianceParts = after(sum(scalar.share, rows, at(centred, flat), count), centred);
       const variance = after(reduce('sum', varianceParts, 1, batch, channels), varianceParts);
-      const rstd = each(scalar.rootInverse, [channels], [variance, [1]], [eps]);
+      const rstd = each(scalar.rootInverse, [channels], at(variance, [1]), eps);
       const output = each(
         scalar.normalised,
         shape,
-        [x, whole],
-        ...[mean, rstd, weight, bias].map((y): [Storage, Strides] => [y, perChannel]),
+        at(x, whole),
+        ...[mean, rstd, weight, bias].map((y) => at(y, perChannel)),
       );
       return after({ output, mean, variance }, rstd);
     },
@@ -127,17 +120,24 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
         const parts = reduce('sum', value, batch * channels, inner, 1);
         return after(reduce('sum', parts, 1, batch, channels), parts);
       };
-      const rstd = each(scalar.rootInverse, [channels], [variance, [1]], [eps]);
+      const rstd = each(scalar.rootInverse, [channels], at(variance, [1]), eps);
       const biasGrad = total(g);
-      const products = each(scalar.timesNormal, shape, [g, whole], [x, whole], [mean, perChannel], [rstd, perChannel]);
+      const products = each(
+        scalar.timesNormal,
+        shape,
+        at(g, whole),
+        at(x, whole),
+        at(mean, perChannel),
+        at(rstd, perChannel),
+      );
       const weightGrad = after(total(products), products);
       const dx = each(
         scalar.batchNormGrad,
         shape,
-        [g, whole],
-        [x, whole],
-        ...[mean, rstd, weight, biasGrad, weightGrad].map((y): [Storage, Strides] => [y, perChannel]),
-        [batch * inner],
+        at(g, whole),
+        at(x, whole),
+        ...[mean, rstd, weight, biasGrad, weightGrad].map((y) => at(y, perChannel)),
+        batch * inner,
       );
       return after({ x: dx, weight: weightGrad, bias: biasGrad }, rstd);
     },
@@ -150,7 +150,7 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
       update(scalar.update, parameter, m, v, 1 - s.learningRate * s.weightDecay, rate, correction, s.eps);
     },
     sumSquares(x) {
-      return sum(scalar.square, [1, x.size, 1], [x, [0, 1, 0]]);
+      return sum(square, [1, x.size, 1], at(x, [0, 1, 0]));
     },
   };
   return kernels;

@@ -3,6 +3,7 @@
  * against one result a thread: bench/RESULTS-gpu.md. For devices where a kernel's result of four is four elements.
  */
 import type { Conv2dSpec, MatmulSpec, Storage } from '../device.js';
+import { builtIn, textKernel } from '../source/identity.js';
 import type { KernelThis, SourceKernel, Volume } from '../source/kernel.js';
 import { GpuDevice } from './device.js';
 
@@ -32,7 +33,7 @@ const leastThreads = 8192;
 const four = [0, 1, 2, 3];
 
 /** The text of the product: each element of A serves four results, and a turn of the loop takes four terms. */
-const matmul4 = text('matmul4', () => {
+const matmul4: SourceKernel = textKernel('matmul4', () => {
   const a = (i: string) =>
     `a[this.thread.z * this.constants.batchA + p * this.constants.partA + this.thread.y * this.constants.rowA + ${i} * this.constants.stepA]`;
   const b = (i: string, c: number) =>
@@ -52,12 +53,6 @@ const matmul4 = text('matmul4', () => {
     return [sum0, sum1, sum2, sum3];
   }`;
 });
-
-/** A kernel given by its text. */
-function text(name: string, write: () => string): SourceKernel {
-  const source = write();
-  return { name, toString: () => source } as unknown as SourceKernel;
-}
 
 /** P[n][(c,u,v)][(i,j)] = x[n, c, i·s + u − p, j·s + v − p], 0 outside */
 function unfold(this: KernelThis, x: Volume): number {
@@ -97,6 +92,8 @@ function fold(this: KernelThis, patches: Volume): number {
   }
   return sum;
 }
+
+builtIn({ unfold, fold });
 
 /** A gpu.js device whose kernels may return four elements at once. */
 export abstract class ProductDevice<B> extends GpuDevice<B> {

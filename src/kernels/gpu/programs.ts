@@ -5,6 +5,8 @@
 import { KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import type { ScalarKernel } from '../device.js';
+import { RecentlyUsed } from '../recent.js';
+import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import type { Grid } from '../source-device.js';
 
@@ -111,10 +113,10 @@ const guarded: Record<string, string> = Object.fromEntries([
     name,
     `function whole_${name}(x) { let y = Math.${name}(x); if (!(x === x)) y = x; return y; }`,
   ]),
-  ...[wholeLog, wholeLog1p, wholeExpm1, wholePow].map((whole) => {
-    const name = whole.name.slice('whole'.length).toLowerCase();
-    return [name, whole.toString().replace(whole.name, `whole_${name}`)];
-  }),
+  ...Object.entries({ log: wholeLog, log1p: wholeLog1p, expm1: wholeExpm1, pow: wholePow }).map(([name, whole]) => [
+    name,
+    whole.toString().replace(/^function\s*\w*/, `function whole_${name}`),
+  ]),
   [
     'tanh',
     'function whole_tanh(x) { let y = 0; if (x > 15) y = 1; else if (x < -15) y = -1; else y = Math.tanh(x); if (!(x === x)) y = x; return y; }',
@@ -185,8 +187,9 @@ function withGuards(text: string): { text: string; functions: string[] } {
 
 /** A scalar kernel as a function of a program, under a name of its own: shading languages have an exp, a max … already. */
 export function callable(f: ScalarKernel): { name: string; functions: string[] } {
-  const name = `scalar_${f.name}`;
-  const { text, functions } = withGuards(f.toString().replace(/^function\s*\w+/, `function ${name}`));
+  const identity = identityOf(f);
+  const name = 'scalarKernel';
+  const { text, functions } = withGuards(identity.text.replace(/^function\s*\w*/, `function ${name}`));
   return { name, functions: [...functions, text] };
 }
 
@@ -211,10 +214,11 @@ const texts = new WeakMap<SourceKernel, Parsed>();
 function parse(kernel: SourceKernel): Parsed {
   let parsed = texts.get(kernel);
   if (!parsed) {
-    const match = /^function\s*\w*\s*\(([^)]*)\)\s*\{([\s\S]*)\}$/.exec(kernel.toString());
+    const { name, text } = identityOf(kernel);
+    const match = /^function\s*\w*\s*\(([^)]*)\)\s*\{([\s\S]*)\}$/.exec(text);
     if (!match)
-      throw new KernelError(kernel.name, {
-        received: kernel.toString().slice(0, 60),
+      throw new KernelError(name, {
+        received: text.slice(0, 60),
         expected: 'a plain function: `function name(x) { … }`',
       });
     const body = withTrueInequality(match[2]!);
@@ -247,7 +251,7 @@ export function sourceProgram(
 ): { program: Program; values: number[] } {
   const { parameters, body, used } = parse(kernel);
   const baked = used.filter((name) => compiledIn.has(name)).map((name) => constants[name]!);
-  const key = `${kernelId(kernel)}|${axes[0]},${axes[1]},${axes[2]}|${baked}`;
+  const key = `${identityOf(kernel).id}|${axes[0]},${axes[1]},${axes[2]}|${baked}`;
   const { program, given } = templateOf(key, () => {
     const given = used.filter((name) => !compiledIn.has(name));
     const argument = (name: string) => `given${name[0]!.toUpperCase()}${name.slice(1)}`;
@@ -286,7 +290,7 @@ export function elementwiseProgram(
   { axes, sizes, prelude }: Layout,
 ): { program: Program; values: number[] } {
   const values = Object.values(sizes);
-  let key = `${kernelId(f)}|${axes[0]},${axes[1]},${axes[2]}|`;
+  let key = `${identityOf(f).id}|${axes[0]},${axes[1]},${axes[2]}|`;
   for (const steps of strides) {
     key += steps === null ? 'n' : 'a';
     steps?.forEach((step, axis) => {
@@ -326,48 +330,7 @@ export function elementwiseProgram(
   return { program, values };
 }
 
-const ids = new WeakMap<object, string>();
-const idsByText = new Map<string, string>();
-
-/** Kernels are told apart by their texts: two may have one name, and one may be written anew at every call. */
-export function kernelId(kernel: ScalarKernel | SourceKernel): string {
-  let id = ids.get(kernel);
-  if (id === undefined) {
-    const text = kernel.toString();
-    id = idsByText.get(text) ?? `${kernel.name}#${idsByText.size}`;
-    idsByText.set(text, id);
-    ids.set(kernel, id);
-  }
-  return id;
-}
-
-/** At most `limit` entries; those not used for the longest time go first. */
-export class ProgramCache<T> {
-  readonly #entries = new Map<string, T>();
-
-  constructor(
-    readonly limit: number,
-    readonly discard: (entry: T) => void,
-  ) {}
-
-  get size(): number {
-    return this.#entries.size;
-  }
-
-  get(key: string, create: () => T): T {
-    const entry = this.#entries.get(key) ?? create();
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    if (this.#entries.size > this.limit) {
-      const [oldest, unused] = this.#entries.entries().next().value!;
-      this.#entries.delete(oldest);
-      this.discard(unused);
-    }
-    return entry;
-  }
-}
-
-const templates = new ProgramCache<Template>(2048, () => {});
+const templates = new RecentlyUsed<Template>(2048);
 
 /** Settings of gpu.js for a program, apart from the output. */
 export function kernelSettings({ functions, types, constants }: Program): Record<string, unknown> {

@@ -1,4 +1,5 @@
 /** Scalar kernels that only the gpu.js devices use, in gpu.js's kernel language. See AdamW for the equations. */
+import { builtIn } from '../source/identity.js';
 
 /** m ← β₁ m + (1 − β₁) g, for the scaled gradient */
 export function firstMoment(m: number, g: number, beta: number, rest: number, scale: number): number {
@@ -21,15 +22,6 @@ export function update(
   eps: number,
 ): number {
   return parameter * decay - (rate * m) / (Math.sqrt(v) * correction + eps);
-}
-
-/** A number everywhere. */
-export function same(x: number): number {
-  return x;
-}
-
-export function square(x: number): number {
-  return x * x;
 }
 
 /** Toward zero; NaN gives 0, as when a number becomes an int32 in JavaScript. */
@@ -68,14 +60,6 @@ export function logPlus(total: number, max: number): number {
   let shift = max;
   if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
   return Math.log(total) + shift;
-}
-
-export function product(a: number, b: number): number {
-  return a * b;
-}
-
-export function difference(a: number, b: number): number {
-  return a - b;
 }
 
 /** (g − Σ) p */
@@ -150,3 +134,26 @@ export function batchNormGrad(
 ): number {
   return (g - gSum / count - ((x - mean) * rstd * gnSum) / count) * (rstd * weight);
 }
+
+builtIn({
+  firstMoment,
+  secondMoment,
+  update,
+  truncate,
+  expShifted,
+  softmaxOf,
+  expShiftedTimes,
+  logPlus,
+  centredTimes,
+  lessExpTimes,
+  share,
+  productShare,
+  squaredDistance,
+  squareShare,
+  rootInverse,
+  normalised,
+  timesNormal,
+  normalShare,
+  layerNormGrad,
+  batchNormGrad,
+});

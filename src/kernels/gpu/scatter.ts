@@ -4,6 +4,7 @@
  */
 import type { DType } from '../../tensor/dtype.js';
 import type { Storage } from '../device.js';
+import { builtIn } from '../source/identity.js';
 import type { KernelThis, SourceKernel, Vector, Volume } from '../source/kernel.js';
 import { gather } from '../source/move.js';
 import type { Grid, View } from '../source-device.js';
@@ -81,3 +82,5 @@ export function sumRanges(this: KernelThis, x: Volume, order: Vector, first: Vec
   }
   return sum;
 }
+
+builtIn({ rank, invert, lowerBound, sumRanges });

@@ -1,6 +1,7 @@
 /** Sums of a scalar kernel's values, without the values ever being stored. */
 import type { ScalarKernel } from '../device.js';
-import { callable, kernelId, type Layout, operandNames, type Program, templateOf } from './programs.js';
+import { identityOf } from '../source/identity.js';
+import { callable, type Layout, operandNames, type Program, templateOf } from './programs.js';
 
 /**
  * y[o][p][i] = Σ_t f(operands at [o][p · chunk + t][i]) for t < chunk within `length`: thread = (i, p, o). Operands are
@@ -14,7 +15,7 @@ export function sumProgram(
   { axes: [i, p, o], sizes, prelude }: Layout,
 ): { program: Program; values: number[] } {
   const values = [chunk, length, ...Object.values(sizes), ...strides.flatMap((steps) => steps ?? [])];
-  const key = `sum ${kernelId(f)}|${i},${p},${o}|${strides.map((steps) => (steps ? 'a' : 'n')).join('')}`;
+  const key = `sum ${identityOf(f).id}|${i},${p},${o}|${strides.map((steps) => (steps ? 'a' : 'n')).join('')}`;
   const { program } = templateOf(key, () => {
     const integers = ['chunk', 'total', ...Object.keys(sizes)];
     const at = `(${p} * chunk + t)`;

@@ -8,11 +8,12 @@
  */
 import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
+import { RecentlyUsed } from '../recent.js';
 import type { Grid } from '../source-device.js';
 import { turn } from '../turn.js';
 import { type Argument, GpuDevice } from './device.js';
 import { type GpuHandle, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
-import { kernelSettings, type Program, ProgramCache } from './programs.js';
+import { kernelSettings, type Program } from './programs.js';
 
 /** A counted handle on a texture. */
 interface Texture extends GpuHandle {
@@ -44,7 +45,7 @@ export class WebGl2Device extends GpuDevice<Texture> {
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: true };
   readonly #gpu: GpuInstance;
   readonly #gl: WebGL2RenderingContext;
-  readonly #kernels = new ProgramCache<GpuKernel>(cacheLimit, (kernel) => kernel.destroy());
+  readonly #kernels = new RecentlyUsed<GpuKernel>(cacheLimit, (kernel) => kernel.destroy());
   /** Longest side of a texture that can be drawn to. */
   readonly #side: number;
   /** What a texture is read through, its elements one by one or (all that GL promises) padded to four. */

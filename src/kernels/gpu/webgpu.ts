@@ -6,12 +6,13 @@
 import { DeviceError, type HopgradError, KernelError, MemoryLimitError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import type { MemoryInfo } from '../device.js';
+import { RecentlyUsed } from '../recent.js';
 import { type CompiledKernel, compile } from './compile.js';
 import type { Argument } from './device.js';
 import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
 import { type Block, BlockPool } from './pool.js';
 import { ProductDevice } from './products.js';
-import { type Program, ProgramCache } from './programs.js';
+import type { Program } from './programs.js';
 import { provideWebGpu } from './provide.js';
 import { CommandStream, type Site } from './stream.js';
 
@@ -37,7 +38,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
   protected readonly limits;
   readonly #gpu: GpuInstance;
   readonly #context: GpuContext;
-  readonly #kernels = new ProgramCache<Entry>(cacheLimit, () => {});
+  readonly #kernels = new RecentlyUsed<Entry>(cacheLimit);
   readonly #pool: BlockPool;
   readonly #stream: CommandStream;
   /** What waits for a kernel, or for something that does. */

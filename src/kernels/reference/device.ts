@@ -3,8 +3,9 @@
  * in float32 or float64. Slow and plain; everything else is held to it.
  */
 import { allocate, type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
-import { type BroadcastPlan, sizeOf } from '../../tensor/shape.js';
+import { sizeOf } from '../../tensor/shape.js';
 import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
+import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
@@ -99,15 +100,17 @@ export class ReferenceDevice extends SourceDevice {
     return this.#wrap(output, dtype);
   }
 
-  protected runElementwise(f: ScalarKernel, operands: KernelOperand[], { shape, strides }: BroadcastPlan): Storage {
-    const storages = operands.filter((operand) => typeof operand !== 'number');
-    // `where` has its condition first; the result has the type of its values.
-    const typed = storages[operands.length === 3 && storages.length > 1 ? 1 : 0]!;
-    const output = allocate(typed.dtype, sizeOf(shape));
+  protected runElementwise(
+    f: ScalarKernel,
+    shape: readonly number[],
+    operands: readonly KernelOperand[],
+    dtype: DType,
+  ): Storage {
+    const output = allocate(dtype, sizeOf(shape));
     const [nx, ny = 1, nz = 1] = [...shape].reverse() as [number, number?, number?];
-    const sources = operands.map((operand) => (typeof operand === 'number' ? [operand] : array(operand)));
-    const steps = operands.map((operand, k) =>
-      typeof operand === 'number' ? [0, 0, 0] : [...strides[k]!].reverse().concat([0, 0]),
+    const sources = operands.map((operand) => (typeof operand === 'number' ? [operand] : array(operand.storage)));
+    const steps = operands.map((operand) =>
+      typeof operand === 'number' ? [0, 0, 0] : [...operand.strides].reverse().concat([0, 0]),
     );
     const [a, b, c] = sources as unknown as [ArrayLike<number>, ArrayLike<number>, ArrayLike<number>];
     const [da, db, dc] = steps as [number[], number[], number[]];
@@ -127,7 +130,7 @@ export class ReferenceDevice extends SourceDevice {
           }
         }
       }
-    return this.#wrap(output, typed.dtype);
+    return this.#wrap(output, dtype);
   }
 }
 
@@ -150,7 +153,8 @@ const loops = new WeakMap<SourceKernel, Loop>();
 function loopOf(kernel: SourceKernel): Loop {
   let loop = loops.get(kernel);
   if (!loop) {
-    const text = String(kernel)
+    const text = identityOf(kernel)
+      .text.replace(/^function\s*\w*/, 'function kernel')
       .replaceAll('this.thread.', 'thread_')
       .replaceAll('this.constants.', 'constant_')
       .replace(')', ', thread_x, thread_y, thread_z)'); // the end of the parameters
@@ -162,7 +166,7 @@ function loopOf(kernel: SourceKernel): Loop {
       let i = 0;
       for (let z = 0; z < nz; z++)
         for (let y = 0; y < ny; y++)
-          for (let x = 0; x < nx; x++) output[i++] = ${kernel.name}(${['a', 'b'].slice(0, kernel.length)}, x, y, z);`,
+          for (let x = 0; x < nx; x++) output[i++] = kernel(${['a', 'b'].slice(0, kernel.length)}, x, y, z);`,
     ) as Loop;
     loops.set(kernel, loop);
   }

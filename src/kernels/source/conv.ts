@@ -3,6 +3,7 @@
  * viewed [batch · channels][height][width], weights [outChannels · inChannels][kernelHeight][kernelWidth].
  * `floor((z + 0.5) / n)` divides a whole float32 exactly, whatever the device's rounding of division.
  */
+import { builtIn } from './identity.js';
 import type { KernelThis, Volume } from './kernel.js';
 
 /** y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u − p, j·s + v − p] · w[o,c,u,v] */
@@ -104,3 +105,5 @@ export function avgPool2dGrad(this: KernelThis, gradOutput: Volume): number {
   }
   return sum / (this.constants.kernelY! * this.constants.kernelX!);
 }
+
+builtIn({ conv2d, conv2dInputGrad, conv2dWeightGrad, avgPool2d, avgPool2dGrad });

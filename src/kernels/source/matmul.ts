@@ -1,3 +1,4 @@
+import { builtIn } from './identity.js';
 import type { KernelThis, Vector } from './kernel.js';
 
 /**
@@ -13,3 +14,5 @@ export function matmul(this: KernelThis, a: Vector, b: Vector): number {
   }
   return sum;
 }
+
+builtIn({ matmul });

@@ -1,4 +1,5 @@
 /** Kernels that move elements without changing them. */
+import { builtIn } from './identity.js';
 import type { KernelThis, Matrix, Vector, Volume } from './kernel.js';
 
 /** Repeats along the axes whose stride is 0: a flat source walked by integer steps. */
@@ -62,3 +63,5 @@ export function scatterAdd(this: KernelThis, x: Volume, indices: Vector): number
   }
   return sum;
 }
+
+builtIn({ expand, swapAxes, sliceAxis, padAxis, concatPair, gather, scatterAdd });

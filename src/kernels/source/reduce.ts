@@ -1,4 +1,5 @@
 /** Reductions over the middle axis of [outer, length, inner]; thread = (inner, outer). */
+import { builtIn } from './identity.js';
 import type { KernelThis, Volume } from './kernel.js';
 
 /** y = Σ_i x_i */
@@ -89,3 +90,5 @@ export function reducePartMin(this: KernelThis, x: Volume): number {
   }
   return best;
 }
+
+builtIn({ reduceSum, reduceMax, reduceMin, argMax, argMin, reducePartSum, reducePartMax, reducePartMin });

@@ -4,7 +4,7 @@
  */
 import { allocate, bytesPerElement, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError } from '../../tensor/errors.js';
-import { type BroadcastPlan, sizeOf, stridesOf } from '../../tensor/shape.js';
+import { sizeOf, stridesOf } from '../../tensor/shape.js';
 import {
   type Conv2dSpec,
   type Device,
@@ -16,23 +16,20 @@ import {
   type ReduceKind,
   type ScalarKernel,
   Storage,
+  type Strided,
 } from '../device.js';
+import { select } from '../scalar.js';
+import { identityOf } from '../source/identity.js';
+import { flat, flatOperands } from '../walk.js';
 import { at, type Context, grain, rowGrain } from './context.js';
 import { chunksOf, type Engine } from './engine.js';
 import { fusedKernels } from './fused.js';
 import type { Block } from './heap.js';
 import { kernel, operationNumber, selectFloat, selectInt } from './kernels.js';
-import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop, select } from './loops.js';
+import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop } from './loops.js';
 import { moveBlock } from './moves.js';
 import * as products from './products.js';
 import { reduceColumns, reduceRows } from './reductions.js';
-
-/** Points at which a scalar kernel must agree with the operation of its name, see #operation. */
-const samples = [
-  [0.3, 0.7],
-  [1.7, 0.6],
-  [-0.4, 1.2],
-] as const;
 
 export class WasmDevice implements Device {
   readonly name = 'wasm';
@@ -139,64 +136,48 @@ export class WasmDevice implements Device {
   }
 
   map(f: ScalarKernel, x: Storage): Storage {
-    return this.#elementwise(f, [x], { shape: [x.size], strides: [[1]] });
+    return this.#elementwise(f, [x.size], [flat(x)], x.dtype);
   }
 
-  zip(f: ScalarKernel, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
-    return this.#elementwise(f, [a, b], plan);
+  zip(f: ScalarKernel, shape: readonly number[], a: KernelOperand, b: KernelOperand): Storage {
+    const { storage } = typeof a === 'number' ? (b as Strided) : a;
+    return this.#elementwise(f, shape, [a, b], storage.dtype);
   }
 
-  where(condition: Storage, a: KernelOperand, b: KernelOperand, plan: BroadcastPlan): Storage {
-    return this.#elementwise(select, [condition, a, b], plan);
+  where(shape: readonly number[], condition: Strided, a: KernelOperand, b: KernelOperand, dtype: DType): Storage {
+    return this.#elementwise(select, shape, [condition, a, b], dtype);
   }
 
-  #elementwise(f: ScalarKernel, operands: KernelOperand[], plan: BroadcastPlan): Storage {
-    if (plan.shape.length > 3) {
-      // More than three merged axes: write the broadcast operands out first; the rest is then one axis long.
-      const full = operands.map((operand, i) =>
-        typeof operand === 'number'
-          ? operand
-          : this.expand(operand, { shape: plan.shape, strides: [plan.strides[i]!] }),
-      );
-      return this.#elementwise(f, full, { shape: [sizeOf(plan.shape)], strides: full.map(() => [1]) });
-    }
-    const typed = operands.filter((operand) => typeof operand !== 'number');
-    const { dtype } = typed[f === select && typed.length > 1 ? 1 : 0]!;
-    const operation = f === select ? (typed[0]!.dtype === 'int32' ? selectInt : selectFloat) : this.#operation(f);
-    const y = this.#allocate(dtype, sizeOf(plan.shape));
+  #elementwise(f: ScalarKernel, shape: readonly number[], operands: readonly KernelOperand[], dtype: DType): Storage {
+    if (shape.length > 3)
+      return flatOperands(this, shape, operands, (size, flat) => this.#elementwise(f, size, flat, dtype));
+    const y = this.#allocate(dtype, sizeOf(shape));
     if (y.size === 0) return y;
-    if (operation >= 0 && dtype === 'float32' && (f === select || typed.every((x) => x.dtype === 'float32')))
-      this.#run(operation, at(y), this.#addresses(operands), plan.shape, plan.strides);
+    const operation = this.#operation(f, operands, dtype);
+    if (operation >= 0) this.#run(operation, at(y), shape, operands);
     else {
-      const sources = operands.map((operand) => (typeof operand === 'number' ? operand : this.#view(operand)));
-      runLoop(f, this.#view(y), sources, plan);
+      const sources = operands.map((x) => (typeof x === 'number' ? x : this.#view(x.storage)));
+      runLoop(f, this.#view(y), shape, operands, sources);
     }
     return y;
   }
 
-  /** Where operands lie; a number is put into a place of its own. */
-  #addresses(operands: readonly KernelOperand[]): number[] {
-    return operands.map((x, slot) => (typeof x === 'number' ? this.#engine.constant(slot, x) : at(x)));
-  }
-
   /** An elementwise operation over up to three axes. */
-  #run(
-    operation: number,
-    y: number,
-    addresses: readonly number[],
-    shape: readonly number[],
-    strides: readonly (readonly number[])[],
-  ): void {
+  #run(operation: number, y: number, shape: readonly number[], operands: readonly KernelOperand[]): void {
     // No lists here: this is the way of every small operation.
     const list = this.#engine.arguments;
     const rank = shape.length;
     list[0] = operation;
     list[1] = y;
-    for (let k = 0; k < 3; k++) list[2 + k] = addresses[k] ?? addresses[0]!;
     for (let axis = 0; axis < 3; axis++) {
       const from = rank - 3 + axis;
       list[5 + axis] = from < 0 ? 1 : shape[from]!;
-      for (let k = 0; k < 3; k++) list[8 + 3 * k + axis] = strides[k]?.[from] ?? 0;
+    }
+    for (let k = 0; k < 3; k++) {
+      const x = operands[k] ?? operands[0]!;
+      const strides = k < operands.length && typeof x !== 'number' ? x.strides : none;
+      list[2 + k] = typeof x === 'number' ? this.#engine.constant(k, x) : at(x.storage);
+      for (let axis = 0; axis < 3; axis++) list[8 + 3 * k + axis] = strides[rank - 3 + axis] ?? 0;
     }
     const columns = shape[rank - 1]!;
     const rows = list[5]! * list[6]!;
@@ -205,45 +186,24 @@ export class WasmDevice implements Device {
     this.#engine.start(kernel.elementwise, chunksOf(rows === 1 ? columns : rows, perChunk));
   }
 
-  /**
-   * The number of the operation that `f` is, −1 for none. A name alone proves nothing, since users name kernels too: an
-   * operation is trusted once it has agreed with `f` at some points.
-   */
-  #operation(f: ScalarKernel): number {
+  /** The number of the operation that computes f on these operands, −1 for none. */
+  #operation(f: ScalarKernel, operands: readonly KernelOperand[], dtype: DType): number {
+    if (dtype !== 'float32') return -1;
+    if (f === select) return (operands[0] as Strided).storage.dtype === 'int32' ? selectInt : selectFloat;
     let number = this.#operations.get(f);
     if (number === undefined) {
-      number = operationNumber(f.name);
-      if (number >= 0 && !this.#agrees(number, f)) number = -1;
+      number = operationNumber(identityOf(f));
       this.#operations.set(f, number);
     }
     return number;
   }
 
-  #agrees(operation: number, f: ScalarKernel): boolean {
-    const block = this.#engine.block(16 * samples.length);
-    const n = samples.length;
-    const values = new Float32Array(this.#engine.heap.memory.buffer, block.address, 4 * n);
-    samples.forEach(([a, b], i) => {
-      values[i] = a;
-      values[n + i] = b;
-    });
-    const [a, b, y] = [0, 1, 2].map((k) => block.address + 4 * k * n) as [number, number, number];
-    this.#run(operation, y, [a, b], [n], [[1], [1]]);
-    const agrees = samples.every(([x, z], i) => {
-      const expected = f(x, z);
-      const actual = values[2 * n + i]!;
-      return Object.is(expected, actual) || Math.abs(actual - expected) <= 1e-5 * Math.max(1, Math.abs(expected));
-    });
-    this.#engine.heap.release(block);
-    return agrees;
-  }
-
-  expand(x: Storage, { shape, strides }: BroadcastPlan): Storage {
+  expand(shape: readonly number[], { storage: x, strides }: Strided): Storage {
     const y = this.#allocate(x.dtype, sizeOf(shape));
     moveBlock(
       this.#context,
       shape,
-      { storage: x, offset: 0, strides: strides[0]! },
+      { storage: x, offset: 0, strides },
       { storage: y, offset: 0, strides: stridesOf(shape) },
     );
     return y;
@@ -377,6 +337,8 @@ export class WasmDevice implements Device {
     return y;
   }
 }
+
+const none: readonly number[] = [];
 
 function offsetOf(index: readonly number[], strides: readonly number[]): number {
   return index.reduce((sum, i, axis) => sum + i * strides[axis]!, 0);

@@ -1,3 +1,5 @@
+import type { KernelIdentity } from '../source/identity.js';
+
 /** The numbers of the kernels, in the order of assembly/kernels.ts. */
 const names = [
   'elementwise',
@@ -33,8 +35,8 @@ const names = [
 export const kernel = Object.fromEntries(names.map((name, i) => [name, i])) as Record<(typeof names)[number], number>;
 
 /** The numbers of the elementwise operations by the names of their scalar kernels, in the order of assembly/elementwise.ts. */
-const operations = [
-  'copy',
+export const operationNames: readonly string[] = [
+  'same',
   'add',
   'sub',
   'mul',
@@ -83,10 +85,10 @@ const operations = [
   'cosGrad',
 ];
 
-/** −1 when there is none of this name. */
-export function operationNumber(name: string): number {
-  return operations.indexOf(name);
+/** −1 when there is none: a user's kernel is never one of these, whatever its name. */
+export function operationNumber({ builtIn, name }: KernelIdentity): number {
+  return builtIn ? operationNames.indexOf(name) : -1;
 }
 /** Choosing between two operands by a float32 or int32 condition. */
-export const selectFloat = operations.length;
-export const selectInt = operations.length + 1;
+export const selectFloat = operationNames.length;
+export const selectInt = operationNames.length + 1;

@@ -3,50 +3,51 @@
  * one closed piece of arithmetic over typed arrays. The same idea as gpu.js's, for the memory of the wasm device.
  */
 import type { TypedArray } from '../../tensor/dtype.js';
-import type { BroadcastPlan } from '../../tensor/shape.js';
-import type { ReduceKind, ScalarKernel } from '../device.js';
+import type { KernelOperand, ReduceKind, ScalarKernel } from '../device.js';
+import { identityOf, type KernelIdentity } from '../source/identity.js';
 
 type Loop = (
   out: TypedArray,
   sources: (TypedArray | number)[],
   shape: readonly number[],
-  strides: readonly (readonly number[])[],
+  strides: readonly (readonly number[] | null)[],
 ) => void;
 
-const compiled = new Map<ScalarKernel, Map<string, Loop>>();
+const compiled = new WeakMap<KernelIdentity, Map<string, Loop>>();
 const names = ['a', 'b', 'c'];
 
-/** y = f(operands) over a plan of at most three axes; a number operand is the same for all. */
+/** y = f(operands) over at most three axes; `sources` are the operands' elements, or their numbers. */
 export function runLoop(
   f: ScalarKernel,
   out: TypedArray,
+  shape: readonly number[],
+  operands: readonly KernelOperand[],
   sources: (TypedArray | number)[],
-  { shape, strides }: BroadcastPlan,
 ): void {
-  let variants = compiled.get(f);
+  const identity = identityOf(f);
+  let variants = compiled.get(identity);
   if (!variants) {
     variants = new Map();
-    compiled.set(f, variants);
+    compiled.set(identity, variants);
   }
   const inner = shape.length - 1;
-  const kinds = sources.map((source, k) =>
-    typeof source === 'number' ? 'n' : strides[k]![inner] === 1 ? 'v' : strides[k]![inner] === 0 ? 's' : 'g',
-  );
+  const strides = operands.map((x) => (typeof x === 'number' ? null : x.strides));
+  const kinds = strides.map((s) => (s === null ? 'n' : s[inner] === 1 ? 'v' : s[inner] === 0 ? 's' : 'g'));
   const key = `${kinds.join('')}${shape.length}`;
   let loop = variants.get(key);
   if (!loop) {
-    loop = compile(f, kinds, shape.length);
+    loop = compile(identity.text, kinds, shape.length);
     variants.set(key, loop);
   }
   loop(out, sources, shape, strides);
 }
 
 /** Per operand kind: n number, v inner stride 1, s inner stride 0, g any inner stride. */
-function compile(f: ScalarKernel, kinds: readonly string[], rank: number): Loop {
+function compile(text: string, kinds: readonly string[], rank: number): Loop {
   const used = names.slice(0, kinds.length);
   const arrays = used.filter((_, k) => kinds[k] !== 'n');
   const position = (name: string) => used.indexOf(name);
-  const lines: string[] = [`const f = ${f.toString()};`];
+  const lines: string[] = [`const f = ${text};`];
   for (const name of used) lines.push(`const ${name} = sources[${position(name)}];`);
   for (const name of arrays)
     for (let axis = 0; axis < rank; axis++) lines.push(`const ${name}${axis} = strides[${position(name)}][${axis}];`);
@@ -74,11 +75,6 @@ function compile(f: ScalarKernel, kinds: readonly string[], rank: number): Loop 
     '}',
   );
   return new Function('out', 'sources', 'shape', 'strides', lines.join('\n')) as Loop;
-}
-
-/** condition ? a : b; the one kernel of three operands. */
-export function select(condition: number, a: number, b: number): number {
-  return condition !== 0 ? a : b;
 }
 
 /** [outer, length, inner] → [outer, inner], for the dtypes that have no kernel. */

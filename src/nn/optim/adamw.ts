@@ -6,6 +6,8 @@ import { type Storage, touch } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { add, mul } from '../../kernels/scalar.js';
 import { keep } from '../../kernels/scope.js';
+import { builtIn } from '../../kernels/source/identity.js';
+import { flat, zipFlat } from '../../kernels/walk.js';
 import { CheckpointError, DomainError, GraphError, UsageError } from '../../tensor/errors.js';
 import { Parameter } from '../module.js';
 
@@ -14,6 +16,7 @@ function clipFactor(total: number, most: number): number {
   const norm = Math.sqrt(total);
   return norm > most ? most / norm : 1;
 }
+builtIn({ clipFactor });
 
 export interface AdamWOptions {
   /** Learning rate, ≥ 0. Default 1e-3. May be changed between steps (`optimizer.lr = …`). */
@@ -153,12 +156,11 @@ export class AdamW {
   #clipOnDevice(maxNorm: number): (grad: Storage) => Storage {
     const grads = this.parameters.flatMap(({ grad }) => (grad ? [grad.storage] : []));
     const { device } = grads[0]!;
-    const one = { shape: [1], strides: [[1], [1]] };
     const total = grads
       .map((grad) => fused(device).sumSquares(grad))
-      .reduce((sum, squares) => device.zip(add, sum, squares, one));
-    const factor = device.zip(clipFactor, total, maxNorm, one);
-    return (grad) => device.zip(mul, grad, factor, { shape: [grad.size], strides: [[1], [0]] });
+      .reduce((sum, squares) => zipFlat(device, add, sum, squares));
+    const factor = zipFlat(device, clipFactor, total, maxNorm);
+    return (grad) => device.zip(mul, [grad.size], flat(grad), { storage: factor, strides: [0] });
   }
 
   zeroGrad(): void {

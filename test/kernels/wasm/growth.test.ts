@@ -8,16 +8,13 @@ import type { Device, Storage } from '#src/kernels/device.js';
 import { deviceByName } from '#src/kernels/devices.js';
 import { fused } from '#src/kernels/fused.js';
 import { add, exp } from '#src/kernels/scalar.js';
+import { flat, zipFlat, zipped } from '#src/kernels/walk.js';
 import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { Random } from '#src/tensor/random.js';
-import { broadcastPlan } from '#src/tensor/shape.js';
 import { property, relativeError } from '../../helpers.js';
 
 const [rows, columns] = [512, 520];
 const n = rows * columns; // a little over 1 MiB
-const flat = { shape: [n], strides: [[1], [1]] };
-const right = { shape: [n], strides: [[1], [0]] };
-const left = { shape: [n], strides: [[0], [1]] };
 const data = Float32Array.from(
   { length: n },
   (
@@ -37,21 +34,21 @@ const kernels: Record<string, (device: Device, x: Storage) => Storage[]> = {
   fill: (device) => [device.fill(n, 2.5, 'float32'), device.fill(n, -3, 'int32')],
   'a known kernel': (device, x) => [device.map(exp, x)],
   'a kernel of a user': (device, x) => [device.map(cubed, x)],
-  'a number as operand': (device, x) => [device.zip(add, x, 1.5, right), device.zip(add, -2, x, left)],
-  where: (device, x) => [device.where(x, x, 7, { shape: [n], strides: [[1], [1], [0]] })],
+  'a number as operand': (device, x) => [zipFlat(device, add, x, 1.5), zipFlat(device, add, -2, x)],
+  where: (device, x) => [device.where([n], flat(x), flat(x), 7, 'float32')],
   'four axes': (device, x) => {
     const shape = [8, 16, 40, 52];
     const row = device.slice(x, [n], [0], [16 * 52]);
-    return [device.zip(add, x, row, broadcastPlan(shape, [shape, [1, 16, 1, 52]]))];
+    return [zipped(device, add, shape, [x, row], [shape, [1, 16, 1, 52]])];
   },
   'cast and whole numbers': (device, x) => {
     const whole = device.cast(
-      device.zip((a, b) => a * b, x, 100, right),
+      zipFlat(device, (a, b) => a * b, x, 100),
       'int32',
     );
     return [
       whole,
-      device.zip(add, whole, whole, flat),
+      zipFlat(device, add, whole, whole),
       device.reduce('sum', whole, 1, rows, columns),
       device.argReduce('max', whole, rows, columns, 1),
       device.scatterAdd(whole, device.upload(indices), 1, rows, columns),
@@ -61,7 +58,7 @@ const kernels: Record<string, (device: Device, x: Storage) => Storage[]> = {
     device.reduce('sum', x, 1, n, 1),
     device.reduce('sum', x, 1, rows, columns),
     device.argReduce('min', x, rows, columns, 1),
-    device.expand(x, { shape: [2, n], strides: [[0, 1]] }),
+    device.expand([2, n], { storage: x, strides: [0, 1] }),
   ],
   matmul: (device, x) => [
     device.matmul(x, x, {
