@@ -1,12 +1,13 @@
-/** Initialisers: how a parameter begins. Each takes a shape and draws from the generator it was given. */
+/** Initialisers: how a parameter begins. Each takes a shape and draws from the generator it was given, or the global one. */
 import { full, randn, type TensorOptions, uniform } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { Random } from '../tensor/random.js';
+import { context } from '../kernels/context.js';
+import type { Random } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 
 /** Where parameters are made: generator, dtype and device. */
 export interface Placement extends Omit<TensorOptions, 'requiresGrad'> {
-  /** Default: a fresh stream from seed 0, so that a model is the same every time. */
+  /** Default: the stream that manualSeed() restarts, from which each layer takes what comes next. */
   random?: Random;
   /** Zeros instead of random numbers: for weights that are overwritten at once. */
   blank?: boolean;
@@ -14,7 +15,7 @@ export interface Placement extends Omit<TensorOptions, 'requiresGrad'> {
 
 /** A placement with its generator in place. */
 export function place(placement: Placement = {}): Placement & { random: Random } {
-  return { ...placement, random: placement.random ?? new Random(0) };
+  return { ...placement, random: placement.random ?? context.random };
 }
 
 /** N(0, std²). */

@@ -7,9 +7,9 @@ import { gather } from '../autograd/ops/gather.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
-import { formatShape, sizeOf } from '../tensor/shape.js';
+import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
 import * as init from './init.js';
-import { assign, Buffer, Module, Parameter } from './module.js';
+import { adopt, assign, Buffer, Module, type Parameter } from './module.js';
 
 /** @throws DomainError unless every value is a whole number ≥ 1 */
 export function checkSizes(op: string, sizes: Record<string, number>): void {
@@ -31,17 +31,34 @@ export class Linear extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter | null;
 
-  /** @param weight initial weight; default PyTorch's */
+  /**
+   * @param weight initial weight, copied; also says dtype and device unless these are given
+   * @param std    N(0, std²) as initial weight; default PyTorch's
+   * @throws ShapeError for a weight that is not [outFeatures, inFeatures]; DomainError for sizes below 1
+   */
   constructor(
     inFeatures: number,
     outFeatures: number,
-    { bias = true, weight, ...placement }: init.Placement & { bias?: boolean; weight?: Tensor } = {},
+    { bias = true, weight, std, ...placement }: init.Placement & { bias?: boolean; weight?: Tensor; std?: number } = {},
   ) {
     super();
     checkSizes('Linear', { inFeatures, outFeatures });
-    const where = init.place(placement);
-    this.weight = new Parameter(weight ?? init.kaimingUniform([outFeatures, inFeatures], where));
-    this.bias = bias ? new Parameter(init.fanInUniform([outFeatures], inFeatures, where)) : null;
+    const where = init.place({ ...(weight && { dtype: weight.dtype, device: weight.device }), ...placement });
+    const shape = [outFeatures, inFeatures];
+    if (weight && !sameShape(weight.shape, shape))
+      throw new ShapeError('Linear', {
+        received: `a weight of shape ${formatShape(weight.shape)}`,
+        expected: `[outFeatures, inFeatures] = ${formatShape(shape)}`,
+      });
+    this.weight = adopt(
+      weight
+        ? init.constant(shape, 0, where)
+        : std === undefined
+          ? init.kaimingUniform(shape, where)
+          : init.normal(shape, std, where),
+    );
+    if (weight) assign(this.weight, weight);
+    this.bias = bias ? adopt(init.fanInUniform([outFeatures], inFeatures, where)) : null;
   }
 
   /** @throws ShapeError when the last axis is not inFeatures */
@@ -82,8 +99,8 @@ export class Conv2d extends Module {
     checkSizes('Conv2d', { inChannels, outChannels, kernelHeight, kernelWidth });
     const where = init.place(placement);
     const shape = [outChannels, inChannels, kernelHeight, kernelWidth];
-    this.weight = new Parameter(init.kaimingUniform(shape, where));
-    this.bias = bias ? new Parameter(init.fanInUniform([outChannels], sizeOf(shape.slice(1)), where)) : null;
+    this.weight = adopt(init.kaimingUniform(shape, where));
+    this.bias = bias ? adopt(init.fanInUniform([outChannels], sizeOf(shape.slice(1)), where)) : null;
     this.#options = { stride, padding };
   }
 
@@ -123,8 +140,8 @@ export class BatchNorm2d extends Module {
   ) {
     super();
     checkSizes('BatchNorm2d', { channels });
-    this.weight = new Parameter(init.constant([channels], weight, placement));
-    this.bias = new Parameter(init.constant([channels], 0, placement));
+    this.weight = adopt(init.constant([channels], weight, placement));
+    this.bias = adopt(init.constant([channels], 0, placement));
     this.running_mean = new Buffer(init.constant([channels], 0, placement));
     this.running_var = new Buffer(init.constant([channels], 1, placement));
     this.eps = eps;
@@ -165,8 +182,8 @@ export class LayerNorm extends Module {
   constructor(size: number, { eps = 1e-5, ...placement }: init.Placement & { eps?: number } = {}) {
     super();
     checkSizes('LayerNorm', { size });
-    this.weight = new Parameter(init.constant([size], 1, placement));
-    this.bias = new Parameter(init.constant([size], 0, placement));
+    this.weight = adopt(init.constant([size], 1, placement));
+    this.bias = adopt(init.constant([size], 0, placement));
     this.eps = eps;
   }
 
@@ -183,7 +200,7 @@ export class Embedding extends Module {
   constructor(count: number, dim: number, { std = 1, ...placement }: init.Placement & { std?: number } = {}) {
     super();
     checkSizes('Embedding', { count, dim });
-    this.weight = new Parameter(init.normal([count, dim], std, init.place(placement)));
+    this.weight = adopt(init.normal([count, dim], std, init.place(placement)));
   }
 
   /** @throws DomainError for an index outside [0, count), DTypeError for indices that are not int32 */

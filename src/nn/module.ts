@@ -1,20 +1,33 @@
 /** Modules: parameters and buffers by name, in training or evaluation mode. */
 
 import { leafNode } from '../autograd/graph.js';
-import { Tensor } from '../autograd/tensor.js';
-import { touch } from '../kernels/device.js';
+import { noGradientOfIntegers, Tensor } from '../autograd/tensor.js';
+import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError } from '../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 
+export interface ParameterOptions {
+  /** Whether AdamW shrinks it. Default: matrices and larger yes; biases, gains and other vectors no. */
+  decay?: boolean;
+  /** False takes the value's memory over: for a value that nothing else uses. Default true. */
+  copy?: boolean;
+}
+
 /** A tensor that is trained. It knows itself whether weight decay applies; nobody matches on names. */
 export class Parameter extends Tensor {
-  /** Whether AdamW shrinks it. Default: matrices and larger yes; biases, gains and other vectors no. */
   readonly decay: boolean;
+  /** What the module that listed it last calls it, for messages; null before. */
+  name: string | null = null;
 
-  constructor(value: Tensor, { decay = value.shape.length >= 2 }: { decay?: boolean } = {}) {
-    super(value.storage, value.shape);
-    keep(value.storage);
+  /**
+   * @param value where it begins; its history is cut off
+   * @throws DTypeError for whole numbers
+   */
+  constructor(value: Tensor, { decay = value.rank >= 2, copy = true }: ParameterOptions = {}) {
+    if (value.dtype === 'int32') throw noGradientOfIntegers('Parameter');
+    super(copy ? copied(value) : value.storage, value.shape);
+    keep(this.storage);
     this.node = leafNode(this);
     this.decay = decay;
   }
@@ -23,9 +36,19 @@ export class Parameter extends Tensor {
 /** A tensor that belongs to a module's state but is not trained, such as running statistics. */
 export class Buffer extends Tensor {
   constructor(value: Tensor) {
-    super(value.storage, value.shape);
-    keep(value.storage);
+    super(copied(value), value.shape);
+    keep(this.storage);
   }
+}
+
+/** The same elements in memory of their own: what is updated in place must not be another's. */
+function copied(value: Tensor): Storage {
+  return value.detach().clone().storage;
+}
+
+/** A parameter made of a value that nothing else uses. */
+export function adopt(value: Tensor, options: { decay?: boolean } = {}): Parameter {
+  return new Parameter(value, { ...options, copy: false });
 }
 
 /** Overwrites `target` with `value`, in place and without history. Shapes must hold equally many elements. */
@@ -107,9 +130,13 @@ export abstract class Module {
       if (member instanceof Module) yield* member.namedModules(prefix ? `${prefix}.${name}` : name);
   }
 
-  /** All parameters with their names, in order of definition. */
+  /** All parameters with their names, in order of definition; one that has several names (tied) once, with the first. */
   namedParameters(): [string, Parameter][] {
-    return [...this.#tensors()].filter((entry): entry is [string, Parameter] => entry[1] instanceof Parameter);
+    const names = new Map<Parameter, string>();
+    for (const [name, value] of this.#tensors())
+      if (value instanceof Parameter && !names.has(value)) names.set(value, name);
+    for (const [parameter, name] of names) parameter.name = name;
+    return [...names].map(([parameter, name]) => [name, parameter]);
   }
 
   parameters(): Parameter[] {
@@ -121,7 +148,10 @@ export abstract class Module {
     return this.parameters().reduce((count, parameter) => count + parameter.size, 0);
   }
 
-  /** Parameters and buffers by name, without history. They share memory with the module: clone() to keep a copy. */
+  /**
+   * Parameters and buffers by name, tied ones under each of their names, without history. They share memory with the
+   * module: clone() to keep a copy.
+   */
   stateDict(): Record<string, Tensor> {
     return Object.fromEntries([...this.#tensors()].map(([name, value]) => [name, value.detach()]));
   }
@@ -130,7 +160,7 @@ export abstract class Module {
    * Overwrites parameters and buffers in place, converting dtype and device.
    *
    * `num_batches_tracked` entries, which PyTorch's batch norm writes and nothing here uses, are passed over, and a
-   * scalar may be stored as [] or [1].
+   * scalar may be stored as [] or [1]. A tied parameter needs one of its names.
    * @param strict when false, missing and unexpected names are allowed and returned
    * @throws CheckpointError that lists every missing, unexpected and mismatched entry; nothing is changed then
    */
@@ -138,7 +168,8 @@ export abstract class Module {
     state: Record<string, Tensor>,
     { strict = true }: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
-    const own = new Map(this.#tensors());
+    const given = new Set([...this.#tensors()].flatMap(([name, tensor]) => (state[name] ? tensor : [])));
+    const own = new Map([...this.#tensors()].filter(([name, tensor]) => state[name] || !given.has(tensor)));
     const shapes = (entries: Iterable<[string, Tensor]>) =>
       new Map([...entries].map(([name, { shape }]) => [name, shape]));
     const faults = checkState('loadStateDict', shapes(own), shapes(Object.entries(state)), { strict });

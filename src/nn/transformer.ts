@@ -5,7 +5,7 @@ import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
 import * as init from './init.js';
 import { checkSizes, checkTokens, LayerNorm, Linear, linear } from './layers.js';
-import { assign, Module, Parameter } from './module.js';
+import { adopt, assign, Module, type Parameter } from './module.js';
 
 /**
  * Multi-head self-attention: Q, K, V = x W_inᵀ + b_in, split into heads; y = concat_h(softmax(Q Kᵀ/√d) V) W_outᵀ + b_out.
@@ -37,13 +37,11 @@ export class MultiheadAttention extends Module {
       });
     const where = init.place(placement);
     const shape = [3 * width, width];
-    this.in_proj_weight = new Parameter(
-      std ? init.normal(shape, std.attention, where) : init.xavierUniform(shape, where),
-    );
-    this.in_proj_bias = new Parameter(init.constant([3 * width], 0, where));
+    this.in_proj_weight = adopt(std ? init.normal(shape, std.attention, where) : init.xavierUniform(shape, where));
+    this.in_proj_bias = adopt(init.constant([3 * width], 0, where));
     this.out_proj = new Linear(width, width, {
       ...where,
-      ...(std && { weight: init.normal([width, width], std.projection, where) }),
+      ...(std && { std: std.projection }),
     });
     assign(this.out_proj.bias!, init.constant([width], 0, where));
     this.heads = heads;
@@ -89,11 +87,11 @@ class Mlp extends Module {
     const hidden = 4 * width;
     this.c_fc = new Linear(width, hidden, {
       ...where,
-      ...(std && { weight: init.normal([hidden, width], std.hidden, where) }),
+      ...(std && { std: std.hidden }),
     });
     this.c_proj = new Linear(hidden, width, {
       ...where,
-      ...(std && { weight: init.normal([width, hidden], std.projection, where) }),
+      ...(std && { std: std.projection }),
     });
   }
 

@@ -79,7 +79,7 @@ export class Trainer {
    * @param onStep    after every step
    * @param onEpoch   after every epoch but the last
    * @returns whether training is complete
-   * @throws DomainError when the loss is no longer finite; DataError when an epoch has no batch
+   * @throws DomainError when the loss or a gradient is no longer finite; DataError when an epoch has no batch
    */
   async run({
     onStep = () => {},
@@ -115,12 +115,16 @@ export class Trainer {
     const retrieve = step >= this.#hopfieldFrom;
     const lr = this.#rate(step);
     this.optimizer.lr = lr;
-    const { loss, invTau, beta } = scoped(() => {
+    const { loss, invTau, beta, refused } = scoped(() => {
       const [images, texts] = this.#embed(batch);
       const value = this.objective.forward(images, texts, { retrieve });
       value.backward();
-      void this.optimizer.step();
-      return { loss: value.detach(), invTau: this.objective.invTau(), beta: this.objective.beta() };
+      // The update is made now, in this scope; what is wrong with it is told after the loss, which may be the reason.
+      const refused = (async () => this.optimizer.step())().then(
+        () => null,
+        (error: Error) => error,
+      );
+      return { loss: value.detach(), invTau: this.objective.invTau(), beta: this.objective.beta(), refused };
     });
     for (const parameter of this.#parameters) {
       parameter.grad?.dispose();
@@ -145,6 +149,8 @@ export class Trainer {
         expected: 'a finite loss',
         hint: 'Lower --lr, lengthen --warmup, or limit gradients with --max-grad-norm 1.',
       });
+    const error = await refused;
+    if (error) throw error;
     return report;
   }
 

@@ -1,7 +1,18 @@
 /** Modules: names, state, modes. */
 import assert from 'node:assert/strict';
-import { ones, randn, zeros } from 'hopgrad';
-import { BatchNorm2d, Buffer, Linear, Module, Parameter, Transformer } from 'hopgrad/nn';
+import { init, manualSeed, ones, randn, scoped, tensor, zeros } from 'hopgrad';
+import {
+  AdamW,
+  BatchNorm2d,
+  Buffer,
+  Conv2d,
+  Embedding,
+  Linear,
+  Module,
+  MultiheadAttention,
+  Parameter,
+  Transformer,
+} from 'hopgrad/nn';
 import { values } from '../helpers.js';
 
 class Net extends Module {
@@ -91,4 +102,114 @@ describe('Module', () => {
     layer.zeroGrad();
     assert.equal(layer.weight.grad, null);
   });
+});
+
+/** One parameter with two names. */
+class Tied extends Module {
+  readonly encoder = new Linear(2, 2, { bias: false, dtype: 'float64', device: 'reference' });
+  readonly decoder = new Shared(this.encoder.weight);
+}
+class Shared extends Module {
+  constructor(readonly weight: Parameter) {
+    super();
+  }
+}
+
+describe('tied parameters', () => {
+  it('are listed, counted and stepped once, and saved under each name', async () => {
+    const net = new Tied();
+    const { weight } = net.encoder;
+    assert.deepEqual(net.namedParameters(), [['encoder.weight', weight]]);
+    assert.deepEqual(net.parameters(), [weight]);
+    assert.equal(net.parameterCount(), 4);
+    assert.equal(weight.name, 'encoder.weight');
+    assert.deepEqual(Object.keys(net.stateDict()), ['encoder.weight', 'decoder.weight']);
+
+    const twin = new Parameter(weight);
+    const step = async (parameters: Parameter[], parameter: Parameter) => {
+      const optimizer = new AdamW(parameters, { lr: 0.1, maxGradNorm: 1 });
+      parameter.mul(3).sum().backward();
+      const norm = optimizer.gradNorm();
+      await optimizer.step();
+      return [norm, optimizer.parameters.length, optimizer.state().m.length, ...values(parameter)];
+    };
+    const once = await step([twin], twin);
+    assert.deepEqual(await step([...net.parameters(), net.decoder.weight], weight), once);
+  });
+
+  it('load from either name', () => {
+    const net = new Tied();
+    const given = tensor(
+      [
+        [1, 2],
+        [3, 4],
+      ],
+      { dtype: 'float64' },
+    );
+    for (const name of ['encoder.weight', 'decoder.weight']) {
+      net.loadStateDict({ 'encoder.weight': given.mul(0) });
+      net.loadStateDict({ [name]: given });
+      assert.deepEqual(values(net.encoder.weight), [1, 2, 3, 4]);
+    }
+    assert.throws(() => net.loadStateDict({}), {
+      name: 'CheckpointError',
+      received: 'missing: encoder.weight, decoder.weight',
+    });
+  });
+});
+
+describe('parameters of a value', () => {
+  before(() => init({ device: 'gpujs-cpu' }).then(() => init({ device: 'wasm' })));
+
+  for (const device of ['reference', 'wasm', 'gpujs-cpu'])
+    it(`do not share its memory on ${device}`, async () => {
+      const value = ones([2, 2], { device });
+      const made = [
+        new Parameter(value),
+        new Linear(2, 2, { weight: value, bias: false }).weight,
+        scoped(() => new Parameter(value)),
+      ];
+      const running = new Buffer(value);
+      for (const parameter of made) {
+        parameter.square().sum().backward();
+        await new AdamW([parameter], { lr: 0.5 }).step();
+        assert.notDeepEqual(values(parameter), values(value));
+      }
+      value.dispose();
+      for (const own of [...made, running]) assert.equal(values(own).length, 4);
+    });
+
+  it('refuse whole numbers and weights of another shape; the weight says dtype and device', () => {
+    assert.throws(() => new Parameter(tensor([1], { dtype: 'int32' })), { name: 'DTypeError', op: 'Parameter' });
+    assert.throws(() => new Linear(2, 3, { weight: ones([2, 3]) }), { name: 'ShapeError', received: /\[2, 3\]/ });
+    const weight = ones([3, 2], { dtype: 'float64', device: 'reference' });
+    const { weight: own, bias } = new Linear(2, 3, { weight });
+    assert.deepEqual(
+      [own.dtype, own.device, bias!.dtype, bias!.device],
+      ['float64', 'reference', 'float64', 'reference'],
+    );
+    const moved = new Linear(2, 3, { weight, dtype: 'float32', device: 'wasm' }).weight;
+    assert.deepEqual([moved.dtype, moved.device, values(moved)[5]], ['float32', 'wasm', 1]);
+  });
+});
+
+describe('initialisation without a generator', () => {
+  const makers: Record<string, () => Module> = {
+    Linear: () => new Linear(3, 2),
+    Conv2d: () => new Conv2d(2, 2, 3),
+    Embedding: () => new Embedding(4, 3),
+    MultiheadAttention: () => new MultiheadAttention(4, 2),
+    Transformer: () => new Transformer({ width: 4, layers: 1, heads: 1 }),
+  };
+  for (const [name, make] of Object.entries(makers))
+    it(`gives two ${name} other numbers, and the same ones again after the same seed`, () => {
+      const draw = () => values(make().parameters()[0]!);
+      manualSeed(7);
+      const [first, second] = [draw(), draw()];
+      assert.notDeepEqual(first, second);
+      manualSeed(7);
+      assert.deepEqual([draw(), draw()], [first, second]);
+      manualSeed(8);
+      assert.notDeepEqual(draw(), first);
+    });
 });

@@ -94,7 +94,6 @@ describe('AdamW', () => {
     ])
       assert.throws(() => new AdamW([x], options), DomainError, JSON.stringify(options));
     x.mul(Number.NaN).sum().backward();
-    assert.throws(() => new AdamW([x], { maxGradNorm: 1 }).step(), { name: 'GraphError', hint: /detectAnomaly/ });
   });
 });
 

@@ -3,7 +3,7 @@ import { noGrad } from '../../autograd/graph.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import { Center } from '../../nn/center.js';
 import * as init from '../../nn/init.js';
-import { Module, Parameter } from '../../nn/module.js';
+import { adopt, Module, type Parameter } from '../../nn/module.js';
 import type { DType } from '../../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { Random } from '../../tensor/random.js';
@@ -47,7 +47,7 @@ export class CloobModel extends Module {
     if (!(initInvTau > 0))
       throw new DomainError('createModel', { received: `initInvTau ${initInvTau}`, expected: 'a positive number' });
     const placement: init.Placement = { ...where, random: new Random(seed) };
-    this.logit_inv_tau = new Parameter(init.constant([1], Math.log(initInvTau), placement), { decay: false });
+    this.logit_inv_tau = adopt(init.constant([1], Math.log(initInvTau), placement), { decay: false });
     this.visual = isTransformer(config)
       ? new VisualTransformer(config, placement)
       : new ModifiedResNet(config, placement);

@@ -4,7 +4,7 @@ import { attention } from '../../autograd/ops/attention.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { BatchNorm2d, Conv2d, Linear } from '../../nn/layers.js';
-import { Module, Parameter } from '../../nn/module.js';
+import { adopt, Module, type Parameter } from '../../nn/module.js';
 import type { CloobConfig } from './config.js';
 import { visionHeads } from './config.js';
 
@@ -68,9 +68,8 @@ class AttentionPool2d extends Module {
   constructor(side: number, channels: number, heads: number, outDim: number, where: init.Placement) {
     super();
     const std = 1 / Math.sqrt(channels);
-    const projection = (to: number) =>
-      new Linear(channels, to, { ...where, weight: init.normal([to, channels], std, where) });
-    this.positional_embedding = new Parameter(init.normal([side * side + 1, channels], std, where));
+    const projection = (to: number) => new Linear(channels, to, { ...where, std });
+    this.positional_embedding = adopt(init.normal([side * side + 1, channels], std, where));
     this.k_proj = projection(channels);
     this.q_proj = projection(channels);
     this.v_proj = projection(channels);

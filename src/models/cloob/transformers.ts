@@ -5,7 +5,7 @@ import { gather } from '../../autograd/ops/gather.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { Conv2d, Embedding, LayerNorm } from '../../nn/layers.js';
-import { Module, Parameter } from '../../nn/module.js';
+import { adopt, Module, type Parameter } from '../../nn/module.js';
 import { Transformer } from '../../nn/transformer.js';
 import { ShapeError } from '../../tensor/errors.js';
 import { formatShape } from '../../tensor/shape.js';
@@ -32,9 +32,9 @@ export class VisualTransformer extends Module {
     const patch = config.vision_patch_size!;
     const std = 1 / Math.sqrt(width);
     const patches = (image_resolution / patch) ** 2;
-    this.class_embedding = new Parameter(init.normal([width], std, where));
-    this.positional_embedding = new Parameter(init.normal([patches + 1, width], std, where));
-    this.proj = new Parameter(init.normal([width, embed_dim], std, where));
+    this.class_embedding = adopt(init.normal([width], std, where));
+    this.positional_embedding = adopt(init.normal([patches + 1, width], std, where));
+    this.proj = adopt(init.normal([width, embed_dim], std, where));
     this.conv1 = new Conv2d(3, width, patch, { stride: patch, bias: false, ...where });
     this.ln_pre = new LayerNorm(width, where);
     this.transformer = new Transformer({
@@ -83,8 +83,8 @@ export class TextTransformer extends Module {
     super();
     const { transformer_width: width, transformer_layers: layers, transformer_heads: heads } = config;
     const std = 1 / Math.sqrt(width);
-    this.positional_embedding = new Parameter(init.normal([config.context_length, width], 0.01, where));
-    this.text_projection = new Parameter(init.normal([width, config.embed_dim], std, where));
+    this.positional_embedding = adopt(init.normal([config.context_length, width], 0.01, where));
+    this.text_projection = adopt(init.normal([width, config.embed_dim], std, where));
     this.transformer = new Transformer({
       width,
       layers,

@@ -65,6 +65,16 @@ function largestMagnitude(x: Float64Array): number {
   return largest;
 }
 
+/** @throws DomainError for a gradient that is not finite, naming the component */
+function checkGradient(value: number, gradient: Float64Array): void {
+  const i = gradient.findIndex((g) => !Number.isFinite(g));
+  if (i >= 0)
+    throw new DomainError('minimizeLbfgs', {
+      received: `${gradient[i]} in component ${i} of the gradient, where the value is ${value}`,
+      expected: 'a finite gradient wherever the value is finite',
+    });
+}
+
 /**
  * The two-loop recursion: −H ∇f, where H is the inverse Hessian that the history describes, starting from γI,
  * γ = sᵀy / yᵀy of the newest step.
@@ -134,7 +144,7 @@ async function lineSearch(
  * | x      | start     | [n]; not changed                 |
  *
  * For convex f the result is the minimum; elsewhere a point where the gradient vanishes.
- * @throws DomainError when f or its gradient is not finite at the start, or an option is out of range
+ * @throws DomainError when f is not finite at the start, its gradient where f is, or an option is out of range
  * @source Liu & Nocedal 1989, "On the limited memory BFGS method for large scale optimization"
  * @example await minimizeLbfgs((x) => ({ value: x[0]! ** 2, gradient: Float64Array.of(2 * x[0]!) }), Float64Array.of(3))
  */
@@ -150,11 +160,9 @@ export async function minimizeLbfgs(
     });
   let x: Float64Array = start.slice();
   let { value, gradient } = await objective(x);
-  if (!Number.isFinite(value) || !Number.isFinite(largestMagnitude(gradient)))
-    throw new DomainError('minimizeLbfgs', {
-      received: `the value ${value} at the start`,
-      expected: 'a finite value and gradient',
-    });
+  if (!Number.isFinite(value))
+    throw new DomainError('minimizeLbfgs', { received: `the value ${value} at the start`, expected: 'a finite value' });
+  checkGradient(value, gradient);
   let evaluations = 1;
   const history: Step[] = [];
   const result = (iterations: number, stopped: LbfgsResult['stopped']): LbfgsResult => ({
@@ -174,6 +182,7 @@ export async function minimizeLbfgs(
       addScaled(moved, t, d);
       evaluations++;
       const there = await objective(moved);
+      if (Number.isFinite(there.value)) checkGradient(there.value, there.gradient); // elsewhere the step was too long
       return { ...there, t, x: moved, slope: dot(there.gradient, d) };
     };
     // Without a history the length of the step is a guess: no longer than 1.

@@ -81,4 +81,21 @@ describe('minimizeLbfgs', () => {
     await assert.rejects(minimizeLbfgs(undefinedThere, Float64Array.of(0)), DomainError);
     await assert.rejects(minimizeLbfgs(rosenbrock, Float64Array.of(0, 0), { history: 0 }), DomainError);
   });
+
+  it('refuses a gradient that is not finite where the value is, and names the component', async () => {
+    const broken = (from: number) => (x: Float64Array) => ({
+      value: x[0]! ** 2,
+      gradient: Float64Array.of(2 * x[0]!, Math.abs(x[0]!) < from ? Number.NaN : 0),
+    });
+    const expected = { name: 'DomainError', received: /^NaN in component 1 of the gradient, where the value is / };
+    await assert.rejects(minimizeLbfgs(broken(9), Float64Array.of(3, 1)), expected);
+    await assert.rejects(minimizeLbfgs(broken(2.5), Float64Array.of(3, 1)), expected);
+    // A value that is not finite either only means that the step was too long.
+    const walled = (x: Float64Array) =>
+      x[0]! < 0.5
+        ? { value: Infinity, gradient: Float64Array.of(Number.NaN) }
+        : { value: x[0]!, gradient: Float64Array.of(1) };
+    const { x, stopped } = await minimizeLbfgs(walled, Float64Array.of(3));
+    assert.ok(stopped === 'precision' && x[0]! >= 0.5 && x[0]! < 0.6, `${stopped} at ${x[0]}`);
+  });
 });
