@@ -14,6 +14,7 @@ const served = [
   '.build/test/',
   'test/fixtures/',
   'node_modules/gpu.js/dist/',
+  'node_modules/@petamoriken/float16/src/',
   'node_modules/entities/dist/',
   'node_modules/uplot/dist/',
 ];

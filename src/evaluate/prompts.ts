@@ -1,6 +1,6 @@
 /** Prompt templates and class names as text: one a line. For `zeroShotClassifier`. */
 
-import { fileSystem } from '../formats/stored.js';
+import { fileSystem } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 
 /** Where a class name goes: `{}`, or `{name}` with any word in the braces. */

@@ -5,7 +5,8 @@
  *
  * @source Python's pickle protocol, versions 2 to 5 (Lib/pickletools.py describes the opcodes)
  */
-import { DataError } from '../tensor/errors.js';
+import { DataError, printable } from '../tensor/errors.js';
+import { asDataError } from './files.js';
 
 /** Lists and tuples are arrays, dictionaries maps (in order of insertion). Integers beyond 2⁵³ are bigints. */
 export type PickleValue = unknown;
@@ -24,9 +25,19 @@ export class PickleGlobal {
   constructor(readonly name: string) {}
 }
 
+/**
+ * Most steps of a pickle. A step makes at most one object, so this bounds time and memory (some 100 MB); the state dict of
+ * the largest official model takes 30,000.
+ */
+const mostSteps = 2 ** 19;
+
 /** @throws DataError for a malformed pickle, and naming what it asks for when that is not allowed */
 export function unpickle(bytes: Uint8Array, options: PickleOptions): PickleValue {
-  return new Unpickler(bytes, options).run();
+  try {
+    return new Unpickler(bytes, options).run();
+  } catch (error) {
+    throw asDataError('unpickle', options.label, error);
+  }
 }
 
 class Unpickler {
@@ -35,6 +46,8 @@ class Unpickler {
   readonly #outer: PickleValue[][] = [];
   readonly #memo = new Map<number, PickleValue>();
   readonly #view: DataView;
+  /** Items handed to calls so far. */
+  #handed = 0;
 
   constructor(
     readonly bytes: Uint8Array,
@@ -44,7 +57,8 @@ class Unpickler {
   }
 
   run(): PickleValue {
-    for (;;) {
+    for (let step = 0; ; step++) {
+      if (step === mostSteps) this.fail(`more than ${mostSteps} steps`, 'a state dict, without further data');
       const code = this.#take(1)[0]!;
       if (code === STOP) return this.pop();
       const action = opcodes.get(code);
@@ -83,12 +97,10 @@ class Unpickler {
     return this.#view.getFloat64(at);
   }
 
-  /** A two's complement integer of `size` bytes. */
+  /** A two's complement integer of `size` bytes. Through its digits: shifting byte by byte would take size² steps. */
   integer(size: number): number | bigint {
-    const bytes = this.#take(size);
-    let value = 0n;
-    for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!);
-    value = BigInt.asIntN(8 * size, value);
+    const digits = Array.from(this.#take(size), (byte) => byte.toString(16).padStart(2, '0')).reverse();
+    const value = BigInt.asIntN(8 * size, BigInt(`0x0${digits.join('')}`));
     return Number.isSafeInteger(Number(value)) ? Number(value) : value;
   }
 
@@ -155,10 +167,13 @@ class Unpickler {
     for (let i = 0; i < items.length; i += 2) target.set(items[i], items[i + 1]);
   }
 
-  global(name: string): void {
+  global(module: PickleValue, member: PickleValue): void {
+    // Anything but text must not become one: a few nested lists are a text of gigabytes.
+    if (typeof module !== 'string' || typeof member !== 'string') this.fail('a name that is no text', 'a text');
+    const name = `${module}.${member}`;
     if (!Object.hasOwn(this.options.globals, name))
       this.fail(
-        `the object ${name}`,
+        `the object ${printable(name, 100)}`,
         'tensors, containers, numbers and texts only',
         'Save the state dict alone, without other Python objects; nothing of this file was run.',
       );
@@ -168,7 +183,10 @@ class Unpickler {
   call(): void {
     const [callee, args] = this.popMany(2);
     if (!(callee instanceof PickleGlobal) || !Array.isArray(args)) this.fail('a call of no function', 'a function');
-    this.push(this.options.globals[(callee as PickleGlobal).name]!(args as PickleValue[]));
+    // What a call makes is as large as its lists, and a remembered list may be handed on again and again.
+    for (const arg of args as PickleValue[]) this.#handed += Array.isArray(arg) ? arg.length : 1;
+    if (this.#handed > this.bytes.length) this.fail('calls with the same lists again and again', 'lists used once');
+    this.push(this.options.globals[callee.name]!(args as PickleValue[]));
   }
 
   /** Attributes of an object: of a state dict its version numbers, which nobody needs. */
@@ -225,8 +243,8 @@ const opcodes: ReadonlyMap<number, (p: Unpickler) => void> = new Map(
       ['\x94', (p) => p.remember()], // MEMOIZE
       ['h', (p) => p.recall(p.uint(1))], // BINGET
       ['j', (p) => p.recall(p.uint(4))], // LONG_BINGET
-      ['c', (p) => p.global(`${p.line()}.${p.line()}`)], // GLOBAL
-      ['\x93', (p) => p.global(p.popMany(2).join('.'))], // STACK_GLOBAL
+      ['c', (p) => p.global(p.line(), p.line())], // GLOBAL
+      ['\x93', (p) => p.global(...(p.popMany(2) as [PickleValue, PickleValue]))], // STACK_GLOBAL
       ['Q', (p) => p.push(p.options.persistent(p.pop()))], // BINPERSID
       ['R', (p) => p.call()], // REDUCE
       ['b', (p) => p.build()], // BUILD

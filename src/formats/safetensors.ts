@@ -7,20 +7,10 @@
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { bytesPerElement, type DType } from '../tensor/dtype.js';
-import { DataError } from '../tensor/errors.js';
+import { DataError, describeValue, printable } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
-import {
-  type ByteSource,
-  chunkBytes,
-  encodeFloats,
-  type FloatStorage,
-  fileSystem,
-  openBytes,
-  openFile,
-  type StoredTensor,
-  storedType,
-  type WeightFile,
-} from './stored.js';
+import { asDataError, type ByteSource, chunkBytes, fileSystem, guarded, openNow } from './files.js';
+import { encodeFloats, type FloatStorage, type StoredTensor, storedType, type WeightFile } from './stored.js';
 
 export interface SafetensorsFile {
   /** Free text by key, from `__metadata__`. */
@@ -57,35 +47,73 @@ function isEntry(value: unknown): value is Entry {
 
 /**
  * Opens a safetensors file: its header is read and checked, its tensors wait to be read.
- * @param source a path, or the bytes of a file
+ * @param source a path, the bytes of a file, or bytes that are open already (closing the file closes them)
  * @throws DataError when it is missing, truncated or malformed, or has an element type that is not supported
  */
-export function openSafetensors(source: string | Uint8Array): WeightFile {
+export function openSafetensors(source: string | URL | Uint8Array | ArrayBuffer | ByteSource): WeightFile {
   const op = 'readSafetensors';
-  const bytes = typeof source === 'string' ? openFile(op, source) : openBytes(op, source);
-  const label = typeof source === 'string' ? source : `${source.length} bytes`;
+  const bytes = typeof source === 'object' && 'read' in source ? source : openNow(op, source);
   try {
-    return { ...parse(bytes, label, op), close: bytes.close };
+    return { ...parse(bytes, bytes.name, op), close: bytes.close };
   } catch (error) {
     bytes.close();
-    throw error;
+    throw asDataError(op, bytes.name, error);
   }
 }
 
+/** What a file is that is no safetensors, by its first bytes. */
+function otherFormat(head: Uint8Array): string | undefined {
+  if (head[8] === 0x7b) return undefined; // {, after the header's length
+  const starts = (...bytes: number[]) => bytes.every((byte, i) => head[i] === byte);
+  if (starts(0x50, 0x4b, 3, 4)) return 'a zip archive, such as torch.save writes';
+  return starts(0x80, 2) ? 'a pickle, such as PyTorch before 1.6 wrote' : undefined;
+}
+
+/** A key that an object of valid JSON has twice; parsing would keep the last one without a word. */
+function repeatedKey(json: string): string | undefined {
+  const open: (Set<string> | null)[] = []; // keys of the objects around, null for lists
+  for (let i = 0; i < json.length; i++) {
+    const char = json[i];
+    if (char === '{') open.push(new Set());
+    else if (char === '[') open.push(null);
+    else if (char === '}' || char === ']') open.pop();
+    if (char !== '"') continue;
+    let end = i + 1;
+    for (; json[end] !== '"'; end++) if (json[end] === '\\') end++;
+    const text = json.slice(i, end + 1);
+    i = end;
+    let after = end + 1;
+    while (json.charCodeAt(after) <= 0x20) after++; // white space
+    const keys = open.at(-1);
+    if (!keys || json[after] !== ':') continue;
+    const key = JSON.parse(text) as string;
+    if (keys.has(key)) return key;
+    keys.add(key);
+    i = after;
+  }
+  return undefined;
+}
+
 function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, 'metadata' | 'tensors'> {
-  const fail = (received: string, expected = 'a safetensors file'): never => {
-    throw new DataError(op, { received: `${label}: ${received}`, expected });
+  const fail = (received: string, expected = 'a safetensors file', hint?: string): never => {
+    throw new DataError(op, { received: `${label}: ${received}`, expected, ...(hint && { hint }) });
   };
   if (bytes.size < 8) fail(`${bytes.size} bytes`);
+  const other = otherFormat(bytes.read(0, Math.min(9, bytes.size)));
+  if (other) fail(other, undefined, 'loadCheckpoint reads files of torch.save; npx hopgrad convert rewrites them.');
   const headerSize = Number(new DataView(bytes.read(0, 8).buffer).getBigUint64(0, true));
   if (headerSize > Math.min(bytes.size - 8, maxHeaderBytes))
     fail(`a header of ${headerSize} bytes in a file of ${bytes.size}`);
   let header: unknown;
+  let json = '';
   try {
-    header = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes.read(8, headerSize)));
+    json = new TextDecoder('utf-8', { fatal: true }).decode(bytes.read(8, headerSize));
+    header = JSON.parse(json);
   } catch (error) {
     fail(`a header that is no JSON (${(error as Error).message})`);
   }
+  const repeated = repeatedKey(json);
+  if (repeated !== undefined) fail(`the key ${JSON.stringify(printable(repeated))} twice`, 'every name once');
   if (!isRecord(header)) return fail('a header that is no JSON object');
   const { __metadata__: metadata = {}, ...rest } = header;
   if (!isRecord(metadata) || !Object.values(metadata).every((value) => typeof value === 'string'))
@@ -93,10 +121,15 @@ function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, '
   const entries = Object.entries(rest).map(([name, entry]): [string, Entry] =>
     isEntry(entry)
       ? [name, entry]
-      : fail(`entry ${JSON.stringify(name)}: ${JSON.stringify(entry).slice(0, 200)}`, '{ dtype, shape, data_offsets }'),
+      : fail(`entry ${JSON.stringify(printable(name))}: ${describeValue(entry)}`, '{ dtype, shape, data_offsets }'),
   );
   const start = 8 + headerSize;
-  checkRanges(entries, bytes.size - start, (type, name) => storedType(op, type, `${label}: ${name}`).bytes, fail);
+  checkRanges(
+    entries,
+    bytes.size - start,
+    (type, name) => storedType(op, type, `${label}: ${printable(name)}`).bytes,
+    fail,
+  );
   const tensors = new Map(
     entries.map(
       ([
@@ -107,8 +140,9 @@ function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, '
           data_offsets: [from, to],
         },
       ]): [string, StoredTensor] => {
-        const what = `${label}: ${name}`;
-        const read = () => storedType(op, dtype, what).decode(bytes.read(start + from, to - from), what);
+        const what = `${label}: ${printable(name)}`;
+        const read = () =>
+          guarded(op, what, () => storedType(op, dtype, what).decode(bytes.read(start + from, to - from), what));
         return [name, { type: dtype, shape, read }];
       },
     ),
@@ -128,7 +162,7 @@ function checkRanges(
   for (const [name, { dtype, shape, data_offsets }] of inOrder) {
     const end = position + sizeOf(shape) * bytesOf(dtype, name);
     if (data_offsets[0] !== position || data_offsets[1] !== end)
-      fail(`${name} at bytes ${data_offsets.join(' to ')}`, `bytes ${position} to ${end}`);
+      fail(`${printable(name)} at bytes ${data_offsets.join(' to ')}`, `bytes ${position} to ${end}`);
     position = end;
   }
   if (position !== dataSize) fail(`${dataSize} bytes of tensors`, `the ${position} bytes that the header describes`);
@@ -143,7 +177,7 @@ function checkRanges(
  * @throws DataError when the file is missing, truncated or malformed, or has numbers that are not supported
  */
 export function readSafetensors(
-  source: string | Uint8Array,
+  source: string | URL | Uint8Array | ArrayBuffer,
   { device, select = () => true }: { device?: string; select?: (name: string) => boolean } = {},
 ): SafetensorsFile {
   const file = openSafetensors(source);
@@ -176,6 +210,11 @@ export function safetensorsHeader(
   metadata: Record<string, string>,
   { floats = 'F32' }: WriteOptions = {},
 ): Uint8Array {
+  if (Object.hasOwn(tensors, '__metadata__'))
+    throw new DataError('writeSafetensors', {
+      received: 'a tensor called __metadata__',
+      expected: 'another name: this one is taken by the format',
+    });
   const entries: [string, unknown][] = [['__metadata__', metadata]];
   let offset = 0;
   for (const [name, { dtype, shape }] of Object.entries(tensors)) {
@@ -203,6 +242,7 @@ export async function writeSafetensors(
   options: WriteOptions = {},
 ): Promise<void> {
   const fs = fileSystem('writeSafetensors');
+  const header = safetensorsHeader(tensors, metadata, options);
   const partial = `${path}.partial`;
   const attempt = <T>(action: () => T): T => {
     try {
@@ -221,7 +261,7 @@ export async function writeSafetensors(
       done += fs.writeSync(file, bytes, done, Math.min(bytes.length - done, chunkBytes));
   };
   try {
-    attempt(() => write(safetensorsHeader(tensors, metadata, options)));
+    attempt(() => write(header));
     for (const value of Object.values(tensors)) {
       const data = await value.data();
       const bytes =

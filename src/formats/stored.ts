@@ -1,4 +1,5 @@
-/** Element types as weight files store them, how their bytes become numbers, and where the bytes are. */
+/** Element types as weight files store them, and how their bytes become numbers. */
+import { Float16Array } from '@petamoriken/float16';
 import { type DType, type TypedArray, toTypedArray } from '../tensor/dtype.js';
 import { DataError } from '../tensor/errors.js';
 
@@ -80,20 +81,10 @@ let halfValues: Float32Array | null = null;
 
 /** Half-precision numbers by table, made on first use: a file has millions of them. */
 function widenHalf(halves: Uint16Array): Float32Array {
-  halfValues ??= Float32Array.from({ length: 65536 }, (_, half) => halfToFloat(half));
+  halfValues ??= new Float32Array(new Float16Array(Uint16Array.from({ length: 65536 }, (_, half) => half).buffer));
   const result = new Float32Array(halves.length);
   for (let i = 0; i < halves.length; i++) result[i] = halfValues[halves[i]!]!;
   return result;
-}
-
-/** IEEE half precision: sign, 5 exponent bits, 10 fraction bits. */
-export function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 0x1f;
-  const fraction = half & 0x3ff;
-  if (exponent === 0) return sign * fraction * 2 ** -24;
-  if (exponent === 31) return fraction ? Number.NaN : sign * Infinity;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
 /** bfloat16 is the upper half of a float32. */
@@ -101,26 +92,6 @@ function widenBfloat16(halves: Uint16Array): Float32Array {
   const bits = new Uint32Array(halves.length);
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16;
   return new Float32Array(bits.buffer);
-}
-
-/** The nearest whole number, halves to the even one. */
-function roundToEven(x: number): number {
-  const below = Math.floor(x);
-  const rest = x - below;
-  return rest > 0.5 || (rest === 0.5 && below % 2 === 1) ? below + 1 : below;
-}
-
-/** The nearest half-precision number, ties to even; beyond 65504 infinity. */
-export function floatToHalf(x: number): number {
-  const sign = x < 0 || Object.is(x, -0) ? 0x8000 : 0;
-  const size = Math.abs(x);
-  if (Number.isNaN(x)) return 0x7e00;
-  if (size < 2 ** -14) return sign | roundToEven(size * 2 ** 24); // subnormal: steps of 2⁻²⁴
-  if (size >= 65520) return sign | 0x7c00;
-  let exponent = Math.floor(Math.log2(size));
-  if (size < 2 ** exponent) exponent--; // log2 may round up just below a power of two
-  // A fraction that rounds up to 1024 carries into the exponent, as it must.
-  return sign | (((exponent + 15) << 10) + roundToEven((size / 2 ** exponent - 1) * 1024));
 }
 
 /** The nearest bfloat16 number of float32 values, ties to even. */
@@ -132,11 +103,11 @@ function narrowToBfloat16(values: Float32Array): Uint16Array {
 /** How float32 tensors may be stored. */
 export type FloatStorage = 'F32' | 'F16' | 'BF16';
 
-/** Float32 values as the bytes of a storage type. */
+/** Float32 values as the bytes of a storage type: the nearest number, ties to even; in F16 infinity beyond 65504. */
 export function encodeFloats(values: Float32Array, type: FloatStorage): Uint8Array {
-  const stored =
-    type === 'F32' ? values : type === 'F16' ? Uint16Array.from(values, floatToHalf) : narrowToBfloat16(values);
-  return new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+  const { buffer, byteOffset, byteLength } =
+    type === 'F32' ? values : type === 'F16' ? new Float16Array(values) : narrowToBfloat16(values);
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** @throws DataError naming the tensor and its type when that is none of ours */
@@ -147,68 +118,4 @@ export function storedType(op: string, type: string, what: string): StoredType {
     received: `${what} of type ${JSON.stringify(type)}`,
     expected: `one of ${[...storedTypes.keys()].join(', ')}`,
   });
-}
-
-/** Bytes that are read piece by piece. */
-export interface ByteSource {
-  readonly size: number;
-  /** @throws DataError when there are not that many */
-  read(position: number, length: number): Uint8Array;
-  close(): void;
-}
-
-/** Node's file system, found without an import: browsers load these modules too. */
-export function fileSystem(op: string): typeof import('node:fs') {
-  const node = (globalThis as { process?: { getBuiltinModule?(name: string): unknown } }).process;
-  const fs = node?.getBuiltinModule?.('node:fs') as typeof import('node:fs') | undefined;
-  if (fs) return fs;
-  throw new DataError(op, {
-    received: 'a file name where there is no file system',
-    expected: 'Node',
-    hint: 'Pass the bytes of a safetensors file instead.',
-  });
-}
-
-/** Most bytes of one read or write call. */
-export const chunkBytes = 2 ** 30;
-
-/** @throws DataError when the file cannot be opened */
-export function openFile(op: string, path: string): ByteSource {
-  const fs = fileSystem(op);
-  let file: number;
-  try {
-    file = fs.openSync(path, 'r');
-  } catch (error) {
-    throw new DataError(op, { received: `${path}: ${(error as Error).message}`, expected: 'a readable file' });
-  }
-  const { size } = fs.fstatSync(file);
-  const read = (position: number, length: number): Uint8Array => {
-    if (position + length > size)
-      throw new DataError(op, {
-        received: `${path}: ends at byte ${size}`,
-        expected: `bytes ${position} to ${position + length}`,
-        hint: 'Was it copied or written completely?',
-      });
-    const bytes = new Uint8Array(length);
-    for (let done = 0; done < length; ) {
-      const count = fs.readSync(file, bytes, done, Math.min(length - done, chunkBytes), position + done);
-      if (count === 0) throw new DataError(op, { received: `${path}: became shorter while it was read` });
-      done += count;
-    }
-    return bytes;
-  };
-  return { size, read, close: () => fs.closeSync(file) };
-}
-
-/** Bytes in memory. Reads are copies, so that every view is aligned. */
-export function openBytes(op: string, bytes: Uint8Array): ByteSource {
-  const read = (position: number, length: number): Uint8Array => {
-    if (position + length > bytes.length)
-      throw new DataError(op, {
-        received: `${bytes.length} bytes`,
-        expected: `bytes ${position} to ${position + length}`,
-      });
-    return new Uint8Array(bytes.subarray(position, position + length));
-  };
-  return { size: bytes.length, read, close: () => {} };
 }

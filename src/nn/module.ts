@@ -84,7 +84,9 @@ export function checkState(
       ? []
       : [`${name}: ${formatShape(other)} instead of ${formatShape(shape)}`];
   });
+  const matched = own.size - missing.length;
   const faults = [
+    !strict && matched === 0 && own.size > 0 && 'no name matches',
     strict && missing.length > 0 && `missing: ${missing.join(', ')}`,
     strict && unexpected.length > 0 && `unexpected: ${unexpected.join(', ')}`,
     mismatched.length > 0 && `wrong shape: ${mismatched.join(', ')}`,
@@ -93,7 +95,9 @@ export function checkState(
   throw new CheckpointError(op, {
     received: faults.join('; '),
     expected: `the ${own.size} entries of this model`,
-    hint: 'Is the checkpoint from another architecture or size? { strict: false } loads what fits by name.',
+    hint: `Is the checkpoint from another architecture or size?${
+      matched > 0 && mismatched.length === 0 ? ` { strict: false } loads the ${matched} that fit by name.` : ''
+    }`,
   });
 }
 

@@ -10,17 +10,41 @@ export interface ErrorParts {
   expected?: string;
   /** What the caller can do about it. */
   hint?: string;
+  /** The error behind this one. */
+  cause?: unknown;
+}
+
+/** What a terminal or a reader would take for a command: control characters, and those that turn the direction. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+const commands = /[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g;
+
+/** Text from outside, such as a file's name, fit to be shown: commands as escapes, and not at length. */
+export function printable(text: string, most = 200): string {
+  const shown = text.length > most ? `${text.slice(0, most)}… (${text.length} characters)` : text;
+  return shown.replace(commands, (char) => {
+    const code = char.charCodeAt(0).toString(16);
+    return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
+  });
 }
 
 /** Any value in a few words, for the `received` of an error. */
-export function describeValue(value: unknown): string {
+export function describeValue(value: unknown, depth = 3): string {
   if (typeof value === 'function') return 'a function';
-  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'string') return JSON.stringify(value.length > 200 ? `${value.slice(0, 200)}…` : value);
+  if (typeof value === 'bigint') return 'a bigint';
   if (value === null || typeof value !== 'object') return String(value);
-  if ('shape' in value && Array.isArray(value.shape)) return `a tensor of shape [${value.shape.join(', ')}]`;
-  if (Array.isArray(value)) return `[${value.map(describeValue).join(', ')}]`;
-  return `an object with ${Object.keys(value).join(', ') || 'no keys'}`;
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name} of ${value.byteLength} bytes`;
+  if ('shape' in value && Array.isArray(value.shape))
+    return `a tensor of shape [${value.shape.slice(0, 64).join(', ')}]`;
+  const some = <T>(items: T[], show: (item: T) => string) =>
+    `${items.slice(0, 8).map(show).join(', ')}${items.length > 8 ? ` … (${items.length})` : ''}`;
+  if (Array.isArray(value))
+    return depth > 0 ? `[${some(value, (item) => describeValue(item, depth - 1))}]` : `a list of ${value.length}`;
+  return `an object with ${some(Object.keys(value), (key) => printable(key, 40)) || 'no keys'}`;
 }
+
+/** Most characters of a message that came from outside: lists of parameters fit, data do not. */
+const mostReceived = 20_000;
 
 /** Base of every error that hopgrad throws on purpose. */
 export class HopgradError extends Error {
@@ -30,8 +54,12 @@ export class HopgradError extends Error {
   readonly expected: string | undefined;
   readonly hint: string | undefined;
 
-  constructor(op: string, { received, expected, hint }: ErrorParts) {
-    super(`${op}: ${received}${expected ? `; expected ${expected}` : ''}.${hint ? ` ${hint}` : ''}`);
+  constructor(op: string, { received: raw, expected, hint, cause }: ErrorParts) {
+    const received = printable(raw, mostReceived);
+    super(
+      `${op}: ${received}${expected ? `; expected ${expected}` : ''}.${hint ? ` ${hint}` : ''}`,
+      cause === undefined ? {} : { cause },
+    );
     this.op = op;
     this.received = received;
     this.expected = expected;

@@ -1,16 +1,20 @@
 /** Model checkpoints: weights under the official names, in a safetensors file or a file of torch.save. */
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
+import { asDataError, type ByteSource, type FileInput, openInput, parseJson } from '../../formats/files.js';
 import { openSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
-import { openFile, type StoredTensor, type WeightFile } from '../../formats/stored.js';
-import { openTorchFile, TorchTensor } from '../../formats/torch-file.js';
+import type { StoredTensor, WeightFile } from '../../formats/stored.js';
+import { readTorchFile, TorchTensor } from '../../formats/torch-file.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
-import { CheckpointError, DataError } from '../../tensor/errors.js';
+import { CheckpointError, DataError, describeValue, printable } from '../../tensor/errors.js';
+import { sizeOf } from '../../tensor/shape.js';
 import { type CloobConfig, resolveConfig } from './config.js';
 import { inferConfig } from './infer-config.js';
 import { CloobModel, type CreateModelOptions } from './model.js';
 import { ClipTokenizer } from './tokenizer.js';
+
+const op = 'loadCheckpoint';
 
 export interface SaveOptions extends WriteOptions {
   model: CloobModel;
@@ -23,13 +27,20 @@ export interface SaveOptions extends WriteOptions {
 export interface LoadOptions extends Pick<CreateModelOptions, 'dtype' | 'device'> {
   /** Loads into this model. Default: a new one, of the configuration that the file carries or its shapes tell. */
   model?: CloobModel;
-  /** When false, missing and unexpected names are passed over; shapes must fit always. Default true. */
+  /**
+   * When false, missing and unexpected names are passed over and told in the result; shapes must fit always, and some
+   * name must match. Default true.
+   */
   strict?: boolean;
 }
 
 export interface LoadedCheckpoint {
   model: CloobModel;
   tokenizer: ClipTokenizer | null;
+  /** Names that were loaded, names of the model that the file lacks, and names of the file that the model lacks. */
+  matched: string[];
+  missing: string[];
+  unexpected: string[];
   /** Texts that the file carries; `epoch` and `name` for a checkpoint of the official training code. */
   metadata: Record<string, string>;
 }
@@ -62,27 +73,36 @@ export async function saveCheckpoint(
  * Files: safetensors; `torch.save` of a state dict or of the official `{ epoch, name, state_dict, optimizer,
  * scheduler }`, in any precision. Names: the official ones, also with the prefix `module.` of data-parallel training,
  * and those of CLIP and of the official `build_model`, where the text encoder has no module of its own.
+ * @param input a path; in pages too: bytes, a Blob (a chosen file), a URL or a Response. Files of torch.save need Node
  * @throws DataError for an unreadable file; CheckpointError listing missing, unexpected and mismatched entries, with
  * the model unchanged
  */
 export async function loadCheckpoint(
-  path: string,
+  input: FileInput,
   { model, strict = true, ...where }: LoadOptions = {},
 ): Promise<LoadedCheckpoint> {
-  const file = await openWeights(path);
+  const source = await openInput(op, input);
+  const file = await openWeights(source);
   try {
-    const stored = officialNames(file.tensors);
-    const target = model ?? new CloobModel(readConfig(path, file.metadata, stored), { ...where, blank: strict });
+    const path = source.name;
+    const stored = officialNames(path, file.tensors);
+    const config = model ? null : readConfig(path, file.metadata, stored, strict);
+    const target = model ?? new CloobModel(config!, { ...where, blank: strict });
+    const tokenizer = readTokenizer(path, file.metadata, target.config);
     const own = target.stateDict();
-    const shapes = (entries: Iterable<[string, { shape: readonly number[] }]>) =>
-      new Map([...entries].map(([name, { shape }]) => [name, shape]));
-    checkState(`loadCheckpoint ${path}`, shapes(Object.entries(own)), shapes(stored), { strict });
+    const { missing, unexpected } = checkState(`${op} ${path}`, shapesOf(Object.entries(own)), shapesOf(stored), {
+      strict,
+    });
     for (const [name, parameter] of Object.entries(own)) overwrite(parameter, stored.get(name));
-    return { model: target, tokenizer: readTokenizer(path, file.metadata), metadata: file.metadata };
+    const matched = Object.keys(own).filter((name) => stored.has(name));
+    return { model: target, tokenizer, matched, missing, unexpected, metadata: file.metadata };
   } finally {
     file.close();
   }
 }
+
+const shapesOf = (entries: Iterable<[string, { shape: readonly number[] }]>) =>
+  new Map([...entries].map(([name, { shape }]) => [name, shape]));
 
 function overwrite(target: Tensor, stored: StoredTensor | undefined): void {
   if (!stored) return;
@@ -94,20 +114,18 @@ function overwrite(target: Tensor, stored: StoredTensor | undefined): void {
 }
 
 /** Opens either kind of file, told apart by the first bytes. */
-async function openWeights(path: string): Promise<WeightFile> {
-  const source = openFile('loadCheckpoint', path);
+async function openWeights(source: ByteSource): Promise<WeightFile> {
   const head = source.read(0, Math.min(9, source.size));
-  source.close();
   const isSafetensors = head[8] === 0x7b; // '{' after the header's length
-  if (isSafetensors || head.length < 9) return openSafetensors(path);
-  const { value, close } = await openTorchFile(path);
+  if (isSafetensors || head.length < 9) return openSafetensors(source);
+  const { value, close } = await readTorchFile(source);
   const isStateDict = (x: unknown): x is Map<string, TorchTensor> =>
     x instanceof Map && x.size > 0 && [...x].every(([k, v]) => typeof k === 'string' && v instanceof TorchTensor);
   const saved = value instanceof Map && value.has('state_dict') ? value.get('state_dict') : value;
   if (isStateDict(saved)) return { tensors: saved, metadata: value === saved ? {} : facts(value), close };
   close();
-  throw new DataError('loadCheckpoint', {
-    received: `${path} without a state dict`,
+  throw new DataError(op, {
+    received: `${source.name} without a state dict`,
     expected: 'a dictionary of tensors by name, or one under the key state_dict',
     hint: 'Save model.state_dict() with torch.save.',
   });
@@ -115,8 +133,10 @@ async function openWeights(path: string): Promise<WeightFile> {
 
 /** The numbers and texts beside a state dict, as text. */
 function facts(value: unknown): Record<string, string> {
-  const plain = [...(value as Map<unknown, unknown>)].filter(([, v]) => typeof v === 'number' || typeof v === 'string');
-  return Object.fromEntries(plain.map(([key, v]) => [String(key), String(v)]));
+  const plain = [...(value as Map<unknown, unknown>)].filter(
+    ([key, v]) => typeof key === 'string' && (typeof v === 'number' || typeof v === 'string'),
+  );
+  return Object.fromEntries(plain.map(([key, v]) => [key as string, String(v)]));
 }
 
 /** Sizes that CLIP's archives keep among the weights, and counters that nothing here uses. */
@@ -125,7 +145,7 @@ const notWeights = /^(input_resolution|context_length|vocab_size)$|\.num_batches
 const textMember = /^(transformer\.resblocks\.|positional_embedding$|text_projection$|token_embedding\.|ln_final\.)/;
 
 /** Entries under the names that CloobModel has. */
-function officialNames(tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
+function officialNames(path: string, tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
   const prefixed = [...tensors.keys()].every((name) => name.startsWith('module.'));
   const entries = [...tensors]
     .map(([name, value]): [string, StoredTensor] => [prefixed ? name.slice('module.'.length) : name, value])
@@ -133,31 +153,98 @@ function officialNames(tensors: ReadonlyMap<string, StoredTensor>): Map<string, 
   const isClipLayout = entries.some(([name]) => name === 'text_projection');
   const rename = (name: string) =>
     name === 'logit_scale' ? 'logit_inv_tau' : textMember.test(name) ? `transformer.${name}` : name;
-  return new Map(isClipLayout ? entries.map(([name, value]) => [rename(name), value]) : entries);
-}
-
-/** Text that must be JSON. @throws CheckpointError */
-function parseFact(path: string, key: string, json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (error) {
-    throw new CheckpointError('loadCheckpoint', {
-      received: `${path}: metadata ${key} is no JSON (${(error as Error).message})`,
-      expected: 'what saveCheckpoint writes',
-    });
-  }
+  const named = new Map(isClipLayout ? entries.map(([name, value]) => [rename(name), value]) : entries);
+  if (named.size === entries.length) return named;
+  throw new CheckpointError(op, {
+    received: `${path} with the names of two layouts for one weight`,
+    expected: 'every weight once',
+  });
 }
 
 function readConfig(
   path: string,
   metadata: Record<string, string>,
   stored: ReadonlyMap<string, StoredTensor>,
+  strict: boolean,
 ): CloobConfig {
-  if (metadata.config) return resolveConfig(parseFact(path, 'config', metadata.config) as CloobConfig);
-  return inferConfig(new Map([...stored].map(([name, { shape }]) => [name, shape])));
+  const shapes = shapesOf(stored);
+  const empty = [...shapes].find(([, shape]) => shape.includes(0));
+  if (empty)
+    throw new CheckpointError(op, {
+      received: `${path}: ${printable(empty[0])} of shape [${empty[1]}]`,
+      expected: 'weights with elements',
+    });
+  const config = metadata.config ? checkedConfig(path, metadata.config) : inferConfig(shapes);
+  const elements = [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
+  const most = strict ? elements : Math.max(elements, mostRandomElements);
+  const asked = leastElements(config);
+  if (asked > most || layersOf(config) > Math.max(shapes.size, 1000))
+    throw new CheckpointError(op, {
+      received: `${path}: a configuration of ${layersOf(config)} layers and at least ${asked} weights`,
+      expected: `at most the ${elements} that the file holds`,
+    });
+  return config;
 }
 
-function readTokenizer(path: string, { tokenizer }: Record<string, string>): ClipTokenizer | null {
-  if (!tokenizer) return null;
-  return ClipTokenizer.fromJSON(parseFact(path, 'tokenizer', tokenizer) as { merges: string[] });
+/** Most weights of a model that a file describes without holding them all. */
+const mostRandomElements = 2 ** 28;
+
+const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
+const layersOf = ({ vision_layers: layers, transformer_layers }: CloobConfig) =>
+  transformer_layers + (typeof layers === 'number' ? layers : sum(layers));
+
+/**
+ * A lower bound of a model's weights, its matrices only: what a configuration asks for is weighed before it is built.
+ * Twelve squares of the width are the products of one transformer layer.
+ */
+export function leastElements(config: CloobConfig): number {
+  const { transformer_width: text, vision_width: width, embed_dim, vision_layers: layers } = config;
+  const words = 12 * text ** 2 * config.transformer_layers + text * (config.vocab_size + config.context_length);
+  if (typeof layers === 'number') {
+    const positions = (config.image_resolution / config.vision_patch_size!) ** 2;
+    return words + width * (12 * width * layers + positions + 3 * config.vision_patch_size! ** 2 + embed_dim);
+  }
+  // A bottleneck of stage s has one 3 × 3 convolution between w = width·2^s channels, and one from w to 4w.
+  const stages = layers.map((blocks, s) => blocks * 13 * (width * 2 ** s) ** 2);
+  const pooled = 32 * width;
+  return words + sum(stages) + pooled * (3 * pooled + embed_dim + (config.image_resolution / 32) ** 2);
+}
+
+/** A configuration that a file carries. @throws CheckpointError that names the file */
+function checkedConfig(path: string, json: string): CloobConfig {
+  const name = `${path}: metadata config`;
+  return asCheckpointError(name, () => {
+    const config = parseJson(op, name, json) as CloobConfig;
+    if (typeof config === 'object') return resolveConfig(config);
+    throw new CheckpointError(op, { received: `${name} ${describeValue(config)}`, expected: 'an object of sizes' });
+  });
+}
+
+/** What parts of a checkpoint throw, as an error of the checkpoint. */
+function asCheckpointError<T>(name: string, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof CheckpointError) throw error;
+    const { received, expected } = asDataError(op, name, error);
+    const told = received.startsWith(name) ? received : `${name}: ${received}`;
+    throw new CheckpointError(op, { received: told, ...(expected && { expected }), cause: error });
+  }
+}
+
+function readTokenizer(
+  path: string,
+  { tokenizer: json }: Record<string, string>,
+  { vocab_size }: CloobConfig,
+): ClipTokenizer | null {
+  if (!json) return null;
+  const name = `${path}: metadata tokenizer`;
+  return asCheckpointError(name, () => {
+    const tokenizer = ClipTokenizer.fromJSON(parseJson(op, name, json) as { merges: string[] });
+    if (tokenizer.vocabSize <= vocab_size) return tokenizer;
+    throw new CheckpointError(op, {
+      received: `${name}: ${tokenizer.vocabSize} tokens`,
+      expected: `at most the ${vocab_size} that the model knows`,
+    });
+  });
 }

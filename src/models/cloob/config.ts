@@ -1,5 +1,5 @@
 /** Sizes of models: the official ones, small ones for the embedded data, or your own. */
-import { DomainError, UsageError } from '../../tensor/errors.js';
+import { DomainError, describeValue, UsageError } from '../../tensor/errors.js';
 
 /** A model's sizes, with the names of the official configuration files. */
 export interface CloobConfig {
@@ -146,13 +146,18 @@ function checkConfig(config: CloobConfig): CloobConfig {
     'transformer_layers',
   ] as const;
   for (const key of sizes)
-    if (!Number.isInteger(config[key]) || config[key] < 1) fail(`${key} ${config[key]}`, 'a whole number ≥ 1');
+    if (!Number.isSafeInteger(config[key]) || config[key] < 1)
+      fail(`${key} ${describeValue(config[key])}`, 'a whole number ≥ 1');
+  const isWhole = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
   const layers = config.vision_layers;
-  if (Array.isArray(layers) ? layers.length !== 4 || layers.some((n) => !(n >= 1)) : !((layers as number) >= 1))
-    fail(`vision_layers ${JSON.stringify(layers)}`, 'four whole numbers (residual net) or one (vision transformer)');
+  if (Array.isArray(layers) ? layers.length !== 4 || !layers.every(isWhole) : !isWhole(layers))
+    fail(`vision_layers ${describeValue(layers)}`, 'four whole numbers (residual net) or one (vision transformer)');
   const patch = config.vision_patch_size;
-  if (isTransformer(config) && (!patch || config.image_resolution % patch !== 0))
-    fail(`vision_patch_size ${patch} for image_resolution ${config.image_resolution}`, 'a divisor of the resolution');
+  if (isTransformer(config) && (!isWhole(patch) || config.image_resolution % patch !== 0))
+    fail(
+      `vision_patch_size ${describeValue(patch)} for image_resolution ${config.image_resolution}`,
+      'a divisor of the resolution',
+    );
   if (config.transformer_width % config.transformer_heads !== 0)
     fail(
       `${config.transformer_heads} transformer_heads for transformer_width ${config.transformer_width}`,
@@ -160,6 +165,10 @@ function checkConfig(config: CloobConfig): CloobConfig {
     );
   if (config.center !== undefined && config.center !== 'batch' && config.center !== 'off')
     fail(`center ${JSON.stringify(config.center)}`, "'batch' or 'off'");
+  const heads = config.vision_heads;
+  if (heads !== undefined && !isWhole(heads)) fail(`vision_heads ${describeValue(heads)}`, 'a whole number ≥ 1');
+  const stem = config.stem_reduction;
+  if (stem !== undefined && stem !== 1 && stem !== 4) fail(`stem_reduction ${describeValue(stem)}`, '4 or 1');
   if (config.context_length < 3) fail(`context_length ${config.context_length}`, 'at least 3: start, one token, end');
   return config;
 }

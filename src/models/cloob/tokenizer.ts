@@ -11,8 +11,8 @@
  * @source Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2021, arXiv 2103.00020
  */
 
-import { fileSystem } from '../../formats/stored.js';
-import { DataError, DomainError } from '../../tensor/errors.js';
+import { fileSystem } from '../../formats/files.js';
+import { DataError, DomainError, describeValue, printable } from '../../tensor/errors.js';
 import { cleanText } from './clean-text.js';
 
 const startText = '<|startoftext|>';
@@ -108,7 +108,7 @@ export class ClipTokenizer {
       const [a, b] = [ids.get(left), ids.get(right)];
       if (a === undefined || b === undefined)
         throw new DataError('ClipTokenizer', {
-          received: `merge ${rank + 1}, ${left} ${right}`,
+          received: `merge ${rank + 1}, ${printable(left)} ${printable(right)}`,
           expected: 'symbols of bytes or of other merges',
         });
       this.#ranks.set(this.#pair(a, b), rank);
@@ -133,10 +133,10 @@ export class ClipTokenizer {
   static fromMerges(lines: readonly string[]): ClipTokenizer {
     return new ClipTokenizer(
       lines.map((line, i) => {
-        const [left, right, ...more] = line.split(' ');
+        const [left, right, ...more] = typeof line === 'string' ? line.split(' ') : [];
         if (!left || !right || more.length > 0)
           throw new DataError('ClipTokenizer.fromMerges', {
-            received: `line ${i + 1}: ${JSON.stringify(line)}`,
+            received: `line ${i + 1}: ${describeValue(line)}`,
             expected: 'two symbols with one space between',
           });
         return [left, right] as const;

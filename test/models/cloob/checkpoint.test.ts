@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { CheckpointError, DataError, memory, noGrad, type Tensor, tensor } from 'hopgrad';
 import {
   ClipTokenizer,
@@ -146,6 +148,58 @@ describe('checkpoints', () => {
     await writeSafetensors(path, { ...state, extra: tensor([1]) });
     await loadCheckpoint(path, { model, strict: false });
     assert.deepEqual(values(model.stateDict()['visual.conv1.weight']!), values(state['visual.conv1.weight']!));
+  });
+
+  it('tells what matched when not strict, and refuses a file of which nothing does', async () => {
+    const model = createModel(vit, { seed: 1 });
+    const { logit_inv_tau: _, ...state } = createModel(vit, { seed: 2 }).stateDict();
+    await writeSafetensors(path, { ...state, extra: tensor([1]) });
+    const { matched, missing, unexpected } = await loadCheckpoint(path, { model, strict: false });
+    assert.deepEqual(matched.sort(), Object.keys(state).sort());
+    assert.deepEqual([missing, unexpected], [['logit_inv_tau'], ['extra']]);
+    await writeSafetensors(path, { w: tensor([1]), 'encoder.layer.0': tensor([1]) });
+    await assert.rejects(
+      loadCheckpoint(path, { model, strict: false }),
+      (error: Error) => error instanceof CheckpointError && /no name matches/.test(error.message),
+    );
+  });
+
+  it('reads bytes, a Blob, a Response, a file URL and an address alike', async () => {
+    const model = createModel(vit, { seed: 3 });
+    await saveCheckpoint(path, { model });
+    const bytes = new Uint8Array(readFileSync(path));
+    const torch = readFileSync(fixture('torch-official-half.pt'));
+    const { model: half } = await loadCheckpoint(fixture('torch-official-half.pt'));
+    const server = createServer((request, response) => {
+      response.statusCode = request.url === '/model' ? 200 : 404;
+      response.end(bytes);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
+    try {
+      for (const input of [
+        ...[bytes, bytes.buffer, new Blob([bytes]), new Response(bytes), pathToFileURL(path), pathToFileURL(path).href],
+        ...[new URL(`${address}/model`), `${address}/model`],
+      ])
+        same((await loadCheckpoint(input)).model.stateDict(), model.stateDict());
+      for (const input of [new Uint8Array(torch), new Blob([torch])])
+        same((await loadCheckpoint(input)).model.stateDict(), half.stateDict());
+      await assert.rejects(loadCheckpoint(`${address}/none`), /none: 404/);
+      await assert.rejects(loadCheckpoint(new Response('', { status: 500 })), /a Response: 500/);
+    } finally {
+      server.close();
+    }
+    for (const [input, message] of [
+      [new Float32Array(1e7), /Float32Array of 40000000 bytes; expected a path, a URL, bytes/],
+      [{ path }, /an object with path; expected a path/],
+      [undefined, /undefined; expected a path/],
+      [new Uint8Array(5e6), /5000000 bytes: not a zip archive/],
+    ] as const)
+      await assert.rejects(loadCheckpoint(input as never), (error: Error) => {
+        assert.ok(error instanceof DataError && error.message.length < 300, String(error.stack));
+        assert.match(error.message, message);
+        return true;
+      });
   });
 
   it('refuses files without a model', async () => {
