@@ -62,8 +62,8 @@ function hasGraphicsHardware(): boolean {
 }
 
 /**
- * The first that works: webgpu, webgl2, wasm in a browser; in Node webgpu only on a real adapter, since WebAssembly
- * is faster than a GPU in software.
+ * The first that works: webgpu, webgl2, wasm in a browser; webgpu, wasm in Node. A graphics card in software is passed
+ * over: WebAssembly is faster.
  */
 async function prepareBest(): Promise<{ name: string; reason: string }> {
   const inBrowser = typeof document !== 'undefined';
@@ -75,12 +75,11 @@ async function prepareBest(): Promise<{ name: string; reason: string }> {
     }
     try {
       const device = await prepare(name);
-      const software = !inBrowser && device.software;
-      if (!software) return { name, reason: [...tried, `${name} works`].join('; ') };
-      tried.push(`webgpu is only there in software (${device.description})`);
+      if (!device.software) return { name, reason: [...tried, `${name} works`].join('; ') };
+      tried.push(`${name} is only there in software, slower than WebAssembly (${device.description})`);
     } catch (error) {
       if (!(error instanceof HopgradError)) throw error;
-      tried.push(`${name} is not available: ${error.message}`);
+      tried.push(`${name} is not available: ${error.received}`);
     }
   }
   return { name: 'reference', reason: tried.join('; ') };

@@ -24,8 +24,19 @@ describe('the page', function () {
     await page.selectOption('#device', 'webgpu');
     await page.click('#use');
     await page.waitForFunction(() => /webgpu, but/.test(document.querySelector('#chosen')!.textContent!));
+    assert.match(await text('#chosen'), /this browser has no WebGPU, as recent ones do; .*auto/);
+    assert.doesNotMatch(await text('#chosen'), /navigator\.gpu|isWebGPUAvailable/, 'words for programmers');
     assert.equal(await page.isDisabled('#train'), true);
     await page.reload();
+  });
+
+  it('takes WebAssembly by itself where graphics cards are only there in software', async () => {
+    await page.selectOption('#device', 'auto');
+    await page.click('#use');
+    await page.waitForFunction(() => /Why:/.test(document.querySelector('#chosen')!.textContent!), {
+      timeout: 120_000,
+    });
+    assert.match(await text('#chosen'), /^wasm: .*webgpu is only there in software.*webgl2 is only there in software/);
   });
 
   /** Chooses a device, trains, and gives the loss of each step. */

@@ -1,6 +1,19 @@
 /** WebGPU for Node: the optional package `webgpu` (Dawn), put where gpu.js looks for it. Browsers have their own. */
 import { DeviceError } from '../../tensor/errors.js';
 
+/** Whether an adapter, by its names, is a program that plays a graphics card: far slower than WebAssembly. */
+export function isSoftware(names: string): boolean {
+  return /swiftshader|llvmpipe|lavapipe|softpipe|software|basic render/i.test(names);
+}
+
+/** Why there is no WebGPU here, in words for who sits before the machine: gpu.js's own are for who programs it. */
+export function whyNoWebGpu(): string {
+  const { isSecureContext, navigator } = globalThis as { isSecureContext?: boolean; navigator?: { gpu?: unknown } };
+  if (isSecureContext === false) return 'browsers have WebGPU only on pages that come by https or from localhost';
+  if (typeof document !== 'undefined' && !navigator?.gpu) return 'this browser has no WebGPU, as recent ones do';
+  return 'WebGPU finds no graphics card that it can use here';
+}
+
 /** @throws DeviceError when there is none and the package is missing or cannot be loaded */
 export async function provideWebGpu(): Promise<void> {
   const scope = globalThis as { navigator?: { gpu?: unknown }; process?: { versions?: { node?: string } } };

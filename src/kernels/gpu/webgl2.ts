@@ -14,6 +14,7 @@ import { turn } from '../turn.js';
 import { type Argument, GpuDevice } from './device.js';
 import { type GpuHandle, type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program } from './programs.js';
+import { isSoftware } from './provide.js';
 
 /** A counted handle on a texture. */
 interface Texture extends GpuHandle {
@@ -41,6 +42,8 @@ const copy: Program = {
 export class WebGl2Device extends GpuDevice<Texture> {
   readonly name = 'webgl2';
   readonly description: string;
+  /** Whether the renderer is a program, not a card. */
+  readonly software: boolean;
   readonly synchronous = true;
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: true };
   readonly #gpu: GpuInstance;
@@ -81,6 +84,7 @@ export class WebGl2Device extends GpuDevice<Texture> {
     texture.delete();
     const info = gl.getExtension('WEBGL_debug_renderer_info');
     const renderer = info ? (gl.getParameter(info.UNMASKED_RENDERER_WEBGL) as string) : 'an unnamed renderer';
+    this.software = isSoftware(renderer);
     this.description = `WebGL2 through gpu.js on ${renderer}, textures up to ${this.#side}², float32`;
   }
 

@@ -13,7 +13,7 @@ import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './
 import { type Block, BlockPool } from './pool.js';
 import { ProductDevice } from './products.js';
 import type { Program } from './programs.js';
-import { provideWebGpu } from './provide.js';
+import { isSoftware, provideWebGpu, whyNoWebGpu } from './provide.js';
 import { CommandStream, type Site } from './stream.js';
 
 /** A kernel, as soon as it is compiled; or why it cannot be. */
@@ -53,7 +53,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
     this.#gpu = new module.GPU({ mode: 'webgpu' });
     const { info } = adapter;
     const names = [info?.vendor, info?.architecture, info?.description || info?.device].filter(Boolean).join(', ');
-    this.software = info?.isFallbackAdapter === true || /swiftshader|llvmpipe|lavapipe|software/i.test(names);
+    this.software = info?.isFallbackAdapter === true || isSoftware(names);
     this.description = `WebGPU through gpu.js on ${names || 'an unnamed adapter'}${this.software ? ' (in software)' : ''}, float32`;
     const most = device.limits.maxComputeWorkgroupsPerDimension;
     this.limits = { x: most * workgroup, y: most * workgroup, z: most, skipY: false };
@@ -70,8 +70,9 @@ export class WebGpuDevice extends ProductDevice<Block> {
     try {
       return new WebGpuDevice(module, await module.WebGPUContext.acquire());
     } catch (error) {
+      const reason = (error as Error).message;
       throw new DeviceError('init', {
-        received: `webgpu, but ${(error as Error).message}`,
+        received: `webgpu, but ${/no adapter is available|is not supported/.test(reason) ? whyNoWebGpu() : reason}`,
         expected: 'a WebGPU adapter',
         hint: "Use init({ device: 'auto' }) to take what there is.",
       });
