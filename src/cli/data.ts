@@ -1,8 +1,9 @@
 /** The flags that describe tables and shards of pictures, named as in the official code. */
 import type { Command } from 'commander';
-import { openSource } from '../data/open.js';
-import type { Source } from '../data/source.js';
-import { parseNumber } from './parse.js';
+import type { DataRequest } from '../data/open.js';
+import type { Colour } from '../models/cloob/config.js';
+import type { EmbedOptions } from '../train/embed-source.js';
+import { parseColour, parseNumber, parseWhole } from './parse.js';
 
 export interface TableFlags {
   csvImgKey?: string;
@@ -19,20 +20,38 @@ export function addTableFlags(command: Command): Command {
     .option('--max-bad-share <n>', 'largest tolerated share of broken rows (default: 0.1)', parseNumber);
 }
 
-/** Opens a table, shards or a folder. @throws DataError */
-export function openData(
-  path: string,
-  flags: TableFlags,
-  { classes = false, split = 't10k' as 't10k' | 'train' } = {},
-): Promise<Source> {
-  const { csvImgKey, csvCaptionKey, csvSeparator } = flags;
-  return openSource(path, {
-    classes,
-    split,
-    table: {
-      ...(csvImgKey !== undefined && { imageColumn: csvImgKey }),
-      ...(csvCaptionKey !== undefined && { captionColumn: csvCaptionKey }),
-      ...(csvSeparator !== undefined && { separator: csvSeparator.replace('\\t', '\t') }),
-    },
-  });
+export interface ReadingFlags {
+  workers?: number;
+  background?: Colour | null;
+  maxBadShare?: number;
+}
+
+/** The flags about how pictures are read, for commands that embed them. */
+export function addReadingFlags(command: Command): Command {
+  return command
+    .option('--workers <n>', 'threads that read pictures (default: one fewer than processors)', parseWhole)
+    .option(
+      '--background <colour>',
+      'white, black or #rrggbb under transparent parts, none to drop their opacity as the official code does (default: the checkpoint’s)',
+      parseColour,
+    );
+}
+
+/** What {@link embedSource} takes from these flags. */
+export function readingOptions({ workers, background, maxBadShare }: ReadingFlags): EmbedOptions {
+  return {
+    ...(workers !== undefined && { workers }),
+    ...(background !== undefined && { background }),
+    ...(maxBadShare !== undefined && { maxBadShare }),
+  };
+}
+
+/** The data that a path or name and the flags of its table stand for. */
+export function dataRequest(path: string, { csvImgKey, csvCaptionKey, csvSeparator }: TableFlags = {}): DataRequest {
+  const columns = {
+    ...(csvImgKey !== undefined && { imageColumn: csvImgKey }),
+    ...(csvCaptionKey !== undefined && { captionColumn: csvCaptionKey }),
+    ...(csvSeparator !== undefined && { separator: csvSeparator.replace('\\t', '\t') }),
+  };
+  return Object.keys(columns).length > 0 ? { path, columns } : { path };
 }

@@ -1,12 +1,19 @@
 /** `hopgrad embed`: the pictures of a folder, table or shards as unit vectors in a safetensors file. */
 import type { Command } from 'commander';
-import { addTableFlags, type TableFlags } from './data.js';
+import {
+  addReadingFlags,
+  addTableFlags,
+  dataRequest,
+  type ReadingFlags,
+  readingOptions,
+  type TableFlags,
+} from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { embedPictures, writeIndex } from './picture-index.js';
 
 export const defaultIndex = 'embeddings.safetensors';
 
-interface EmbedFlags extends ModelFlags, TableFlags {
+interface EmbedFlags extends ModelFlags, TableFlags, ReadingFlags {
   output: string;
 }
 
@@ -17,11 +24,12 @@ export function addEmbedCommand(program: Command): void {
     .argument('<pictures>', 'folder (with its subfolders), table or shards')
     .option('--output <file>', 'where the vectors go', defaultIndex);
   addTableFlags(command);
+  addReadingFlags(command);
   addModelFlags(command).action(embed);
 }
 
 async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
-  const index = await embedPictures(pictures, flags, await loadModel(flags));
+  const index = await embedPictures(dataRequest(pictures, flags), readingOptions(flags), await loadModel(flags));
   await writeIndex(flags.output, index);
   const [count, dim] = index.embeddings.shape;
   const where = flags.output === defaultIndex ? '' : ` --index ${flags.output}`;

@@ -1,13 +1,22 @@
 /** `hopgrad eval`: retrieval both ways, on pairs of your own or on the embedded emoji. */
 import type { Command } from 'commander';
-import { emojiCorpus, evaluatePairs } from '../train/corpus.js';
-import { addTableFlags, openData, type TableFlags } from './data.js';
+import { requireCaptions } from '../data/source.js';
+import { evaluateOpened, openShown } from '../train/corpus.js';
+import {
+  addReadingFlags,
+  addTableFlags,
+  dataRequest,
+  type ReadingFlags,
+  readingOptions,
+  type TableFlags,
+} from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 
-interface EvalFlags extends ModelFlags, TableFlags {
+interface EvalFlags extends ModelFlags, TableFlags, ReadingFlags {
   valData?: string;
   cache: string;
   validation?: boolean;
+  json?: boolean;
 }
 
 export function addEvalCommand(program: Command): void {
@@ -19,24 +28,25 @@ export function addEvalCommand(program: Command): void {
       'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
     )
     .option('--validation', 'of the emoji, the validation split instead of the test sets')
-    .option('--cache <folder>', 'folder for prepared data', '.cache');
+    .option('--cache <folder>', 'folder for prepared data', '.cache')
+    .option('--json', 'print the results as JSON');
   addTableFlags(command);
+  addReadingFlags(command);
   addModelFlags(command).action(evaluate);
 }
 
 async function evaluate(flags: EvalFlags): Promise<void> {
   const { path, model, tokenizer, label } = await loadModel(flags);
-  const output = process.stderr;
-  console.log(`${label}, ${path}`);
-  if (flags.valData !== undefined) {
-    const source = await openData(flags.valData, flags);
-    const options = { label, output, ...(flags.maxBadShare !== undefined && { maxBadShare: flags.maxBadShare }) };
-    const { text } = await evaluatePairs(model, tokenizer, source, options);
-    console.log(text);
+  const request = { ...dataRequest(flags.valData ?? 'emoji', flags), ...(flags.validation && { validation: true }) };
+  const opened = await openShown(request, { size: model.config.image_resolution, cacheFolder: flags.cache });
+  await requireCaptions(opened.source);
+  const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
+  if (flags.json) {
+    console.log(
+      JSON.stringify({ checkpoint: path, method: label, data: opened.spec, ...(results as object) }, null, 2),
+    );
     return;
   }
-  const size = model.config.image_resolution;
-  const corpus = await emojiCorpus({ size, cacheFolder: flags.cache, validation: flags.validation ?? false, output });
-  console.log(`Data: ${corpus.description}\n`);
-  console.log((await corpus.evaluate(model, tokenizer, label))!.text);
+  console.log(`${label}, ${path}\nData: ${opened.description}\n`);
+  console.log(text);
 }

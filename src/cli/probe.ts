@@ -1,29 +1,28 @@
 /** `hopgrad probe`: how well classes can be told apart by a linear classifier on frozen embeddings. */
 import type { Command } from 'commander';
-import { labelledNames } from '../data/labelled.js';
+import { type OpenedData, sameData } from '../data/open.js';
 import { linearProbe } from '../evaluate/linear-probe.js';
+import { chanceOfClasses } from '../evaluate/zero-shot.js';
 import { DataError, UsageError } from '../tensor/errors.js';
-import { type EmbeddedPictures, embedSource } from '../train/embed-source.js';
-import { withProgress } from '../train/progress.js';
-import { openData } from './data.js';
-import { addModelFlags, loadModel, type ModelFlags, type ReadyModel } from './model.js';
+import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
+import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { parseNumber, parseWhole } from './parse.js';
 
-interface ProbeFlags extends ModelFlags {
+interface ProbeFlags extends ModelFlags, LabelledFlags {
   trainData: string;
   valData?: string;
   l2?: number;
   seed: number;
-  limit?: number;
 }
 
 export function addProbeCommand(program: Command): void {
   const command = program.command('probe').description('train a linear classifier on frozen embeddings');
   command
     .optionsGroup('Data:')
-    .requiredOption('--train-data <path>', 'folder with a subfolder a class, or mnist, fashion-mnist')
-    .option('--val-data <path>', 'the same to measure on (default: the test part of a named set)')
-    .option('--limit <n>', 'use only this many pictures of each, drawn at random', parseWhole)
+    .requiredOption('--train-data <path>', labelledPaths)
+    .option('--val-data <path>', 'the same to measure on (default: the test part of a named set)');
+  addLabelledFlags(command);
+  command
     .optionsGroup('Classifier:')
     .option('--l2 <n>', 'fixed penalty λ (default: chosen on a fifth of the training pictures)', parseNumber)
     .option('--seed <n>', 'which fifth', parseWhole, 0);
@@ -32,38 +31,69 @@ export function addProbeCommand(program: Command): void {
 
 async function probe(flags: ProbeFlags): Promise<void> {
   const { trainData, valData = trainData, l2, seed } = flags;
-  if (valData === trainData && !labelledNames.some((name) => name === trainData))
+  const [trainSet, testSet] = [await openLabelled(trainData, 'train'), await openLabelled(valData, 't10k')];
+  if (sameData(trainSet.spec, testSet.spec))
     throw new UsageError('probe', {
-      received: `${flags.valData === undefined ? 'no --val-data' : 'the same folder twice'}`,
+      received: flags.valData === undefined ? 'no --val-data' : `${trainData} and ${valData}, the same pictures`,
       expected: 'other pictures to measure on than to train on',
     });
+  const classOf = sameClasses(trainSet, testSet);
   const ready = await loadModel(flags);
-  console.log(`${ready.label}, ${ready.path}`);
-  const train = await embedPart(ready, 'train', trainData, flags);
-  const test = await embedPart(ready, 't10k', valData, flags);
+  const train = await embedLabelled(ready, trainSet, flags);
+  const embedded = await embedLabelled(ready, testSet, flags);
+  const test = { ...embedded, labels: embedded.labels.map(classOf) };
   const { accuracy, l2: chosen } = await linearProbe(train, test, { seed, ...(l2 !== undefined && { l2 }) });
+  const names = trainSet.source.classNames ?? numbered(Math.max(...train.labels, ...test.labels) + 1);
+  const chance = chanceOfClasses(test.labels, names);
+  const known = new Set(train.digests);
+  const overlap = test.digests.filter((digest) => known.has(digest)).length;
+  const facts = {
+    pictures: train.labels.length,
+    classes: new Set(train.labels).size,
+    tested: test.labels.length,
+    overlap,
+  };
+  const { path, label } = ready;
+  if (flags.json) {
+    const data = { train: trainSet.spec, val: testSet.spec };
+    console.log(
+      JSON.stringify({ checkpoint: path, method: label, data, ...facts, l2: chosen, accuracy, chance }, null, 2),
+    );
+    return;
+  }
   const percent = (share: number) => (100 * share).toFixed(1);
-  const classes = new Set(train.labels).size;
-  console.log(`Trained on ${train.labels.length} pictures of ${classes} classes, λ = ${chosen.toPrecision(3)}`);
+  console.log(`${label}, ${path}`);
+  console.log(`Trained on ${facts.pictures} pictures of ${facts.classes} classes, λ = ${chosen.toPrecision(3)}`);
   console.log(
-    `On ${test.labels.length} others: top-1 ${percent(accuracy[1]!)} %, top-5 ${percent(accuracy[5]!)} % (chance ${percent(1 / classes)} %)`,
+    `On ${facts.tested} others: top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance[1]!)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(chance[5]!)} %)`,
   );
+  if (overlap > 0)
+    console.log(`${overlap} of them, for the model, are pictures that it was trained on: the accuracy is too high.`);
 }
 
-async function embedPart(
-  { model }: ReadyModel,
-  split: 'train' | 't10k',
-  path: string,
-  { limit }: ProbeFlags,
-): Promise<EmbeddedPictures> {
-  const source = await openData(path, {}, { classes: true, split });
-  if (!source.classNames)
+const numbered = (count: number) => Array.from({ length: count }, (_, i) => String(i));
+
+/**
+ * From class numbers of `test` to those of `train`: by name where both have names, else by number.
+ * @throws DataError for a class that is not trained on
+ */
+function sameClasses(
+  { source: train, spec: from }: OpenedData,
+  { source: test, spec: to }: OpenedData,
+): (label: number) => number {
+  const { classNames: known } = train;
+  const { classNames: asked } = test;
+  if (!known && !asked) return (label) => label;
+  if (!known || !asked)
     throw new DataError('probe', {
-      received: `${path} without classes`,
-      expected: 'a folder with a subfolder a class',
+      received: `class names in ${known ? from.path : to.path} and class numbers in ${known ? to.path : from.path}`,
+      expected: 'names in both, or numbers',
     });
-  const limited = limit === undefined ? {} : { limit };
-  return withProgress('Embedding pictures', undefined, ({ update }) =>
-    embedSource(model, source, { ...limited, onProgress: (done, total) => update(done, '', total) }),
-  );
+  const unknown = asked.filter((name) => !known.includes(name));
+  if (unknown.length > 0)
+    throw new DataError('probe', {
+      received: `${unknown.length} classes of ${to.path} that ${from.path} does not have: ${unknown.slice(0, 5).join(', ')}${unknown.length > 5 ? ', …' : ''}`,
+      expected: `classes among ${known.slice(0, 5).join(', ')}${known.length > 5 ? ', …' : ''}`,
+    });
+  return (label) => known.indexOf(asked[label]!);
 }

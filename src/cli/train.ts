@@ -2,15 +2,15 @@
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { resolveConfig } from '../models/cloob/config.js';
+import { type Preprocessing, preprocessing, resolveConfig } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
-import { type Corpus, emojiCorpus, pairCorpus } from '../train/corpus.js';
+import { type Corpus, openCorpus } from '../train/corpus.js';
 import type { TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
 import { runTraining } from '../train/run.js';
 import { newRunName, RunFolder } from '../train/run-folder.js';
 import { readTrainingFacts } from '../train/state.js';
-import { addTableFlags, openData, type TableFlags } from './data.js';
+import { addTableFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
 import { parseWhole } from './parse.js';
@@ -60,7 +60,7 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   const output = process.stderr;
   const device = await startDevice(flags);
   console.log(`hopgrad train: ${describe(options, label)}, on ${device.description}`);
-  const corpus = await openCorpus(flags, resolveConfig(options.model).image_resolution);
+  const corpus = await open(flags, preprocessing(resolveConfig(options.model)));
   console.log(`Data: ${corpus.description}`);
   const name = flags.name ?? newRunName(flags.logs, `${label.replaceAll(/\W+/g, '-')}-seed${options.seed}`);
   const folder = new RunFolder(resume === null ? join(flags.logs, name) : dirname(resume));
@@ -84,26 +84,27 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   );
 }
 
-async function openCorpus(flags: RunFlags, size: number): Promise<Corpus> {
-  const { trainData, valData, cache: cacheFolder, validation = false, workers, maxBadShare } = flags;
-  const output = process.stderr;
-  if (trainData === undefined) {
-    if (valData !== undefined)
-      throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
-    return emojiCorpus({ size, cacheFolder, validation, output });
-  }
-  return pairCorpus({
-    train: await openData(trainData, flags),
-    val: valData === undefined ? null : await openData(valData, flags),
-    numSamples: flags.trainNumSamples ?? null,
-    size,
-    loader: {
+function open(flags: RunFlags, preprocessing: Preprocessing): Promise<Corpus> {
+  const { trainData = 'emoji', valData, cache: cacheFolder, validation, workers, maxBadShare } = flags;
+  if (flags.trainData === undefined && valData !== undefined)
+    throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
+  const samples = flags.trainNumSamples;
+  const train = {
+    ...dataRequest(trainData, flags),
+    ...(validation && { validation }),
+    ...(samples !== undefined && { samples }),
+  };
+  const val = valData === undefined ? null : dataRequest(valData, flags);
+  return openCorpus(
+    { train, val },
+    {
+      preprocessing,
+      cacheFolder,
       log: say,
       ...(workers !== undefined && { workers }),
       ...(maxBadShare !== undefined && { maxBadShare }),
     },
-    output,
-  });
+  );
 }
 
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */

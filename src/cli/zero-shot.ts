@@ -2,52 +2,56 @@
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { readClassNames, readTemplates } from '../evaluate/prompts.js';
-import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
+import { chanceOfClasses, classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import { DataError } from '../tensor/errors.js';
-import { embedSource } from '../train/embed-source.js';
-import { withProgress } from '../train/progress.js';
-import { openData } from './data.js';
+import { printable } from '../train/progress.js';
+import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
-import { parseWhole } from './parse.js';
 
-interface ZeroShotFlags extends ModelFlags {
+interface ZeroShotFlags extends ModelFlags, LabelledFlags {
   valData: string;
   classNames?: string;
   templates?: string;
-  limit?: number;
 }
 
 export function addZeroShotCommand(program: Command): void {
   const command = program.command('zero-shot').description('classify pictures by the names of their classes');
   command
     .optionsGroup('Data:')
-    .requiredOption('--val-data <path>', 'folder with a subfolder a class, or mnist, fashion-mnist, openclipart')
+    .requiredOption('--val-data <path>', labelledPaths)
     .option(
       '--class-names <file>',
       'names to use, one a line in the order of the classes (default: the folders’ names)',
     )
-    .option('--templates <file>', 'prompts, one a line with {} for the name (default: "{}" and "a drawing of {}")')
-    .option('--limit <n>', 'use only this many pictures, drawn at random', parseWhole);
+    .option('--templates <file>', 'prompts, one a line with {} for the name (default: "{}" and "a drawing of {}")');
+  addLabelledFlags(command);
   addModelFlags(command).action(zeroShot);
 }
 
 async function zeroShot(flags: ZeroShotFlags): Promise<void> {
-  const source = await openData(flags.valData, {}, { classes: true });
-  const names = flags.classNames === undefined ? source.classNames : readClassNames(flags.classNames);
-  if (!source.classNames || !names || names.length !== source.classNames.length)
+  const opened = await openLabelled(flags.valData, 't10k');
+  const { classNames } = opened.source;
+  const names = flags.classNames === undefined ? classNames : readClassNames(flags.classNames);
+  if (!names || (classNames && names.length !== classNames.length))
     throw new DataError('zero-shot', {
-      received: `${names?.length ?? 'no'} class names for ${source.classNames?.length ?? 'no'} classes of ${flags.valData}`,
+      received: `${names?.length ?? 'no'} class names for ${classNames?.length ?? 'the'} classes of ${flags.valData}`,
       expected: 'pictures with classes, and a name for each class',
+      ...(!names && { hint: 'Shards have class numbers only: give the names with --class-names.' }),
     });
   const templates = flags.templates === undefined ? ['{}', 'a drawing of {}'] : readTemplates(flags.templates);
-  const { path, model, tokenizer, label } = await loadModel(flags);
+  const ready = await loadModel(flags);
+  const { features, labels } = await embedLabelled(ready, opened, flags, names);
+  const classifier = zeroShotClassifier(ready.model, ready.tokenizer, { classNames: names, templates });
+  const { accuracy, perClass } = await classify(features, classifier, labels, { classNames: names });
+  const chance = chanceOfClasses(labels, names);
+  const { path, label } = ready;
+  if (flags.json) {
+    const classes = perClass.map((own, i) => ({ name: names[i]!, ...own }));
+    const facts = { checkpoint: path, method: label, data: opened.spec, templates, pictures: labels.length };
+    console.log(JSON.stringify({ ...facts, accuracy, chance, classes }, null, 2));
+    return;
+  }
   console.log(`${label}, ${path}`);
-  const limited = flags.limit === undefined ? {} : { limit: flags.limit };
-  const { features, labels } = await withProgress('Embedding pictures', undefined, ({ update }) =>
-    embedSource(model, source, { ...limited, onProgress: (done, total) => update(done, '', total) }),
-  );
-  const classifier = zeroShotClassifier(model, tokenizer, { classNames: names, templates });
-  const { accuracy, perClass } = await classify(features, classifier, labels);
   const percent = (share: number) => (100 * share).toFixed(1);
   const table = new Table({
     head: ['class', 'pictures', 'top-1 %'],
@@ -55,12 +59,13 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
     colAligns: ['left', 'right', 'right'],
   });
   perClass.forEach(({ count, accuracy: own }, i) => {
-    table.push([names[i]!, String(count), count > 0 ? percent(own) : '–']);
+    table.push([printable(names[i]!), String(count), count > 0 ? percent(own) : '–']);
   });
   console.log(table.toString());
-  const [k, chance] = [Math.min(5, names.length), 1 / names.length];
-  console.log(`${labels.length} pictures, ${names.length} classes, ${templates.length} prompts a class`);
+  const different = new Set(names).size;
+  const alike = different < names.length ? ` (${different} different names: classes of one name count as one)` : '';
+  console.log(`${labels.length} pictures, ${names.length} classes${alike}, ${templates.length} prompts a class`);
   console.log(
-    `top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(k * chance)} %)`,
+    `top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance[1]!)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(chance[5]!)} %)`,
   );
 }

@@ -2,11 +2,12 @@
  * The embedded image–text data: emoji, drawn by eight hands, with names and keywords.
  *
  * A concept is an emoji with its words; a drawing is a concept in one style. Seven styles are for training; the eighth
- * is held out. Some concepts are never trained on at all, in any style, and neither are their siblings.
+ * is held out. Some concepts are never trained on at all, in any style, and neither are their siblings and look-alikes.
  */
 import { createRequire } from 'node:module';
 import { DataError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
+import { alikeEmoji } from './emoji-alike.js';
 
 export interface Concept {
   /** The emoji itself. */
@@ -50,16 +51,6 @@ function load<T>(file: string): T {
       hint: `Install it: npm install --save-dev ${name}.`,
     });
   }
-}
-
-/** Versions of the packages that the data comes from: part of the cache's key. */
-export function dataVersions(): Record<string, string> {
-  const packages = [
-    'unicode-emoji-json',
-    'emojilib',
-    ...[...trainingStyles, heldOutStyle].map((style) => `@iconify-json/${style}`),
-  ];
-  return Object.fromEntries(packages.map((name) => [name, load<{ version: string }>(`${name}/package.json`).version]));
 }
 
 const people = /\b(person|people|man|woman|men|women|boy|girl|child|adult|older|old|male|female)\b/g;
@@ -175,8 +166,24 @@ const splitSeed = 2110;
 const heldOutConcepts = 200;
 const validationConcepts = 100;
 
+/** For each concept those that look like it ({@link alikeEmoji}), either way round. */
+function lookAlikes(concepts: readonly Concept[]): (concept: number) => readonly number[] {
+  const numbers = new Map(concepts.map(({ symbol }, i) => [symbol, i]));
+  const alike = concepts.map((): number[] => []);
+  for (const line of alikeEmoji.trim().split('\n')) {
+    const [first, ...others] = line.split(' ').flatMap((symbol) => numbers.get(symbol) ?? []);
+    for (const other of others) {
+      alike[first!]!.push(other);
+      alike[other]!.push(first!);
+    }
+  }
+  return (concept) => alike[concept]!;
+}
+
 /**
- * Splits drawings as described at {@link Split}. `validation` gives another split of the same kind, inside the training
+ * Splits drawings as described at {@link Split}. With a concept that is never trained on go its siblings by name (its
+ * family), and all concepts of which some drawing is nearly equal to one of its own: otherwise the training has seen the
+ * picture under another name. `validation` gives another split of the same kind, inside the training
  * data: the test concepts and the held-out style are left out altogether, 100 further concepts play the part of the
  * unseen ones, and the style fxemoji and the style openmoji's drawings that of the held-out style. Tune on that only.
  */
@@ -209,10 +216,12 @@ export function splitDrawings(
   const test = pick(0, heldOutConcepts);
   const validationSet = pick(heldOutConcepts, validationConcepts);
   const unseen = validation ? validationSet : test;
-  const barred = new Set((validation ? [...test, ...validationSet] : test).map((i) => concepts[i]!.family));
+  const kept = validation ? [...test, ...validationSet] : test;
+  const barredFamilies = new Set(kept.map((i) => concepts[i]!.family));
+  const barred = new Set(kept.flatMap(lookAlikes(concepts)));
   const where = (wanted: (drawing: Drawing) => boolean) =>
     drawings.flatMap((drawing, i) => (wanted(drawing) ? [i] : []));
-  const seen = ({ concept }: Drawing) => !barred.has(concepts[concept]!.family);
+  const seen = ({ concept }: Drawing) => !barredFamilies.has(concepts[concept]!.family) && !barred.has(concept);
   const train = where((d) => isTraining(d.style) && seen(d));
   const trained = new Set(train.map((i) => drawings[i]!.concept));
   const drawn = unseen.map((concept) => random.pick(where((d) => d.concept === concept && isTraining(d.style))));

@@ -4,21 +4,22 @@
  *     const source = await tableSource('pairs.tsv');
  *     const loader = new Loader(source, { batchSize: 64, transform: { size: 224 }, train: true, seed: 1 });
  *     for (let epoch = 0; epoch < 30; epoch++)
- *       for await (const { images, captions, next } of loader.epoch(epoch)) …   // images: [64, 3, 224, 224]
+ *       for await (const { images, captions, next } of loader.batches({ epoch })) …   // images: [64, 3, 224, 224]
  *     await loader.close();
  *
  * - **Reproducible**: order and pixels are functions of (seed, epoch, row) alone, whatever the number of workers.
- * - **Resumable**: save `batch.next`; `loader.epoch(next.epoch, next.position)` goes on exactly there.
+ * - **Resumable**: save `batch.next`; `loader.batches(next)` goes on exactly there.
  * - **Next to training**: rows ahead of the current batch are read, decoded and cropped on worker threads while it trains.
  * - **Bounded**: at most `prefetch` prepared pictures (3·S² bytes each) wait; nothing else is kept.
+ * - **True negatives**: a training batch holds one row of a group (several drawings of one thing, several captions of one
+ *   picture); the others wait for a later batch of the epoch.
  * - **Forgiving, up to a point**: rows that cannot be used are logged once by name, counted and skipped; when they are more
  *   than `maxBadShare` of the rows seen, the run stops with a DataError.
  */
-import { availableParallelism } from 'node:os';
 import { DataError, DomainError } from '../tensor/errors.js';
 import { type Prepared, type PrepareJob, Preparer } from './preparer.js';
 import type { BadRow, Row, Source } from './source.js';
-import { normalisePlanes, type TransformOptions } from './transforms.js';
+import { type Normalise, normaliser, type TransformOptions } from './transforms.js';
 
 export interface LoaderOptions {
   batchSize: number;
@@ -42,10 +43,13 @@ export interface LoaderOptions {
   log?: (message: string) => void;
 }
 
-/** Where to go on: rows of the epoch's order already consumed, bad ones included. */
-export interface Position {
+/** A place in the stream of batches. */
+export interface Place {
   epoch: number;
-  position: number;
+  /** Rows of the epoch that are done with, bad ones included. */
+  row: number;
+  /** How many of them were bad: the share of bad rows is judged over the whole epoch, wherever a run goes on. */
+  bad: number;
 }
 
 export interface Batch {
@@ -62,24 +66,18 @@ export interface Batch {
   /** The rows' names. */
   names: string[];
   /** Where the next batch begins. */
-  next: Position;
+  next: Place;
 }
 
-/** A row whose pixels are there, and how many rows of the epoch are done with it. */
+/** A row whose pixels are there, and where the epoch stands after it. */
 interface Ready {
   row: Row;
   pixels: Uint8Array;
-  position: number;
+  next: Place;
 }
 
 /** Rows seen before the share of bad ones is judged; at the end of an epoch it always is. */
 const judgedAfter = 100;
-
-/** Rows seen and skipped in one pass over an epoch. */
-interface Tally {
-  seen: number;
-  bad: number;
-}
 
 function checkOptions(options: LoaderOptions): void {
   const whole = (name: 'batchSize' | 'workers' | 'prefetch', least: number) => {
@@ -100,20 +98,21 @@ function checkOptions(options: LoaderOptions): void {
 /** Batches from a source, see the top of this file. */
 export class Loader {
   readonly source: Source;
-  readonly #options: Required<LoaderOptions>;
+  readonly #options: Required<Omit<LoaderOptions, 'workers'>>;
   readonly #preparer: Preparer;
+  readonly #normalise: Normalise;
   readonly #badRows = new Map<string, string>();
 
   /** @throws DomainError for options out of range */
   constructor(source: Source, options: LoaderOptions) {
     checkOptions(options);
     const { batchSize, transform, train = false, seed = 0, shuffle = train, dropLast = train } = options;
-    const { workers = Math.min(8, Math.max(1, availableParallelism() - 1)), prefetch = 2 * batchSize } = options;
-    const { maxBadShare = 0.1, log = console.warn } = options;
+    const { prefetch = 2 * batchSize, maxBadShare = 0.1, log = console.warn } = options;
     const order = { train, seed, shuffle, dropLast };
     this.source = source;
-    this.#options = { batchSize, transform, ...order, workers, prefetch, maxBadShare, log };
-    this.#preparer = new Preparer(this.#options.workers);
+    this.#options = { batchSize, transform, ...order, prefetch, maxBadShare, log };
+    this.#preparer = new Preparer(options.workers);
+    this.#normalise = normaliser(transform);
   }
 
   /** Batches an epoch if no row is bad; undefined when the source does not know its size. */
@@ -129,25 +128,32 @@ export class Loader {
   }
 
   /**
-   * The batches of one epoch, from a row position on.
+   * The batches of one epoch, from a place on.
    * @throws DataError when more than `maxBadShare` of the rows are bad, or none makes a batch
    */
-  async *epoch(epoch: number, position = 0): AsyncGenerator<Batch, void, undefined> {
-    const { batchSize, dropLast } = this.#options;
+  async *batches({
+    epoch,
+    row = 0,
+    bad = 0,
+  }: Partial<Place> & { epoch: number }): AsyncGenerator<Batch, void, undefined> {
+    const { batchSize, dropLast, train } = this.#options;
     let ready: Ready[] = [];
-    let batches = 0;
-    for await (const row of this.#usable(epoch, position)) {
-      if (ready.push(row) < batchSize) continue;
-      yield this.#batch(ready, epoch);
+    let count = 0;
+    for await (const one of this.#usable({ epoch, row, bad })) {
+      // Only where bad rows have moved the batches against the order of #inOrder: its turn comes in another epoch.
+      const { group } = one.row;
+      if (train && group !== undefined && ready.some((other) => other.row.group === group)) continue;
+      if (ready.push(one) < batchSize) continue;
+      yield this.#batch(ready);
       ready = [];
-      batches++;
+      count++;
     }
-    if (ready.length > 0 && !dropLast) yield this.#batch(ready, epoch);
-    else if (batches === 0 && position === 0)
+    if (ready.length > 0 && !dropLast) yield this.#batch(ready);
+    else if (count === 0 && row === 0)
       throw new DataError('Loader', {
         received: `${ready.length} usable rows in ${this.source.name}`,
         expected: `at least one batch of ${batchSize}`,
-        hint: 'Use a smaller batch.',
+        hint: 'Use a smaller batch. A training batch holds one row of a picture or thing.',
       });
   }
 
@@ -157,19 +163,20 @@ export class Loader {
   }
 
   /** Usable rows in order; bad ones are counted, logged and left out. */
-  async *#usable(epoch: number, start: number): AsyncGenerator<Ready> {
-    const tally = { seen: 0, bad: 0 };
-    for await (const { row, prepared } of this.#inOrder(epoch, start)) {
-      tally.seen++;
-      if ('pixels' in prepared) yield { row: row as Row, pixels: prepared.pixels, position: start + tally.seen };
-      else this.#skip(row, prepared.error, tally);
+  async *#usable(from: Place): AsyncGenerator<Ready> {
+    const place = { ...from };
+    for await (const { row, prepared } of this.#inOrder(from)) {
+      place.row++;
+      if ('pixels' in prepared) yield { row: row as Row, pixels: prepared.pixels, next: { ...place } };
+      else this.#skip(row, prepared.error, place);
     }
-    this.#judge(tally);
+    this.#judge(place);
   }
 
   /** Every row with its pixels, in the order of the epoch, `prefetch` rows ahead of the one that is awaited. */
-  async *#inOrder(epoch: number, start: number): AsyncGenerator<{ row: Row | BadRow; prepared: Prepared }> {
-    const { seed, shuffle, prefetch } = this.#options;
+  async *#inOrder({ epoch, row: start }: Place): AsyncGenerator<{ row: Row | BadRow; prepared: Prepared }> {
+    const { seed, shuffle, prefetch, train, batchSize } = this.#options;
+    const inOrder = this.source.rows({ seed, epoch, shuffle });
     const underWay: { row: Row | BadRow; prepared: Promise<Prepared | { failure: unknown }> }[] = [];
     const first = async () => {
       const { row, prepared } = underWay.shift()!;
@@ -178,7 +185,7 @@ export class Loader {
       return { row, prepared: outcome };
     };
     let position = 0;
-    for await (const row of this.source.rows({ seed, epoch, shuffle })) {
+    for await (const row of train ? apart(inOrder, batchSize) : inOrder) {
       if (position++ < start) continue;
       // Failures are carried as values: a row that is never awaited, after a break, must not reject unheard.
       underWay.push({ row, prepared: this.#prepare(row, epoch).catch((failure: unknown) => ({ failure })) });
@@ -195,29 +202,29 @@ export class Loader {
     return this.#preparer.run(job);
   }
 
-  #skip({ name }: Row | BadRow, why: string, tally: Tally): void {
-    tally.bad++;
+  #skip({ name }: Row | BadRow, why: string, place: Place): void {
+    place.bad++;
     if (!this.#badRows.has(name)) this.#options.log(`skipped ${name}: ${why}`);
     this.#badRows.set(name, why);
-    if (tally.seen >= judgedAfter) this.#judge(tally);
+    if (place.row >= judgedAfter) this.#judge(place);
   }
 
-  #judge({ seen, bad }: Tally): void {
+  #judge({ row, bad }: Place): void {
     const { maxBadShare } = this.#options;
-    if (bad <= maxBadShare * seen) return;
-    const [name, why] = [...this.#badRows].at(-1)!;
+    if (bad <= maxBadShare * row) return;
+    const [name, why] = [...this.#badRows].at(-1) ?? ['one seen before', 'this run goes on after it'];
     throw new DataError('Loader', {
-      received: `${bad} of ${seen} rows of ${this.source.name} cannot be used, for example ${name}: ${why}`,
+      received: `${bad} of ${row} rows of ${this.source.name} cannot be used, for example ${name}: ${why}`,
       expected: `at most ${100 * maxBadShare} % of bad rows`,
       hint: 'Mend the data, or tolerate more with --max-bad-share.',
     });
   }
 
-  #batch(ready: Ready[], epoch: number): Batch {
+  #batch(ready: Ready[]): Batch {
     const length = ready[0]!.pixels.length;
     const images = new Float32Array(ready.length * length);
     ready.forEach(({ pixels }, i) => {
-      normalisePlanes(pixels, images, i * length);
+      this.#normalise(pixels, images, i * length);
     });
     return {
       count: ready.length,
@@ -226,7 +233,35 @@ export class Loader {
       labels: Int32Array.from(ready, ({ row }) => row.label ?? -1),
       indices: ready.map(({ row }) => row.index),
       names: ready.map(({ row }) => row.name),
-      next: { epoch, position: ready.at(-1)!.position },
+      next: ready.at(-1)!.next,
     };
   }
 }
+
+/**
+ * The rows in an order in which any `count` neighbours are of different groups: a row that comes too early waits until it
+ * may follow. What still waits at the end is left out; rows without a group never wait.
+ */
+export async function* apart(
+  rows: Iterable<Row | BadRow> | AsyncIterable<Row | BadRow>,
+  count: number,
+): AsyncGenerator<Row | BadRow> {
+  const groups: (Row['group'] | undefined)[] = []; // of the last `count` rows, a ring
+  const waiting = new Map<Row['group'], (Row | BadRow)[]>();
+  let at = 0;
+  function* follow(row: Row | BadRow): Generator<Row | BadRow> {
+    for (let next: Row | BadRow | undefined = row; next; ) {
+      yield next;
+      groups[at++ % count] = groupOf(next);
+      const free = groups[at % count]; // may stand again: its last row is `count` rows back
+      next = free === undefined ? undefined : waiting.get(free)?.shift();
+    }
+  }
+  for await (const row of rows) {
+    const group = groupOf(row);
+    if (group === undefined || !groups.some((other, i) => other === group && i !== at % count)) yield* follow(row);
+    else if (!waiting.get(group)?.push(row)) waiting.set(group, [row]);
+  }
+}
+
+const groupOf = (row: Row | BadRow) => ('group' in row ? row.group : undefined);

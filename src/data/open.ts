@@ -1,20 +1,63 @@
-/** Data sets as they are named on a command line. */
+/** Data sets as they are named on a command line, and as a run remembers them. */
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
+import { basename, relative, resolve } from 'node:path';
+import { pipeline } from 'node:stream/promises';
 import { DataError } from '../tensor/errors.js';
-import { folderSource, imagesSource } from './folder.js';
+import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
+import { folderSource, imageFiles, imagesSource } from './folder.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
-import { Loader, type LoaderOptions } from './loader.js';
 import type { Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
-import { type WebDatasetOptions, webDatasetSource } from './webdataset.js';
+import { expandShards, webDatasetSource } from './webdataset.js';
 
-export interface OpenOptions {
-  table?: TableOptions;
-  shards?: WebDatasetOptions;
+/** A data set as it is asked for. All of it is plain JSON. */
+export interface DataRequest {
+  /**
+   * `emoji` (the embedded data), a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of pictures, tar shards
+   * (`shard-{000..127}.tar`), or a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given).
+   */
+  path: string;
+  /** Columns and separator of a table. */
+  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn'>;
   /** Whether subfolders are classes. Default false: a folder is a heap of pictures. */
   classes?: boolean;
   /** Part of an idx set. */
   split?: 't10k' | 'train';
+  /** Of the emoji, the split inside the training data. */
+  validation?: boolean;
+  /** Samples in shards that do not say so themselves. */
+  samples?: number;
+}
+
+/** A data set as a run remembers it: enough to open it again, and to tell whether it is still the same. */
+export interface DataSpec extends DataRequest {
+  /** Absolute, unless it is the name of a set. */
+  path: string;
+  /**
+   * SHA-256 of what the data is: of a table its bytes (not of its pictures), of a folder or shards the names and lengths of
+   * the files, of a labelled set the names of its rows, of the emoji their drawings and the split.
+   */
+  digest: string;
+  /** Rows an epoch, bad ones included; null when not known before reading. */
+  rows: number | null;
+}
+
+export interface OpenedData {
+  source: Source;
+  spec: DataSpec;
+  /** The whole of the embedded data, when that is what was opened. */
+  emoji?: EmojiData;
+}
+
+export interface OpenOptions {
+  /** Pixels a side at which the emoji are drawn. Default 32. */
+  size?: number;
+  /** Where the drawn emoji are kept. Default `.cache`. */
+  cacheFolder?: string;
+  /** Called while emoji are drawn. */
+  onProgress?: (done: number, total: number) => void;
 }
 
 const isFolder = (path: string) =>
@@ -22,51 +65,91 @@ const isFolder = (path: string) =>
     (found) => found.isDirectory(),
     () => false,
   );
+const isShards = (path: string) => /\.(tar|tgz|tar\.gz)\}?$/i.test(path);
+const isTable = (path: string) => /\.(csv|tsv|txt)$/i.test(path);
+const asLabelled = (path: string) => labelledNames.find((name): name is LabelledName => name === path);
 
 /**
- * Opens what a path or name stands for: the name of a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of
- * pictures, tar shards (`shard-{000..127}.tar`), or a table (`pairs.tsv`; of `.csv` files the separator is a comma unless
- * another is given).
- * @throws DataError when nothing of the kind is there or it cannot be read
+ * Opens what a path or name stands for.
+ * @param request with a `digest`, as a {@link DataSpec} has one: the data must still be what it was
+ * @throws DataError when nothing of the kind is there, it cannot be read, or it has changed
  */
-export async function openSource(path: string, options: OpenOptions = {}): Promise<Source> {
-  if (await isFolder(path)) return options.classes ? folderSource(path) : imagesSource(path);
-  const labelled = labelledNames.find((name): name is LabelledName => name === path);
-  if (labelled) return labelledSet(labelled, options.split ? { split: options.split } : {});
-  if (/\.(tar|tgz|tar\.gz)\}?$/i.test(path)) return webDatasetSource(path, options.shards);
-  if (/\.(csv|tsv|txt)$/i.test(path))
-    return tableSource(path, { ...(/\.csv$/i.test(path) && { separator: ',' }), ...options.table });
+export async function openData(
+  request: DataRequest & Partial<DataSpec>,
+  options: OpenOptions = {},
+): Promise<OpenedData> {
+  const { digest: expected, rows: _, ...wanted } = request;
+  const opened = await open(wanted, options);
+  const { path } = wanted;
+  const named = opened.emoji !== undefined || (asLabelled(path) !== undefined && !(await isFolder(path)));
+  const spec = {
+    ...wanted,
+    path: named
+      ? path
+      : path
+          .split('::')
+          .map((part) => resolve(part))
+          .join('::'),
+    digest: opened.emoji?.digest ?? (await digestOf(wanted, opened.source)),
+    rows: opened.source.size ?? null,
+  };
+  if (expected !== undefined && spec.digest !== expected)
+    throw new DataError('openData', {
+      received: `${path}, which has changed since the run began`,
+      expected: 'the same data',
+      hint: 'Bring the data back as it was, or begin a new run.',
+    });
+  return { ...opened, spec };
+}
+
+/** Only the source of {@link openData}. */
+export async function openSource(path: string, request: Omit<DataRequest, 'path'> = {}): Promise<Source> {
+  return (await open({ ...request, path }, {})).source;
+}
+
+async function open(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
+  const { path, columns, split, samples, validation = false } = request;
+  if (await isFolder(path)) return { source: await (request.classes ? folderSource(path) : imagesSource(path)) };
+  if (path === 'emoji') {
+    const { cacheFolder = '.cache' } = options;
+    const emoji = await prepareEmoji({ ...options, cacheFolder, validation });
+    return { source: emojiSource(emoji, 'embedded emoji', emoji.split.train, 'sampled'), emoji };
+  }
+  const labelled = asLabelled(path);
+  if (labelled) return { source: await labelledSet(labelled, split ? { split } : {}) };
+  if (isShards(path)) return { source: await webDatasetSource(path, samples === undefined ? {} : { samples }) };
+  if (isTable(path))
+    return { source: await tableSource(path, { ...(/\.csv$/i.test(path) && { separator: ',' }), ...columns }) };
   throw new DataError('openSource', {
     received: `"${path}"`,
-    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), or one of ${labelledNames.join(', ')}`,
+    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), or one of emoji, ${labelledNames.join(', ')}`,
   });
 }
 
-/** The source's pairs as the training loop wants them: batches from a position on, and captions for a vocabulary. */
-export function openPairs(source: Source, options: LoaderOptions) {
-  const loader = new Loader(source, { ...options, train: true });
-  return {
-    name: source.name,
-    size: source.size,
-    batchesPerEpoch: loader.batchesPerEpoch,
-    /** Captions of all usable rows, in the order of the source; no picture is decoded. */
-    async *captions(): AsyncGenerator<string> {
-      for await (const row of source.rows({ seed: 0, epoch: 0, shuffle: false }))
-        if ('caption' in row && row.caption) yield row.caption;
-    },
-    /** @throws DataError for rows without captions, and as {@link Loader.epoch} does */
-    async *batches(epoch: number, from = 0) {
-      for await (const { count, images, captions, names, next } of loader.epoch(epoch, from)) {
-        const wordless = captions.indexOf('');
-        if (wordless >= 0)
-          throw new DataError('openPairs', {
-            received: `${names[wordless]} without words`,
-            expected: 'pictures with captions to train on',
-            hint: 'Labelled folders are for evaluation; list pictures with captions in a table.',
-          });
-        yield { count, images, captions, next: next.position };
-      }
-    },
-    close: () => loader.close(),
+async function digestOf({ path }: DataRequest, source: Source): Promise<string> {
+  const hash = createHash('sha256');
+  const list = async (files: readonly string[], nameOf: (file: string) => string) => {
+    for (const file of files) {
+      const length = await stat(file).then(
+        ({ size }) => size,
+        () => 'missing',
+      );
+      hash.update(JSON.stringify([nameOf(file), length]));
+    }
   };
+  if (await isFolder(path)) await list(await imageFiles(path), (file) => relative(path, file));
+  else if (asLabelled(path))
+    for await (const { name } of source.rows({ seed: 0, epoch: 0, shuffle: false })) hash.update(JSON.stringify(name));
+  else if (isShards(path)) await list(expandShards(path), (file) => basename(file));
+  else await pipeline(createReadStream(path), hash);
+  return hash.digest('hex');
+}
+
+/** Whether two specs are the same data, read the same way, wherever it lies. */
+export function sameData(a: DataSpec, b: DataSpec): boolean {
+  const identity = ({ digest, columns = {} }: DataSpec) => {
+    const { separator = null, imageColumn = 'filepath', captionColumn = 'title' } = columns;
+    return JSON.stringify([digest, separator, imageColumn, captionColumn]);
+  };
+  return identity(a) === identity(b);
 }

@@ -1,4 +1,5 @@
 /** Decoding and transforming on worker threads, next to training. */
+import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
@@ -40,7 +41,8 @@ interface Waiting {
 }
 
 /**
- * Prepares pictures on `workers` threads, each one at a time; 0 prepares on the calling thread. Threads start with the
+ * Prepares pictures on `workers` threads, each one at a time; 0 prepares on the calling thread. Default: one fewer than
+ * processors, 1 to 8. Threads start with the
  * first job, keep the process alive only while they have one, and end at `close`.
  */
 export class Preparer {
@@ -50,7 +52,7 @@ export class Preparer {
   readonly #queue: Waiting[] = [];
   #closed = false;
 
-  constructor(workers: number) {
+  constructor(workers = Math.min(8, Math.max(1, availableParallelism() - 1))) {
     this.#limit = workers;
   }
 

@@ -1,11 +1,12 @@
-/** From SVG to pixels, once: 32×32 RGB on white, kept in a cache file. */
-import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+/** From SVG to pixels, once: RGB on white, kept in a cache file. */
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
-import type { Drawing } from './emoji.js';
+import { loadSharp } from './decode.js';
+import { Preparer } from './preparer.js';
 
-/** Pixels of `count` images, [count, 3, size, size], 0…255. */
+/** Pixels of `count` images, [count, size, size, 3], 0…255. */
 export interface Images {
   count: number;
   size: number;
@@ -17,56 +18,59 @@ export interface RasteriseOptions {
   size: number;
   /** Folder of the cache. */
   cacheFolder: string;
-  /** Anything that changes the pixels: versions of the packages. */
-  key: string;
+  /** Threads. Default: one fewer than processors. */
+  workers?: number;
   /** Called with the number of finished images. */
   onProgress?: (done: number, total: number) => void;
 }
 
-const formatVersion = 1;
+/** To be raised when other pixels come out of the code here. */
+const formatVersion = 2;
 
 /**
- * Draws all SVGs, or reads them from the cache when it holds exactly these. A damaged cache file is made anew.
- * Drawings that cannot be rendered come out white and are listed in `broken`.
+ * Draws all SVGs as the loader draws SVG files (`decode.ts`, `transforms.ts`), or reads them from the cache when it holds
+ * exactly these, drawn by exactly this sharp. A damaged cache file is made anew; processes may do so at the same time.
+ * Drawings that cannot be rendered come out white and are listed in `broken`, and then nothing is cached.
  * @throws DataError when sharp is missing or the cache folder cannot be written
  */
 export async function rasterise(
-  drawings: readonly Drawing[],
-  options: RasteriseOptions,
+  drawings: readonly { svg: string }[],
+  { size, cacheFolder, workers, onProgress }: RasteriseOptions,
 ): Promise<Images & { broken: number[]; cached: boolean }> {
-  const { size, cacheFolder, key, onProgress } = options;
-  const hash = createHash('sha256').update(`${formatVersion}|${size}|${key}|${drawings.length}`);
-  for (const { style, concept } of drawings) hash.update(`${style}${concept},`);
+  const { versions } = await loadSharp();
+  const hash = createHash('sha256').update(JSON.stringify([formatVersion, size, versions]));
+  for (const { svg } of drawings) hash.update(svg).update('\0');
   const path = join(cacheFolder, `emoji-${size}-${hash.digest('hex').slice(0, 16)}.bin`);
   const length = drawings.length * 3 * size * size;
-  const cached = readCache(path, length);
-  if (cached) return { count: drawings.length, size, data: cached, broken: [], cached: true };
+  const images = { count: drawings.length, size };
+  const cached = await readCache(path, length);
+  if (cached) return { ...images, data: cached, broken: [], cached: true };
   const data = new Uint8Array(length).fill(255);
-  const broken = await draw(drawings, size, data, onProgress);
-  if (broken.length === 0) writeCache(cacheFolder, path, data);
-  return { count: drawings.length, size, data, broken, cached: false };
+  const broken = await draw(drawings, size, data, workers, onProgress);
+  if (broken.length === 0) await writeCache(cacheFolder, path, data);
+  return { ...images, data, broken, cached: false };
 }
 
 const checksum = (data: Uint8Array) => createHash('sha256').update(data).digest();
 
 /** The cached pixels, or null when there are none or they are damaged. */
-function readCache(path: string, length: number): Uint8Array | null {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch {
-    return null; // not made yet
-  }
-  const data = new Uint8Array(bytes.buffer, bytes.byteOffset + 32, Math.max(0, bytes.length - 32));
-  return data.length === length && bytes.subarray(0, 32).equals(checksum(data)) ? data : null;
+async function readCache(path: string, length: number): Promise<Uint8Array | null> {
+  const bytes = await readFile(path).catch(() => null); // not made yet
+  if (bytes === null) return null;
+  const data = bytes.subarray(32);
+  return data.length === length && bytes.subarray(0, 32).equals(checksum(data))
+    ? new Uint8Array(data.buffer, data.byteOffset, length)
+    : null;
 }
 
-function writeCache(folder: string, path: string, data: Uint8Array): void {
+async function writeCache(folder: string, path: string, data: Uint8Array): Promise<void> {
+  const partial = `${path}.${randomUUID()}.partial`; // a name of its own: another process may be writing the same
   try {
-    mkdirSync(folder, { recursive: true });
-    writeFileSync(`${path}.partial`, Buffer.concat([checksum(data), data]));
-    renameSync(`${path}.partial`, path);
+    await mkdir(folder, { recursive: true });
+    await writeFile(partial, Buffer.concat([checksum(data), data]));
+    await rename(partial, path);
   } catch (error) {
+    await rm(partial, { force: true }).catch(() => {}); // the first error is the one to tell
     throw new DataError('rasterise', {
       received: (error as Error).message,
       expected: 'a writable cache folder',
@@ -75,45 +79,35 @@ function writeCache(folder: string, path: string, data: Uint8Array): void {
   }
 }
 
+/** Draws into `data`; returns the drawings that failed. */
 async function draw(
-  drawings: readonly Drawing[],
+  drawings: readonly { svg: string }[],
   size: number,
   data: Uint8Array,
+  workers: number | undefined,
   onProgress?: RasteriseOptions['onProgress'],
 ): Promise<number[]> {
-  const sharp = await import('sharp').then(
-    (module) => module.default,
-    () => {
-      throw new DataError('rasterise', {
-        received: 'no package sharp',
-        expected: 'it, to draw the pictures',
-        hint: 'Install it: npm install --save-dev sharp.',
-      });
-    },
-  );
+  const preparer = new Preparer(workers);
+  const transform = { size, background: [255, 255, 255] } as const;
   const plane = size * size;
   const broken: number[] = [];
   let next = 0;
   let done = 0;
-  const worker = async () => {
+  const inTurn = async () => {
     while (next < drawings.length) {
       const index = next++;
-      try {
-        const pixels = await sharp(Buffer.from(drawings[index]!.svg), { density: 96 })
-          .resize(size, size, { fit: 'contain', background: '#fff' })
-          .flatten({ background: '#fff' })
-          .removeAlpha()
-          .toColourspace('srgb')
-          .raw()
-          .toBuffer();
-        for (let c = 0; c < 3; c++)
-          for (let i = 0; i < plane; i++) data[(index * 3 + c) * plane + i] = pixels[i * 3 + c]!;
-      } catch {
-        broken.push(index); // reported by the caller, by name
-      }
+      const prepared = await preparer.run({ image: { bytes: Buffer.from(drawings[index]!.svg) }, transform });
+      if ('pixels' in prepared)
+        for (let i = 0; i < plane; i++)
+          for (let c = 0; c < 3; c++) data[(index * plane + i) * 3 + c] = prepared.pixels[c * plane + i]!;
+      else broken.push(index); // reported by the caller, by name
       onProgress?.(++done, drawings.length);
     }
   };
-  await Promise.all(Array.from({ length: 4 }, worker));
+  try {
+    await Promise.all(Array.from({ length: 16 }, inTurn));
+  } finally {
+    await preparer.close();
+  }
   return broken.sort((a, b) => a - b);
 }

@@ -1,9 +1,11 @@
 /**
  * What every data set looks like to the loader: rows in an order that is a pure function of (seed, epoch).
- * Tables, folders, tar shards and pictures in memory implement {@link Source}; so may users.
+ * Tables, folders, tar shards, the embedded emoji and pictures in memory implement {@link Source}; so may users.
  */
+import { DataError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import type { ImageInput } from './decode.js';
+import type { TransformOptions } from './transforms.js';
 
 /** One picture with its words or its class. */
 export interface Row {
@@ -14,6 +16,8 @@ export interface Row {
   image: ImageInput;
   caption?: string;
   label?: number;
+  /** Rows of one group, such as pictures of one thing, are no negatives of each other: a training batch holds one of them. */
+  group?: string | number;
 }
 
 /** A row that cannot be used, and why. The loader counts, logs and skips it. */
@@ -37,6 +41,10 @@ export interface Source {
   readonly size?: number | undefined;
   /** Names of the labels 0, 1, … */
   readonly classNames?: readonly string[];
+  /** How training pictures vary, where random crops are not right. */
+  readonly view?: TransformOptions['view'];
+  /** Texts for a vocabulary, where these are not the rows' captions. */
+  captions?(): Iterable<string>;
   /** All rows once, in an order that depends on nothing but `order`. */
   rows(order: Order): Iterable<Row | BadRow> | AsyncIterable<Row | BadRow>;
 }
@@ -66,4 +74,32 @@ export function listSource(
 /** A row, or a bad one when its caption is empty. */
 export function captioned(row: Row & { caption: string }): Row | BadRow {
   return row.caption.trim() ? row : { index: row.index, name: row.name, bad: 'empty caption' };
+}
+
+/** Texts that a tokenizer may be trained on, in the order of the source; no picture is decoded. */
+export async function* captionsOf(source: Source): AsyncGenerator<string> {
+  if (source.captions) yield* source.captions();
+  else
+    for await (const row of source.rows({ seed: 0, epoch: 0, shuffle: false }))
+      if ('caption' in row && row.caption) yield row.caption;
+}
+
+/** @throws DataError when the first usable row has no caption: better told now than after hours */
+export async function requireCaptions(source: Source): Promise<void> {
+  for await (const row of source.rows({ seed: 0, epoch: 0, shuffle: false })) {
+    if ('bad' in row) continue;
+    checkCaptions([row.caption ?? ''], [row.name]);
+    return;
+  }
+}
+
+/** @throws DataError that names the first row without a caption */
+export function checkCaptions(captions: readonly string[], names: readonly string[]): void {
+  const wordless = captions.indexOf('');
+  if (wordless >= 0)
+    throw new DataError('captions', {
+      received: `${names[wordless]} without words`,
+      expected: 'pictures with captions',
+      hint: 'Labelled folders are for zero-shot and probe; list pictures with captions in a table.',
+    });
 }

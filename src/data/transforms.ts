@@ -1,7 +1,8 @@
 /**
  * The official transforms, from a decoded picture to what the encoders see:
  *
- * - training: RandomResizedCrop(S, scale (0.9, 1), ratio (3/4, 4/3), bicubic), RGB, ÷255, normalise;
+ * - training: RandomResizedCrop(S, scale (0.9, 1), ratio (3/4, 4/3), bicubic), RGB, ÷255, normalise (of drawings, on request,
+ *   turned views instead: `augment.ts`);
  * - evaluation: Resize(S, bicubic) of the shorter side, CenterCrop(S), RGB, ÷255, normalise.
  *
  * Given the same crop, results equal those of torchvision on Pillow pictures in every bit, with two exceptions, both on
@@ -11,22 +12,26 @@
  *
  * @source torchvision.transforms 0.14; Pillow 9.4; the official CLOOB code, clip/clip.py and training/data.py
  */
+import { type Colour, clipMean, clipStd } from '../models/cloob/config.js';
 import type { Random } from '../tensor/random.js';
-import { clipMean, clipStd } from './augment.js';
+import { turnedView } from './augment.js';
 import type { ColourMode, DecodeOptions, Picture } from './decode.js';
 import { type Box, type Raster, resizeBicubic } from './resample.js';
-
-export { clipMean, clipStd };
 
 export interface TransformOptions extends Omit<DecodeOptions, 'drawnSide'> {
   /** Pixels a side of the result, S. */
   size: number;
+  /** What training sees: random crops, as officially, or turned and tinted views, for drawings. Default `crop`. */
+  view?: 'crop' | 'turned';
   /** Share of the picture's area that a training crop covers, [low, high]. Default [0.9, 1]. */
   scale?: readonly [number, number];
   /** Width over height of a training crop, [low, high]. Default [3/4, 4/3]. */
   ratio?: readonly [number, number];
-  /** Colour 0 … 255 laid under transparent parts before anything else. Default none: opacity is dropped, as officially. */
-  background?: readonly [number, number, number];
+  /** Colour 0 … 255 laid under transparent parts before anything else. Default null: opacity is dropped, as officially. */
+  background?: Colour | null;
+  /** Mean and deviation of the channels of 0 … 1 pixels. Default CLIP's. */
+  mean?: Colour;
+  std?: Colour;
 }
 
 /** Python's round: halves go to the even neighbour. */
@@ -98,7 +103,7 @@ function resizeAndCrop(picture: Picture, size: number): Picture {
 }
 
 /** Laid over a colour: opacity × own + (1 − opacity) × background. */
-function flatten(picture: Picture, background: readonly [number, number, number]): Picture {
+function flatten(picture: Picture, background: Colour): Picture {
   if (!picture.mode.endsWith('A')) return picture;
   const { data, width, height, channels } = picture;
   const out = new Uint8Array(width * height * 3);
@@ -141,32 +146,39 @@ export function cropTransform(picture: Picture, box: Box, size: number): Uint8Ar
 
 /** The training transform, up to normalisation: RGB planes [3, S, S], 0 … 255. */
 export function trainTransform(picture: Picture, random: Random, options: TransformOptions): Uint8Array {
-  const flat = options.background ? flatten(picture, options.background) : picture;
+  const { size, background, view = 'crop' } = options;
+  if (view === 'turned') return turnedView(evalTransform(picture, options), size, random, background ?? white);
+  const flat = background ? flatten(picture, background) : picture;
   return cropTransform(
     flat,
     randomCropBox(flat.width, flat.height, () => random.uniform(), options),
-    options.size,
+    size,
   );
 }
+
+const white: Colour = [255, 255, 255];
 
 /** The evaluation transform, up to normalisation: RGB planes [3, S, S], 0 … 255. */
 export function evalTransform(picture: Picture, { size, background }: TransformOptions): Uint8Array {
   return planes(resizeAndCrop(background ? flatten(picture, background) : picture, size));
 }
 
-/** (v/255 − mean)/std for each channel and each v, in float32 steps as torch takes them. */
-const normalised = clipMean.map((mean, c) =>
-  Float32Array.from(
-    { length: 256 },
-    (_, v) => Math.fround(Math.fround(v / 255) - Math.fround(mean)) / Math.fround(clipStd[c]!),
-  ),
-);
+/** (v/255 − mean)/std for every byte v, in float32 steps as torch takes them. */
+function normalised(mean: number, std: number): Float32Array {
+  const [m, s] = [Math.fround(mean), Math.fround(std)];
+  return Float32Array.from({ length: 256 }, (_, v) => Math.fround(Math.fround(v / 255) - m) / s);
+}
 
-/** RGB planes [3, S, S], 0 … 255, as the encoders want them, written to `out` at `offset`: (v/255 − mean)/std. */
-export function normalisePlanes(pixels: Uint8Array, out: Float32Array, offset = 0): void {
-  const plane = pixels.length / 3;
-  for (let c = 0; c < 3; c++) {
-    const table = normalised[c]!;
-    for (let i = c * plane; i < (c + 1) * plane; i++) out[offset + i] = table[pixels[i]!]!;
-  }
+/** Writes RGB planes [3, S, S], 0 … 255, as the encoder wants them to `out` at `offset`: (v/255 − mean)/std. */
+export type Normalise = (pixels: Uint8Array, out: Float32Array, offset?: number) => void;
+
+/** The normalisation with a mean and deviation of each channel. */
+export function normaliser({ mean = clipMean, std = clipStd }: Pick<TransformOptions, 'mean' | 'std'> = {}): Normalise {
+  const tables = mean.map((m, c) => normalised(m, std[c]!));
+  return (pixels, out, offset = 0) => {
+    const plane = pixels.length / 3;
+    tables.forEach((table, c) => {
+      for (let i = c * plane; i < (c + 1) * plane; i++) out[offset + i] = table[pixels[i]!]!;
+    });
+  };
 }

@@ -11,6 +11,7 @@ import { type LbfgsOptions, minimizeLbfgs } from '../nn/optim/lbfgs.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { formatShape } from '../tensor/shape.js';
+import { rankOf } from './ranks.js';
 
 /** Features with the class of every row. */
 export interface LabelledFeatures {
@@ -187,10 +188,8 @@ export async function probeAccuracy(
     const values = await scores.data();
     scores.dispose();
     for (let i = start; i < end; i++) {
-      const row = (i - start) * classes;
       const label = data.labels[i]!;
-      let rank = -1; // the label itself is counted below
-      for (let c = 0; c < classes; c++) if (!(values[row + c]! < values[row + label]!)) rank++;
+      const rank = rankOf(values.subarray((i - start) * classes, (i - start + 1) * classes), [label]);
       counts[label]!++;
       if (rank === 0) right[label]!++;
       ks.forEach((k, at) => {

@@ -5,6 +5,7 @@ import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
+import { chanceOfRecall, rankOf } from './ranks.js';
 
 /** Recall and rank statistics of one direction of search. */
 export interface RankMetrics {
@@ -27,6 +28,11 @@ export interface RetrievalOptions {
   ks?: readonly number[];
   /** Rows of the similarity matrix that exist at a time. Default 1024. */
   chunk?: number;
+  /**
+   * Which image and which text belong together, where that is not row by row: a picture with five captions has five pairs.
+   * Any text of an image is a right answer to it, any image of a text to that.
+   */
+  pairs?: readonly (readonly [image: number, text: number])[];
 }
 
 /**
@@ -64,47 +70,95 @@ export async function partnerRanks(queries: Tensor, candidates: Tensor, chunk = 
       received: `shapes ${formatShape(queries.shape)} and ${formatShape(candidates.shape)}`,
       expected: '[pairs, dim] twice',
     });
-  const n = queries.shape[0]!;
+  const right = Array.from({ length: queries.shape[0]! }, (_, i) => [i]);
+  return searchRanks(queries, candidates, right, chunk);
+}
+
+/** For every query the rank of the best of its right candidates ({@link rankOf}) among all; a block of rows at a time. */
+async function searchRanks(
+  queries: Tensor,
+  candidates: Tensor,
+  right: readonly (readonly number[])[],
+  chunk: number,
+): Promise<Int32Array> {
+  const [n, m] = [queries.shape[0]!, candidates.shape[0]!];
   const ranks = new Int32Array(n);
   for (let start = 0; start < n; start += chunk) {
     const end = Math.min(n, start + chunk);
     const similarity = noGrad(() =>
       scoped(() => queries.slice([[start, end]]).matmul(candidates, { transposeB: true })),
     );
-    const scores = await similarity.data(); // [end − start, n]
+    const scores = await similarity.data(); // [end − start, m]
     similarity.dispose();
-    for (let i = start; i < end; i++) {
-      const row = (i - start) * n;
-      const own = scores[row + i]!;
-      let rank = -1; // the partner itself is counted below
-      for (let j = 0; j < n; j++) if (!(scores[row + j]! < own)) rank++;
-      ranks[i] = rank;
-    }
+    for (let i = start; i < end; i++)
+      ranks[i] = rankOf(scores.subarray((i - start) * m, (i - start + 1) * m), right[i]!);
   }
   return ranks;
+}
+
+/** For every image its texts and for every text its images, each once. */
+function partners(pairs: readonly (readonly [number, number])[]): [number[][], number[][]] {
+  const sides: [Set<number>[], Set<number>[]] = [[], []];
+  for (const [image, text] of pairs) {
+    (sides[0][image] ??= new Set()).add(text);
+    (sides[1][text] ??= new Set()).add(image);
+  }
+  return [sides[0].map((own) => [...own]), sides[1].map((own) => [...own])];
 }
 
 /**
  * Retrieval both ways on embeddings as the encoders give them; they are normalised here. Hopfield retrieval takes no
  * part, as in the official evaluation.
  *
- * | symbol | code   | shape    |                                     |
- * |--------|--------|----------|-------------------------------------|
- * | X      | images | [n, dim] | row i belongs to row i of `texts`   |
- * | Y      | texts  | [n, dim] |                                     |
+ * | symbol | code   | shape          |                                                               |
+ * |--------|--------|----------------|---------------------------------------------------------------|
+ * | X      | images | [images, dim]  | row i belongs to row i of `texts`, unless `pairs` says others |
+ * | Y      | texts  | [texts, dim]   |                                                               |
  *
- * @throws ShapeError, DomainError
+ * Every image is a query once, and every text.
+ * @throws ShapeError; DomainError, also for an image or text that `pairs` leaves without partner
  */
 export async function retrievalMetrics(
   images: Tensor,
   texts: Tensor,
-  { ks = [1, 5, 10], chunk = 1024 }: RetrievalOptions = {},
+  { ks = [1, 5, 10], chunk = 1024, pairs }: RetrievalOptions = {},
 ): Promise<RetrievalMetrics> {
   if (!Number.isInteger(chunk) || chunk < 1)
     throw new DomainError('retrievalMetrics', { received: `chunk ${chunk}`, expected: 'a whole number ≥ 1' });
   const [x, y] = noGrad(() => [images.l2Normalize(), texts.l2Normalize()] as const);
+  if (!pairs)
+    return {
+      imageToText: rankMetrics(await partnerRanks(x, y, chunk), ks),
+      textToImage: rankMetrics(await partnerRanks(y, x, chunk), ks),
+    };
+  if (x.rank !== 2 || y.rank !== 2 || x.shape[1] !== y.shape[1])
+    throw new ShapeError('retrievalMetrics', {
+      received: `shapes ${formatShape(x.shape)} and ${formatShape(y.shape)}`,
+      expected: '[images, dim] and [texts, dim]',
+    });
+  const [ofImages, ofTexts] = partners(pairs);
+  const whole = (sides: number[][], count: number) =>
+    sides.length === count && Array.from({ length: count }, (_, i) => sides[i]).every((own) => own && own.length > 0);
+  if (!whole(ofImages, x.shape[0]!) || !whole(ofTexts, y.shape[0]!))
+    throw new DomainError('retrievalMetrics', {
+      received: `pairs that do not cover ${x.shape[0]} images and ${y.shape[0]} texts`,
+      expected: 'a pair for every image and every text, and for no others',
+    });
   return {
-    imageToText: rankMetrics(await partnerRanks(x, y, chunk), ks),
-    textToImage: rankMetrics(await partnerRanks(y, x, chunk), ks),
+    imageToText: rankMetrics(await searchRanks(x, y, ofImages, chunk), ks),
+    textToImage: rankMetrics(await searchRanks(y, x, ofTexts, chunk), ks),
   };
+}
+
+/** What a random order reaches, the mean over the queries of {@link chanceOfRecall}. */
+export function chanceOfPairs(
+  pairs: NonNullable<RetrievalOptions['pairs']>,
+  ks: readonly number[] = [1, 5, 10],
+): { imageToText: Record<number, number>; textToImage: Record<number, number> } {
+  const [ofImages, ofTexts] = partners(pairs);
+  const recall = (sides: readonly (readonly number[])[], candidates: number, k: number) =>
+    sides.reduce((sum, { length }) => sum + chanceOfRecall(length, candidates, k), 0) / sides.length;
+  const all = (sides: number[][], candidates: number) =>
+    Object.fromEntries(ks.map((k) => [k, recall(sides, candidates, k)]));
+  return { imageToText: all(ofImages, ofTexts.length), textToImage: all(ofTexts, ofImages.length) };
 }

@@ -8,6 +8,7 @@ import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
+import { chanceOfRecall, rankOf } from './ranks.js';
 
 /** A sentence about a class: `{}` (or `{c}`, as some published lists write it) is replaced by the class name. */
 export type PromptTemplate = string | ((className: string) => string);
@@ -111,8 +112,39 @@ export interface Classification {
   predicted: Int32Array;
 }
 
+export interface ClassifyOptions {
+  /** Cut-offs of the accuracy. Default 1 and 5. */
+  ks?: readonly number[];
+  /** Images worked on at a time. Default 1024. */
+  chunk?: number;
+  /** Classes of one name cannot be told apart by words: then either is right. Default: all names differ. */
+  classNames?: readonly string[];
+}
+
+/** For each of `classes` the classes of its name, itself among them. */
+export function sameNamed(classNames: readonly string[], classes: number): number[][] {
+  const byName = new Map<string, number[]>();
+  classNames.forEach((name, c) => {
+    byName.set(name, [...(byName.get(name) ?? []), c]);
+  });
+  return Array.from({ length: classes }, (_, c) => byName.get(classNames[c] ?? '') ?? [c]);
+}
+
+/** What guessing reaches: the mean over `labels` of the chance that one of the k guesses has the name of the class. */
+export function chanceOfClasses(
+  labels: ArrayLike<number>,
+  classNames: readonly string[],
+  ks: readonly number[] = [1, 5],
+): Record<number, number> {
+  const n = classNames.length;
+  const same = sameNamed(classNames, n);
+  const mean = (k: number) =>
+    Array.from(labels).reduce((sum, label) => sum + chanceOfRecall(same[label]!.length, n, k), 0) / labels.length;
+  return Object.fromEntries(ks.map((k) => [k, mean(k)]));
+}
+
 /**
- * Accuracy of a classifier on labelled embeddings. Ties count against it.
+ * Accuracy of a classifier on labelled embeddings. Ties count against it ({@link rankOf}).
  * @param images     [n, dim], any length; normalised here
  * @param classifier [classes, dim], of {@link zeroShotClassifier}
  * @param labels     n class numbers
@@ -122,7 +154,7 @@ export async function classify(
   images: Tensor,
   classifier: Tensor,
   labels: ArrayLike<number>,
-  { ks = [1, 5], chunk = 1024 }: { ks?: readonly number[]; chunk?: number } = {},
+  { ks = [1, 5], chunk = 1024, classNames }: ClassifyOptions = {},
 ): Promise<Classification> {
   const [n, classes] = [images.shape[0]!, classifier.shape[0]!];
   if (images.rank !== 2 || classifier.rank !== 2 || images.shape[1] !== classifier.shape[1] || labels.length !== n)
@@ -130,6 +162,7 @@ export async function classify(
       received: `images ${formatShape(images.shape)}, classifier ${formatShape(classifier.shape)}, ${labels.length} labels`,
       expected: '[n, dim], [classes, dim] and n labels',
     });
+  const same = sameNamed(classNames ?? [], classes);
   const predicted = new Int32Array(n);
   const hits = new Map(ks.map((k) => [k, 0]));
   const perClass = Array.from({ length: classes }, () => ({ count: 0, accuracy: 0 }));
@@ -154,7 +187,7 @@ export async function classify(
           expected: `whole numbers in [0, ${classes})`,
         });
       const row = scores.subarray((i - start) * classes, (i - start + 1) * classes);
-      const rank = row.filter((score, c) => c !== label && !(score < row[label]!)).length;
+      const rank = rankOf(row, same[label]!);
       predicted[i] = row.indexOf(Math.max(...row));
       own.count++;
       if (rank === 0) own.accuracy++;

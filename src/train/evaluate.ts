@@ -1,22 +1,15 @@
 /** Evaluation of a model on the embedded data's held-out sets, beside chance and raw pixels. */
-import { tensor } from '../autograd/create.js';
-import { scoped } from '../autograd/functional.js';
+
 import { noGrad } from '../autograd/graph.js';
-import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
-import {
-  type Features,
-  neighbourCaptionScores,
-  neighbourScores,
-  pixelFeatures,
-  ranksBothWays,
-} from '../data/baselines.js';
 import { keywordLine } from '../data/emoji.js';
-import { type EmojiData, pixelsOf } from '../data/emoji-pairs.js';
+import { type EmojiData, emojiSource } from '../data/emoji-source.js';
 import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../evaluate/metrics.js';
+import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '../evaluate/neighbours.js';
 import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { embedSource } from './embed-source.js';
 
 /** Retrieval on one set with one kind of caption. */
 export interface SetResult {
@@ -47,28 +40,6 @@ export interface EmojiResults {
 
 const prompts = ['{}', 'a drawing of {}'];
 
-/**
- * Embeddings of normalised pixels as the image encoder gives them, [count, dim]. Evaluation mode is the caller's.
- * @param pixels [count, 3, size, size], row-major
- */
-export function embedPixels(model: CloobModel, pixels: Float32Array, { batchSize = 128 } = {}): Tensor {
-  const { image_resolution: size } = model.config;
-  const { device } = model.logit_inv_tau;
-  const length = 3 * size * size;
-  const count = pixels.length / length;
-  return noGrad(() =>
-    scoped(() => {
-      const parts: Tensor[] = [];
-      for (let start = 0; start < count; start += batchSize) {
-        const end = Math.min(count, start + batchSize);
-        const data = pixels.slice(start * length, end * length);
-        parts.push(scoped(() => model.encodeImage(tensor(data, { shape: [end - start, 3, size, size], device }))));
-      }
-      return concat(parts);
-    }),
-  );
-}
-
 /** The held-out sets of the data: their drawings and what they test. */
 export function emojiSets({ split }: EmojiData): { set: string; title: string; rows: number[] }[] {
   return [
@@ -78,83 +49,109 @@ export function emojiSets({ split }: EmojiData): { set: string; title: string; r
   ];
 }
 
-/** Evaluates on A, B and C, with names and with keyword lines, and by zero-shot classification into the names. */
+/** Steps that {@link evaluateEmoji} tells of. */
+export const evaluationSteps = 13;
+
+/**
+ * Evaluates on A, B and C, with names and with keyword lines, and by zero-shot classification into the names.
+ * @param onProgress called {@link evaluationSteps} times
+ */
 export async function evaluateEmoji(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   data: EmojiData,
-  onProgress: (done: number, total: number) => void = () => {},
+  onProgress: (done: number) => void = () => {},
 ): Promise<EmojiResults> {
   const wasTraining = model.training;
-  model.eval();
   const results: EmojiResults = { retrieval: [], zeroShot: [] };
-  const sets = emojiSets(data);
-  const embeddings = embeddingFeatures(model, data);
   let done = 0;
-  const tick = () => onProgress(++done, sets.length * 3);
-  for (const { set, title, rows } of sets) {
+  const tick = () => onProgress(++done);
+  const known = await bothFeatures(model, data, data.split.train);
+  tick();
+  for (const { set, title, rows } of emojiSets(data)) {
     const concepts = rows.map((row) => data.concepts[data.drawings[row]!.concept]!);
-    const images = embedPixels(model, pixelsOf(data, rows));
+    const own = await bothFeatures(model, data, rows);
+    tick();
     const count = rows.length;
     for (const captions of ['names', 'keywords'] as const) {
       const texts = concepts.map((concept) => (captions === 'names' ? concept.name : keywordLine(concept)));
       const embedded = embedTexts(model, tokenizer, texts);
-      const trained = await retrievalMetrics(images, embedded);
+      const trained = await retrievalMetrics(own.embedding, embedded);
       embedded.dispose();
-      const neighbours = await neighbourMetrics(embeddings.features, data, set, rows, texts);
-      const pixels = await neighbourMetrics(pixelFeatures(data.images), data, set, rows, texts);
+      const by = (kind: 'embedding' | 'pixels') =>
+        neighbourMetrics(
+          data,
+          set,
+          { features: known[kind], rows: data.split.train },
+          { features: own[kind], rows },
+          texts,
+        );
+      const [neighbours, pixels] = [await by('embedding'), await by('pixels')];
       results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels });
       tick();
     }
     const classNames = concepts.map(({ name }) => name);
     const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
-    const { accuracy } = await classify(images, classifier, Int32Array.from(rows.keys()));
+    const { accuracy } = await classify(own.embedding, classifier, [...rows.keys()], { classNames });
     results.zeroShot.push({ set, title, classes: count, accuracy });
-    classifier.dispose();
-    images.dispose();
+    for (const used of [classifier, own.embedding, own.pixels]) used.dispose();
     tick();
   }
-  embeddings.dispose();
+  for (const used of [known.embedding, known.pixels]) used.dispose();
   if (wasTraining) model.train();
   return results;
 }
 
-/** Embeddings of all training and test pictures, computed once. */
-function embeddingFeatures(model: CloobModel, data: EmojiData): { features: Features; dispose(): void } {
-  const { train, testA, testB, testC } = data.split;
-  const rows = [...new Set([...train, ...testA, ...testB, ...testC])];
-  const place = new Map(rows.map((row, i) => [row, i]));
-  const all = noGrad(() => scoped(() => embedPixels(model, pixelsOf(data, rows)).l2Normalize()));
-  const { device } = all;
-  return {
-    features: (wanted) =>
-      all.gather(
-        tensor(
-          Int32Array.from(wanted, (row) => place.get(row)!),
-          { device },
-        ),
-      ),
-    dispose: () => all.dispose(),
-  };
+interface BothFeatures {
+  /** Unit embeddings, [rows, dim]. */
+  embedding: Tensor;
+  /** Centred unit pixels, [rows, 3 · size²]. */
+  pixels: Tensor;
+}
+
+async function bothFeatures(model: CloobModel, data: EmojiData, rows: readonly number[]): Promise<BothFeatures> {
+  const { features } = await embedSource(model, emojiSource(data, 'embedded emoji', rows, 'names'), { batchSize: 128 });
+  const embedding = noGrad(() => features.l2Normalize());
+  features.dispose();
+  return { embedding, pixels: drawingPixels(data, rows) };
+}
+
+/** Raw pixels of some drawings as features. */
+export function drawingPixels({ images }: EmojiData, rows: readonly number[]): Tensor {
+  const length = 3 * images.size ** 2;
+  const pixels = new Uint8Array(rows.length * length);
+  rows.forEach((row, i) => {
+    pixels.set(images.data.subarray(row * length, (row + 1) * length), i * length);
+  });
+  return pixelFeatures(pixels, rows.length);
+}
+
+interface Rows {
+  features: Tensor;
+  rows: readonly number[];
 }
 
 /** Without a text encoder: the nearest training picture where its concept was trained on, else its neighbours' words. */
-async function neighbourMetrics(
-  features: Features,
-  data: EmojiData,
+export async function neighbourMetrics(
+  { drawings, concepts }: EmojiData,
   set: string,
-  rows: readonly number[],
+  known: Rows,
+  queries: Rows,
   texts: readonly string[],
 ): Promise<RetrievalMetrics> {
-  const { split, drawings, concepts } = data;
   const conceptOf = (row: number) => drawings[row]!.concept;
   const allWords = (row: number) => {
     const { name, keywords } = concepts[conceptOf(row)]!;
     return `${name} ${keywords.join(' ')}`;
   };
-  const scores = await (set === 'A'
-    ? neighbourScores(features, split.train, rows, conceptOf)
-    : neighbourCaptionScores(features, split.train, rows, allWords, texts));
+  const withConcepts = ({ features, rows }: Rows) => ({ features, about: rows.map(conceptOf) });
+  const scores =
+    set === 'A'
+      ? await neighbourScores(withConcepts(known), withConcepts(queries))
+      : await neighbourCaptionScores(
+          { features: known.features, about: known.rows.map(allWords) },
+          { features: queries.features, about: texts },
+        );
   const { forward, backward } = ranksBothWays(scores);
   return { imageToText: rankMetrics(forward), textToImage: rankMetrics(backward) };
 }

@@ -39,17 +39,39 @@ export function retrievalTable({ retrieval }: EmojiResults, label: string): stri
   return table.toString();
 }
 
+/** Retrieval on pairs, as {@link pairTable} shows it. */
+export interface PairResults extends RetrievalMetrics {
+  /** Rows, so that a picture or a caption may be in several. */
+  pairs: number;
+  chance: Record<'imageToText' | 'textToImage', Record<number, number>>;
+}
+
 /** Recall and median rank of one set of pairs, both ways. */
-export function pairTable({ imageToText, textToImage }: RetrievalMetrics, label: string): string {
+export function pairTable({ pairs, imageToText, textToImage, chance }: PairResults, label: string): string {
   const table = new Table({ style: { head: [], border: [] } });
-  const { count } = imageToText;
   const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
-  table.push([`${count} pairs`, three(`${label}, recall in %`), three('chance'), 'median rank']);
+  table.push([`${pairs} pairs`, three(`${label}, recall in %`), three('chance'), 'median rank']);
   table.push(['', ...cells([1, 2].flatMap(() => ks.map((k) => `@${k}`))), '']);
-  const rank = (metrics: RankMetrics) => ({ content: String(metrics.medianRank), hAlign: 'right' as const });
-  table.push(['picture → caption', ...recalls(imageToText), ...chance(count), rank(imageToText)]);
-  table.push(['caption → picture', ...recalls(textToImage), ...chance(count), rank(textToImage)]);
+  const row = (title: string, metrics: RankMetrics, random: Record<number, number>) =>
+    table.push([
+      title,
+      ...recalls(metrics),
+      ...cells(ks.map((k) => percent(random[k]!))),
+      { content: String(metrics.medianRank), hAlign: 'right' },
+    ]);
+  row('picture → caption', imageToText, chance.imageToText);
+  row('caption → picture', textToImage, chance.textToImage);
+  const [pictures, captions] = [imageToText.count, textToImage.count];
+  if (pictures < pairs || captions < pairs) {
+    const content = `${pictures} pictures, ${captions} captions: any caption of a picture is right, any picture of a caption`;
+    table.push([{ content, colSpan: 8 }]);
+  }
   return table.toString();
+}
+
+/** Both tables of the embedded data. */
+export function emojiTables(results: EmojiResults, label: string): string {
+  return `${retrievalTable(results, label)}\n\n${zeroShotTable(results)}`;
 }
 
 /** Zero-shot accuracy of every set. */

@@ -1,10 +1,13 @@
 /** A training from beginning to end: tokenizer, model, loop, checkpoints, log, evaluation. */
+import type { Loader } from '../data/loader.js';
+import { type DataSpec, sameData } from '../data/open.js';
+import { captionsOf, type Source } from '../data/source.js';
 import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { createModel } from '../models/cloob/model.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError } from '../tensor/errors.js';
-import type { Corpus, Evaluation } from './corpus.js';
+import type { Corpus, CorpusSpec, Evaluation } from './corpus.js';
 import type { TrainOptions } from './options.js';
 import { type Output, type Progress, Speedometer, trainingNote, withProgress } from './progress.js';
 import type { RunFolder } from './run-folder.js';
@@ -53,7 +56,7 @@ async function startTokenizer(
   const size = vocabSize ?? config.vocab_size;
   if (size === officialVocabulary) return [await ClipTokenizer.official(), config];
   const captions: string[] = [];
-  for await (const caption of source.captions()) captions.push(caption);
+  for await (const caption of captionsOf(source)) captions.push(caption);
   return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];
 }
 
@@ -64,9 +67,9 @@ async function startTokenizer(
  */
 export async function runTraining(run: RunOptions): Promise<RunResult> {
   const { options, corpus, folder, resume } = run;
-  const source = corpus.source(options);
+  const loader = corpus.loader(options);
   try {
-    const trainer = resume === null ? await freshTrainer(run, source) : resumedTrainer(run, source, resume);
+    const trainer = resume === null ? await freshTrainer(run, loader) : resumedTrainer(run, loader, resume);
     writeManifest(run, trainer);
     folder.rewindLog(trainer.position.step);
     const start = performance.now();
@@ -80,40 +83,41 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
       folder.writeJson('results.json', { method: run.label, steps: step, ...(evaluation.results as object) });
     return { complete, steps: step, seconds, evaluation };
   } finally {
-    await source.close();
+    await loader.close();
   }
 }
 
-type Source = ReturnType<Corpus['source']>;
-
-async function freshTrainer({ options, output }: RunOptions, source: Source): Promise<Trainer> {
-  const [tokenizer, config] = await startTokenizer(options, source);
+async function freshTrainer({ options, corpus, output }: RunOptions, loader: Loader): Promise<Trainer> {
+  const [tokenizer, config] = await startTokenizer(options, corpus.source);
   const model = createModel(config, { seed: options.seed, initInvTau: options.initInvTau });
   output.write(
     `Model ${options.model}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters, ${tokenizer.vocabSize} tokens\n`,
   );
-  return new Trainer({ model, tokenizer, source, options });
+  return new Trainer({ model, tokenizer, loader, options });
 }
 
-function resumedTrainer({ options, corpus, output }: RunOptions, source: Source, path: string): Trainer {
+function resumedTrainer({ options, corpus, output }: RunOptions, loader: Loader, path: string): Trainer {
   const { facts, tokenizer } = readTrainingFacts(path);
-  const [saved, now] = [JSON.stringify(facts.data), JSON.stringify(corpus.facts)];
-  if (saved !== now)
+  const saved = facts.data as CorpusSpec;
+  if (!sameData(saved.train, corpus.spec.train))
     throw new CheckpointError('resume', {
-      received: `a run on ${saved}, and now ${now}`,
+      received: `a run on ${describeData(saved.train)}, and now ${describeData(corpus.spec.train)}`,
       expected: 'the same data',
       hint: 'Give the data flags that the run began with.',
     });
   const model = createModel(facts.config, { seed: options.seed, initInvTau: options.initInvTau });
-  const trainer = new Trainer({ model, tokenizer, source, options });
+  const trainer = new Trainer({ model, tokenizer, loader, options });
   restoreTraining(path, trainer);
   output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);
   return trainer;
 }
 
+const describeData = ({ path, rows, digest }: DataSpec) =>
+  `${path} (${rows ?? 'some'} rows, digest ${digest.slice(0, 12)})`;
+
 function writeManifest({ options, corpus, folder, environment, label, resume }: RunOptions, trainer: Trainer): void {
   const { config } = trainer.model;
-  const manifest = { method: label, options, steps: trainer.total, data: corpus.facts, config, environment };
+  const manifest = { method: label, options, steps: trainer.total, data: corpus.spec, config, environment };
   folder.writeJson(resume === null ? 'manifest.json' : 'manifest-resumed.json', manifest);
 }
 
@@ -139,6 +143,6 @@ async function loop(run: RunOptions, trainer: Trainer): Promise<boolean> {
 /** Weights for everyone, and the whole state for --resume. */
 async function save({ folder, label, corpus }: RunOptions, trainer: Trainer): Promise<void> {
   const { model, tokenizer, position } = trainer;
-  await saveTraining(folder.training, trainer, corpus.facts);
+  await saveTraining(folder.training, trainer, corpus.spec);
   await saveCheckpoint(folder.model, { model, tokenizer, metadata: { method: label, step: String(position.step) } });
 }

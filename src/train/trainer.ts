@@ -2,7 +2,8 @@
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import type { Tensor } from '../autograd/tensor.js';
-import type { PairBatch, PairSource } from '../data/pairs.js';
+import type { Batch, Loader, Place } from '../data/loader.js';
+import { checkCaptions } from '../data/source.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import type { Parameter } from '../nn/module.js';
@@ -13,12 +14,14 @@ import { firstHopfieldStep, type TrainOptions } from './options.js';
 import { learningRate } from './schedule.js';
 
 /** Where training stands: steps done, and the place of the next batch. */
-export interface Position {
+export interface Position extends Place {
   step: number;
-  epoch: number;
-  /** The place in the epoch, as the source counts. */
-  offset: number;
 }
+
+/** What the training loop needs of a {@link Loader}. */
+export type Batches = Pick<Loader, 'batches' | 'batchesPerEpoch'> & {
+  source: { name: string; size?: number | undefined };
+};
 
 /** What a step came to. */
 export interface StepReport {
@@ -42,23 +45,23 @@ export interface StepReport {
 export class Trainer {
   readonly model: CloobModel;
   readonly tokenizer: ClipTokenizer;
-  readonly source: PairSource;
+  readonly loader: Batches;
   readonly options: TrainOptions;
   readonly objective: Objective;
   readonly optimizer: AdamW;
   /** Steps in all. */
   readonly total: number;
-  position: Position = { step: 0, epoch: 0, offset: 0 };
+  position: Position = { step: 0, epoch: 0, row: 0, bad: 0 };
   readonly #parameters: Parameter[];
   readonly #rate: (step: number) => number;
   readonly #hopfieldFrom: number;
 
   /** @throws UsageError, DomainError for options that do not fit together */
-  constructor(parts: { model: CloobModel; tokenizer: ClipTokenizer; source: PairSource; options: TrainOptions }) {
-    const { model, source, options } = parts;
+  constructor(parts: { model: CloobModel; tokenizer: ClipTokenizer; loader: Batches; options: TrainOptions }) {
+    const { model, loader, options } = parts;
     this.model = model;
     this.tokenizer = parts.tokenizer;
-    this.source = source;
+    this.loader = loader;
     this.options = options;
     this.objective = new Objective(options, model);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()];
@@ -69,7 +72,7 @@ export class Trainer {
       weightDecay: options.wd,
       maxGradNorm: options.maxGradNorm,
     });
-    this.total = totalSteps(options, source);
+    this.total = totalSteps(options, loader);
     this.#rate = learningRate(options, this.total);
     this.#hopfieldFrom = firstHopfieldStep(options, this.total);
   }
@@ -94,22 +97,22 @@ export class Trainer {
       const { epoch } = this.position;
       this.model.train();
       let start = performance.now();
-      for await (const batch of this.source.batches(epoch, this.position.offset)) {
+      for await (const batch of this.loader.batches(this.position)) {
         if (signal?.aborted) return false;
         onStep(await this.#step(batch, start));
-        this.position = { step: this.position.step + 1, epoch, offset: batch.next };
+        this.position = { step: this.position.step + 1, ...batch.next };
         if (this.position.step === this.total) return true;
         start = performance.now();
       }
-      if (this.position.offset === 0) throw noBatch(this.options, this.source);
-      this.position = { step: this.position.step, epoch: epoch + 1, offset: 0 };
+      if (this.position.row === 0) throw noBatch(this.options, this.loader);
+      this.position = { step: this.position.step, epoch: epoch + 1, row: 0, bad: 0 };
       await onEpoch(this.position.epoch);
     }
     return true;
   }
 
   /** @param start when the wait for the batch began */
-  async #step(batch: PairBatch, start: number): Promise<StepReport> {
+  async #step(batch: Batch, start: number): Promise<StepReport> {
     const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
     const retrieve = step >= this.#hopfieldFrom;
@@ -155,9 +158,10 @@ export class Trainer {
   }
 
   /** Unit embeddings of a batch, [batch, embed_dim] twice. */
-  #embed({ images, captions, count }: PairBatch): [Tensor, Tensor] {
+  #embed({ images, captions, count, names }: Batch): [Tensor, Tensor] {
     const { image_resolution: size, context_length: contextLength } = this.model.config;
     const { device } = this.model.logit_inv_tau;
+    checkCaptions(captions, names);
     const pixels = tensor(images, { shape: [count, 3, size, size], device });
     const ids = this.tokenizer.tokenize(captions, { contextLength });
     const tokens = tensor(ids, { shape: [count, contextLength], device });
@@ -166,18 +170,18 @@ export class Trainer {
 }
 
 /** @throws DataError when an epoch has no batch; UsageError when its length is unknown and no number of steps given */
-function totalSteps(options: TrainOptions, source: PairSource): number {
+function totalSteps(options: TrainOptions, { source, batchesPerEpoch }: Batches): number {
   if (options.steps !== null) return options.steps;
-  if (source.batchesPerEpoch === undefined)
+  if (batchesPerEpoch === undefined)
     throw new UsageError('train', {
       received: `${source.name}, whose number of pairs is not known before reading`,
       expected: '--steps or --train-num-samples',
     });
-  if (source.batchesPerEpoch === 0) throw noBatch(options, source);
-  return options.epochs * source.batchesPerEpoch;
+  if (batchesPerEpoch === 0) throw noBatch(options, { source });
+  return options.epochs * batchesPerEpoch;
 }
 
-function noBatch({ batchSize }: TrainOptions, { name, size }: PairSource): DataError {
+function noBatch({ batchSize }: TrainOptions, { source: { name, size } }: Pick<Batches, 'source'>): DataError {
   return new DataError('train', {
     received: `${name}: ${size ?? 'some'} pairs and not one batch of ${batchSize}`,
     expected: 'at least one full batch an epoch',

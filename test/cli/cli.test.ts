@@ -1,10 +1,25 @@
 /** The command as users meet it: spawned, on small pictures of its own. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { loadSharp } from '#src/data/decode.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
-import { hopgrad, makePictures } from './helpers.js';
+import { colours, hopgrad, makePictures } from './helpers.js';
+
+/** Squares of two of the colours, of another size: in folders whose classes have other numbers. */
+async function makeOthers(folder: string): Promise<void> {
+  const sharp = await loadSharp();
+  for (const name of ['red', 'yellow'] as const) {
+    mkdirSync(join(folder, 'others', name), { recursive: true });
+    for (let i = 0; i < 2; i++) {
+      const [r, g, b] = colours[name];
+      const background = { r: r - 4 * i - 2, g: g - 4 * i - 2, b };
+      const picture = sharp({ create: { width: 20, height: 20, channels: 3, background } });
+      await picture.png().toFile(join(folder, 'others', name, `${i}.png`));
+    }
+  }
+}
 
 const small = ['train', '--train-data', 'pairs.tsv', '--val-data', 'pairs.tsv', '--batch-size', '4', '--workers', '0'];
 
@@ -14,6 +29,7 @@ describe('hopgrad, the command', function () {
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-cli-'));
     await makePictures(folder);
+    await makeOthers(folder);
     const lines = readFileSync(join(folder, 'pairs.tsv'), 'utf8').split('\n');
     writeFileSync(join(folder, 'four.tsv'), `${[0, 1, 4, 7, 10].map((i) => lines[i]).join('\n')}\n`);
     writeFileSync(join(folder, 'commas.csv'), 'path,words\nsquares/red/0.png,red\n');
@@ -113,7 +129,7 @@ describe('hopgrad, the command', function () {
     const sheet = readFileSync(join(folder, 'sheet.html'), 'utf8');
     const shown = [...sheet.matchAll(/src="([^"]+)"/g)].map(([, source]) => source!);
     assert.equal(shown.length, 3);
-    for (const source of shown) assert.ok(existsSync(join(folder, source)), source);
+    for (const source of shown) assert.match(source, /^data:image\/webp;base64,.{40,}/);
 
     const zeroShot = await run('zero-shot', '--val-data', 'squares', ...model);
     assert.match(zeroShot.stdout, /12 pictures, 4 classes, 2 prompts a class\ntop-1 [\d.]+ % \(chance 25.0 %\)/);
@@ -125,8 +141,16 @@ describe('hopgrad, the command', function () {
     const bad = await run('zero-shot', '--val-data', 'squares', '--templates', 'templates.txt', ...model);
     assert.match(bad.stderr, /line 1 of templates.txt/);
 
-    const probe = await run('probe', '--train-data', 'squares', '--val-data', './squares', '--l2', '0.01', ...model);
-    assert.match(probe.stdout, /Trained on 12 pictures of 4 classes[\s\S]*top-1 100.0 %/, probe.stderr);
+    const probe = await run('probe', '--train-data', 'squares', '--val-data', 'others', '--l2', '0.01', ...model);
+    assert.match(probe.stdout, /Trained on 12 pictures of 4 classes[\s\S]*On 4 others: top-1 100.0 %/, probe.stderr);
+    symlinkSync(join(folder, 'squares'), join(folder, 'same'));
+    for (const again of ['./squares', 'same', join(folder, 'squares')]) {
+      const { code, stderr } = await run('probe', '--train-data', 'squares', '--val-data', again, ...model);
+      assert.equal(code, 2);
+      assert.match(stderr, /the same pictures; expected other pictures/);
+    }
+    const unknown = await run('probe', '--train-data', 'others', '--val-data', 'squares', ...model);
+    assert.match(unknown.stderr, /2 classes of .* that .* does not have: blue, green/);
 
     const converted = await run('convert', 'runs/first/model.safetensors', 'half.safetensors', '--floats', 'F16');
     assert.match(converted.stdout, /M parameters in F16/);

@@ -19,8 +19,13 @@ describe('hopgrad on a terminal', function () {
     const lines = [0, 1, 2].map((i) => `squares/missing-${i}.png\ta picture that is missing`);
     writeFileSync(join(folder, 'broken.tsv'), `filepath\ttitle\n${lines.join('\n')}\n`);
     for (const name of ['one', 'two']) {
-      mkdirSync(join(folder, 'broken', name), { recursive: true });
-      writeFileSync(join(folder, 'broken', name, '1.png'), 'no picture');
+      for (const [part, file] of [
+        ['broken', '1.png'],
+        ['others', '2.png'],
+      ] as const) {
+        mkdirSync(join(folder, part, name), { recursive: true });
+        writeFileSync(join(folder, part, name, file), 'no picture');
+      }
     }
   });
   after(() => folder && rmSync(folder, { recursive: true }));
@@ -30,7 +35,7 @@ describe('hopgrad on a terminal', function () {
     ['eval', '--val-data', 'broken.tsv', ...model],
     ['embed', 'broken.tsv', ...model],
     ['zero-shot', '--val-data', 'broken', ...model],
-    ['probe', '--train-data', 'broken', '--val-data', 'squares', ...model],
+    ['probe', '--train-data', 'broken', '--val-data', 'others', ...model],
     ['train', '--train-data', 'broken.tsv', '--batch-size', '2', '--steps', '2', '--workers', '0'],
   ];
   for (const args of failures)

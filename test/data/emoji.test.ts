@@ -3,11 +3,9 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
-import { DataError, DomainError, Random } from 'hopgrad';
-import { augmentInto, normaliseInto } from '#src/data/augment.js';
-import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '#src/data/baselines.js';
-import { epochBatches } from '#src/data/batches.js';
+import { Random } from 'hopgrad';
+import { turnedView } from '#src/data/augment.js';
+import { loadSharp } from '#src/data/decode.js';
 import {
   familyOf,
   heldOutStyle,
@@ -18,12 +16,16 @@ import {
   splitDrawings,
   trainingStyles,
 } from '#src/data/emoji.js';
-import { emojiPairs, pixelsOf } from '#src/data/emoji-pairs.js';
+import { emojiSource } from '#src/data/emoji-source.js';
+import { Loader } from '#src/data/loader.js';
 import { type Images, rasterise } from '#src/data/rasterise.js';
-import { property } from '../helpers.js';
+import { listSource } from '#src/data/source.js';
+import { all } from './helpers.js';
 
 const concepts = loadConcepts();
 const drawings = [...trainingStyles, heldOutStyle].flatMap((style) => loadDrawings(style, concepts));
+
+const noSplit = { train: [], testA: [], testB: [], testC: [] };
 
 describe('the embedded emoji', () => {
   it('are as many as documented', () => {
@@ -86,45 +88,39 @@ describe('the embedded emoji', () => {
   });
 });
 
-describe('epochBatches', () => {
-  property(
-    'deals every drawing at most once, a concept once a batch, full batches only',
-    fc.record({
-      concepts: fc.array(fc.nat(15), { minLength: 40, maxLength: 80 }),
-      batchSize: fc.integer({ min: 2, max: 6 }),
-      seed: fc.nat(99),
-      epoch: fc.nat(5),
-    }),
-    ({ concepts: own, batchSize, seed, epoch }) => {
-      fc.pre(new Set(own).size >= batchSize);
-      const batches = epochBatches(own, { batchSize, seed, epoch });
-      assert.deepEqual(batches, epochBatches(own, { batchSize, seed, epoch }));
-      assert.equal(new Set(batches.flat()).size, batches.flat().length);
-      for (const batch of batches) {
-        assert.equal(batch.length, batchSize);
-        assert.equal(new Set(batch.map((row) => own[row])).size, batchSize);
-      }
-    },
-  );
-
-  it('refuses batches without negatives and too few concepts', () => {
-    assert.throws(() => epochBatches([1, 2], { batchSize: 1, seed: 0, epoch: 0 }), DomainError);
-    assert.throws(() => epochBatches([1, 1, 1], { batchSize: 2, seed: 0, epoch: 0 }), DataError);
-  });
-});
-
 describe('pictures', () => {
   const few = drawings.slice(0, 12);
   let folder: string;
   let images: Images;
   before(async () => {
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-emoji-'));
-    images = await rasterise(few, { size: 16, cacheFolder: folder, key: 'test' });
+    images = await rasterise(few, { size: 16, cacheFolder: folder });
   });
   after(() => rmSync(folder, { recursive: true }));
 
-  it('come from the cache the second time, and are made anew when it is damaged', async () => {
-    const draw = () => rasterise(few, { size: 16, cacheFolder: folder, key: 'test' });
+  it('are drawn as the loader draws SVG files', async () => {
+    const source = listSource(
+      'svg',
+      few.map(({ svg }, index) => ({ index, name: 'svg', image: { bytes: Buffer.from(svg) } })),
+    );
+    const loader = new Loader(source, {
+      batchSize: 12,
+      transform: { size: 16, background: [255, 255, 255] },
+      workers: 0,
+    });
+    const [batch] = await all(loader.batches({ epoch: 0 }));
+    const data = { concepts, drawings: few, images, split: noSplit, digest: '' };
+    const own = new Loader(emojiSource(data, 'emoji', [...few.keys()], 'names'), {
+      batchSize: 12,
+      transform: { size: 16 },
+    });
+    const [drawn] = await all(own.batches({ epoch: 0 }));
+    assert.deepEqual(drawn!.images, batch!.images);
+    await own.close();
+  });
+
+  it('come from the cache the second time, and are made anew when it is damaged or another sharp would draw', async () => {
+    const draw = () => rasterise(few, { size: 16, cacheFolder: folder });
     const again = await draw();
     assert.equal(again.cached, true);
     assert.deepEqual(again.data, images.data);
@@ -133,94 +129,64 @@ describe('pictures', () => {
     const anew = await draw();
     assert.equal(anew.cached, false);
     assert.deepEqual(anew.data, images.data);
-    assert.equal((await rasterise(few, { size: 16, cacheFolder: folder, key: 'other' })).cached, false);
+    const { versions } = await loadSharp();
+    const { vips } = versions;
+    try {
+      versions.vips = '0.0.0';
+      assert.equal((await draw()).cached, false);
+    } finally {
+      versions.vips = vips;
+    }
+    const other = few.with(3, { ...few[3]!, svg: few[4]!.svg });
+    assert.equal((await rasterise(other, { size: 16, cacheFolder: folder })).cached, false);
+  });
+
+  it('may be drawn by several at once, and leave nothing half done', async () => {
+    const fresh = join(folder, 'fresh');
+    const drawn = await Promise.all([1, 2, 3].map(() => rasterise(few, { size: 16, cacheFolder: fresh, workers: 0 })));
+    for (const { data } of drawn) assert.deepEqual(data, images.data);
+    assert.equal(readdirSync(fresh).length, 1);
+    assert.equal((await rasterise(few, { size: 16, cacheFolder: fresh })).cached, true);
   });
 
   it('report drawings that cannot be rendered', async () => {
-    const broken = [{ concept: 0, style: 'none', svg: 'no drawing' }];
-    assert.deepEqual((await rasterise(broken, { size: 16, cacheFolder: folder, key: 'x' })).broken, [0]);
+    const broken = [{ svg: 'no drawing' }];
+    assert.deepEqual((await rasterise(broken, { size: 16, cacheFolder: folder })).broken, [0]);
   });
 
-  it('are augmented reproducibly, near the original, white outside', () => {
-    const view = (seed: number) => {
-      const out = new Float32Array(3 * 256);
-      augmentInto(out, 0, images, 0, new Random(seed));
-      return out;
-    };
+  it('are varied reproducibly, near the original, in the colour outside', () => {
+    const planes = Uint8Array.from({ length: 768 }, (_, i) => images.data[(i % 256) * 3 + Math.floor(i / 256)]!);
+    const view = (seed: number) => turnedView(planes, 16, new Random(seed), [255, 255, 255]);
     assert.deepEqual(view(1), view(1));
     assert.notDeepEqual(view(1), view(2));
-    const plain = new Float32Array(3 * 256);
-    normaliseInto(plain, 0, images, 0);
-    const correlation = (a: Float32Array, b: Float32Array) => {
-      const mean = (x: Float32Array) => x.reduce((sum, v) => sum + v, 0) / x.length;
+    const correlation = (a: Uint8Array, b: Uint8Array) => {
+      const mean = (x: Uint8Array) => x.reduce((sum, v) => sum + v, 0) / x.length;
       const [ma, mb] = [mean(a), mean(b)];
       const sum = (f: (i: number) => number) => a.reduce((total, _, i) => total + f(i), 0);
       const cov = sum((i) => (a[i]! - ma) * (b[i]! - mb));
       return cov / Math.sqrt(sum((i) => (a[i]! - ma) ** 2) * sum((i) => (b[i]! - mb) ** 2));
     };
-    for (let seed = 0; seed < 10; seed++) assert.ok(correlation(plain, view(seed)) > 0.5);
+    for (let seed = 0; seed < 10; seed++) assert.ok(correlation(planes, view(seed)) > 0.5);
+    const black = new Uint8Array(768);
+    const corners = Array.from({ length: 20 }, (_, seed) => turnedView(black, 16, new Random(seed), [0, 0, 255]));
+    assert.ok(corners.some((out) => out[512]! > 150) && corners.every((out) => out[0]! < 30), 'blue corners');
   });
 
-  it('make batches that go on from any place', async () => {
-    const split = { train: [...few.keys()], testA: [], testB: [], testC: [] };
-    const pairs = emojiPairs({ concepts, drawings: few, images, split, cached: true }, { batchSize: 4, seed: 7 });
-    const collect = async (from: number) => {
-      const found = [];
-      for await (const batch of pairs.batches(2, from)) found.push(batch);
-      return found;
-    };
-    const all = await collect(0);
-    assert.equal(all.length, pairs.batchesPerEpoch);
-    assert.deepEqual(await collect(all[0]!.next), all.slice(1));
-    assert.equal(all[0]!.images.length, 4 * 3 * 256);
-    assert.equal(all[0]!.captions.length, 4);
-    const plain = pixelsOf({ concepts, drawings: few, images, split, cached: true }, [3]);
-    const expected = new Float32Array(3 * 256);
-    normaliseInto(expected, 0, images, 3);
-    assert.deepEqual(plain, expected);
-  });
-});
-
-describe('baselines', () => {
-  // Pictures of two columns: two kinds of contrast, each twice, then four of even brightness.
-  const [dark, light] = [0, 255];
-  const picture = (left: number, right: number) => [left, right, left, right, left, right];
-  const images: Images = { count: 8, size: 2, data: new Uint8Array(8 * 12).fill(128) };
-  [
-    [dark, light],
-    [light, dark],
-    [10, 240],
-    [250, 20],
-  ].forEach(([a, b], i) => {
-    images.data.set([...picture(a!, b!), ...picture(a!, b!)], i * 12);
-  });
-
-  it('find the nearest training picture of each concept', async () => {
-    const scores = await neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => row % 2);
-    assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
-    assert.deepEqual([...ranksBothWays(scores).backward], [0, 0]);
-    const swapped = await neighbourScores(pixelFeatures(images), [0, 1], [2, 3], (row) => (row < 2 ? row : 3 - row));
-    assert.deepEqual([...ranksBothWays(swapped).forward], [1, 1]);
-  });
-
-  it('find captions by the words of neighbours', async () => {
-    const words = ['apple fruit', 'car road', '', '', 'moon', 'shoe', 'door', 'tree'];
-    const known = [0, 1, 4, 5, 6, 7];
-    const scores = await neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
-      'some fruit',
-      'the road',
-    ]);
-    assert.deepEqual([...ranksBothWays(scores).forward], [0, 0]);
-    const swapped = await neighbourCaptionScores(pixelFeatures(images), known, [2, 3], (row) => words[row]!, [
-      'the road',
-      'some fruit',
-    ]);
-    assert.deepEqual([...ranksBothWays(swapped).forward], [1, 1]);
-  });
-
-  it('count ties against the method', () => {
-    const flat = { n: 3, data: new Float64Array(9) };
-    assert.deepEqual([...ranksBothWays(flat).forward], [2, 2, 2]);
-    assert.deepEqual([...ranksBothWays(flat).backward], [2, 2, 2]);
+  it('make batches of different concepts, said in other words at every visit', async () => {
+    const data = { concepts, drawings: few, images, split: noSplit, digest: '' };
+    const source = emojiSource(data, 'emoji', [...few.keys()], 'sampled');
+    const loader = new Loader(source, {
+      batchSize: 4,
+      transform: { size: 16, view: source.view! },
+      train: true,
+      seed: 7,
+    });
+    const [first, second] = [await all(loader.batches({ epoch: 2 })), await all(loader.batches({ epoch: 3 }))];
+    assert.equal(first.length, loader.batchesPerEpoch);
+    assert.deepEqual(await all(loader.batches(first[0]!.next)), first.slice(1));
+    const said = (batches: typeof first) =>
+      new Map(batches.flatMap(({ names, captions }) => names.map((name, i) => [name, captions[i]!])));
+    assert.ok([...said(first)].some(([name, caption]) => said(second).get(name) !== caption));
+    assert.equal(first[0]!.images.length, 4 * 3 * 256);
   });
 });

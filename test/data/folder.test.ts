@@ -42,7 +42,7 @@ describe('image folders', () => {
       transform: { size: 8 },
       workers: 0,
     });
-    const batches = await all(loader.epoch(0));
+    const batches = await all(loader.batches({ epoch: 0 }));
     assert.deepEqual(
       batches.map(({ labels, images }) => [[...labels], images.length]),
       [

@@ -66,7 +66,9 @@ describe('idx files', () => {
     for (const { label } of rows) counts[label!]++;
     assert.deepEqual(counts, [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]);
     const some = { ...source, rows: () => rows.slice(0, 8) };
-    const [batch] = await all(new Loader(some, { batchSize: 8, transform: { size: 32 }, workers: 0 }).epoch(0));
+    const [batch] = await all(
+      new Loader(some, { batchSize: 8, transform: { size: 32 }, workers: 0 }).batches({ epoch: 0 }),
+    );
     assert.deepEqual([...batch!.labels], [7, 2, 1, 0, 4, 1, 4, 9]);
     const light = batch!.images.filter((v) => v > 1.5).length / batch!.images.length;
     assert.ok(light > 0.6 && light < 0.95, `${light} of the pixels are light`);

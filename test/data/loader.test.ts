@@ -41,12 +41,11 @@ const fileSource = listSource(
 async function collect(
   source: typeof fileSource,
   options: Partial<LoaderOptions>,
-  epoch = 0,
-  position = 0,
+  place: Parameters<Loader['batches']>[0] = { epoch: 0 },
 ): Promise<Batch[]> {
   const loader = new Loader(source, { batchSize: 2, transform: { size: 8 }, workers: 0, log: silent, ...options });
   try {
-    return await all(loader.epoch(epoch, position));
+    return await all(loader.batches(place));
   } finally {
     await loader.close();
   }
@@ -56,10 +55,10 @@ describe('loader', () => {
   for (const train of [true, false])
     it(`gives the same ${train ? 'training' : 'evaluation'} batches with 0, 1 and 3 workers, whatever the prefetch`, async () => {
       const options = { train, seed: 5, maxBadShare: 0.5 };
-      const expected = await collect(fileSource, options, 3);
+      const expected = await collect(fileSource, options, { epoch: 3 });
       assert.equal(expected.length, 3);
-      assert.deepEqual(await collect(fileSource, { ...options, workers: 1, prefetch: 1 }, 3), expected);
-      assert.deepEqual(await collect(fileSource, { ...options, workers: 3, prefetch: 5 }, 3), expected);
+      assert.deepEqual(await collect(fileSource, { ...options, workers: 1, prefetch: 1 }, { epoch: 3 }), expected);
+      assert.deepEqual(await collect(fileSource, { ...options, workers: 3, prefetch: 5 }, { epoch: 3 }), expected);
     });
 
   property(
@@ -74,7 +73,7 @@ describe('loader', () => {
       const source = noise(count, new Set(bad));
       const options = { train: true, dropLast: false, seed, batchSize, maxBadShare: 1 };
       const orders = await Promise.all(
-        [0, 1].map(async (epoch) => (await collect(source, options, epoch)).flatMap(({ indices }) => indices)),
+        [0, 1].map(async (epoch) => (await collect(source, options, { epoch })).flatMap(({ indices }) => indices)),
       );
       const usable = Array.from({ length: count }, (_, i) => i).filter((i) => !bad.includes(i));
       for (const order of orders)
@@ -83,7 +82,7 @@ describe('loader', () => {
           usable,
         );
       assert.notDeepEqual(orders[0], orders[1]);
-      const other = (await collect(source, { ...options, seed: seed + 1 }, 0)).flatMap(({ indices }) => indices);
+      const other = (await collect(source, { ...options, seed: seed + 1 })).flatMap(({ indices }) => indices);
       assert.notDeepEqual(orders[0], other);
     },
     20,
@@ -100,10 +99,9 @@ describe('loader', () => {
     async ({ bad, seed, batchSize, stop }) => {
       const source = noise(30, new Set(bad));
       const options = { train: true, seed, batchSize, maxBadShare: 1 };
-      const whole = await collect(source, options, 2);
+      const whole = await collect(source, options, { epoch: 2 });
       const at = Math.min(stop, whole.length - 1);
-      const { epoch, position } = whole[at]!.next;
-      assert.deepEqual(await collect(source, options, epoch, position), whole.slice(at + 1));
+      assert.deepEqual(await collect(source, options, whole[at]!.next), whole.slice(at + 1));
     },
     20,
   );
@@ -137,8 +135,8 @@ describe('loader', () => {
   });
 
   it('crops anew in every epoch, and differently for every row', async () => {
-    const [a] = await collect(noise(2), { train: true, shuffle: false }, 0);
-    const [b] = await collect(noise(2), { train: true, shuffle: false }, 1);
+    const [a] = await collect(noise(2), { train: true, shuffle: false });
+    const [b] = await collect(noise(2), { train: true, shuffle: false }, { epoch: 1 });
     assert.deepEqual(a!.indices, b!.indices);
     assert.notDeepEqual(a!.images, b!.images);
   });
@@ -148,7 +146,7 @@ describe('loader', () => {
     const log = (line: string) => lines.push(line);
     const loader = new Loader(fileSource, { batchSize: 3, transform: { size: 8 }, workers: 1, maxBadShare: 0.25, log });
     for (const epoch of [0, 1]) {
-      const batches = await all(loader.epoch(epoch));
+      const batches = await all(loader.batches({ epoch }));
       assert.deepEqual(
         batches.map(({ count }) => count),
         [3, 3],
@@ -193,17 +191,17 @@ describe('loader', () => {
       },
     };
     const loader = new Loader(source, { batchSize: 4, prefetch: 6, transform: { size: 8 }, workers: 0 });
-    for await (const { next } of loader.epoch(0)) {
-      assert.ok(taken <= next.position + 6, `${taken} rows taken for ${next.position}`);
-      if (next.position >= 40) break; // an abandoned epoch leaves nothing behind
+    for await (const { next } of loader.batches({ epoch: 0 })) {
+      assert.ok(taken <= next.row + 6, `${taken} rows taken for ${next.row}`);
+      if (next.row >= 40) break; // an abandoned epoch leaves nothing behind
     }
   });
 
   it('does not wait for threads that have ended', async () => {
     const loader = new Loader(fileSource, { batchSize: 2, transform: { size: 8 }, workers: 1, log: silent });
-    for await (const _ of loader.epoch(0)) break;
+    for await (const _ of loader.batches({ epoch: 0 })) break;
     await loader.close();
-    await assert.rejects(all(loader.epoch(0)), UsageError);
+    await assert.rejects(all(loader.batches({ epoch: 0 })), UsageError);
   });
 
   it('refuses options out of range', () => {
@@ -237,7 +235,7 @@ describe('loader without sharp', () => {
       const output = withoutSharp(`
         const source = { name: 'files', rows: () => [{ index: 0, name: 'a', image: { path: 'a.png' } }] };
         const loader = new Loader(source, { batchSize: 1, transform: { size: 8 }, workers: ${workers}, maxBadShare: 1 });
-        try { for await (const batch of loader.epoch(0)); } catch (error) { console.log(error.name + ' ' + error.message); }`);
+        try { for await (const batch of loader.batches({ epoch: 0 })); } catch (error) { console.log(error.name + ' ' + error.message); }`);
       assert.match(output, /^DataError .*sharp cannot be loaded.*npm install sharp/);
     });
 });

@@ -2,9 +2,9 @@ import { strict as assert } from 'node:assert';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError } from 'hopgrad';
-import { openPairs, openSource } from '#src/data/open.js';
+import { openSource } from '#src/data/open.js';
 import { fixture } from '../helpers.js';
-import { all, temporaryFolder } from './helpers.js';
+import { temporaryFolder } from './helpers.js';
 
 describe('opening data by name', () => {
   const folder = temporaryFolder();
@@ -21,9 +21,9 @@ describe('opening data by name', () => {
     const size = async (...args: Parameters<typeof openSource>) => (await openSource(...args)).size;
     assert.equal(await size(join(folder, 'pairs.tsv')), 2);
     assert.equal(await size(join(folder, 'pairs.csv')), 1);
-    assert.equal(await size(join(folder, 'pairs.txt'), { table: { separator: '|' } }), 1);
+    assert.equal(await size(join(folder, 'pairs.txt'), { columns: { separator: '|' } }), 1);
     assert.equal(await size(`${fixture('webdataset')}/shard-{000..001}.tar`), undefined);
-    assert.equal(await size(`${fixture('webdataset')}/shard-{000.tar,001.tar}`, { shards: { samples: 12 } }), 12);
+    assert.equal(await size(`${fixture('webdataset')}/shard-{000.tar,001.tar}`, { samples: 12 }), 12);
     assert.ok((await size(images))! > 10);
     assert.equal(await size('mnist'), 10_000);
     assert.equal(await size('mnist', { split: 'train' }), 60_000);
@@ -40,27 +40,5 @@ describe('opening data by name', () => {
         (e: Error) => e instanceof DataError && /a folder of pictures, shards/.test(e.message),
       );
     await assert.rejects(openSource(join(folder, 'folder.tar')), /without pictures/); // a folder, whatever its name
-  });
-
-  it('gives pairs to train on, and resumes them', async () => {
-    const pairs = openPairs(await openSource(join(folder, 'pairs.tsv')), {
-      batchSize: 1,
-      transform: { size: 8 },
-      workers: 0,
-    });
-    assert.deepEqual(await all(pairs.captions()), ['waves', 'more, waves']);
-    assert.deepEqual([pairs.size, pairs.batchesPerEpoch], [2, 2]);
-    const batches = await all(pairs.batches(3));
-    assert.deepEqual(batches.flatMap(({ captions }) => captions).sort(), ['more, waves', 'waves']);
-    assert.deepEqual(await all(pairs.batches(3, batches[0]!.next)), batches.slice(1));
-    await pairs.close();
-  });
-
-  it('refuses to train on pictures without words', async () => {
-    const pairs = openPairs(await openSource('mnist'), { batchSize: 2, transform: { size: 8 }, workers: 0 });
-    await assert.rejects(
-      all(pairs.batches(0)),
-      (e: Error) => e instanceof DataError && /without words/.test(e.message),
-    );
   });
 });

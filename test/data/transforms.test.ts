@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { DataError, Random } from 'hopgrad';
 import { decode, type Picture } from '#src/data/decode.js';
 import { type Box, resizeBicubic } from '#src/data/resample.js';
-import { cropTransform, evalTransform, normalisePlanes, randomCropBox, trainTransform } from '#src/data/transforms.js';
+import { cropTransform, evalTransform, normaliser, randomCropBox, trainTransform } from '#src/data/transforms.js';
 import { fixture, property } from '../helpers.js';
 
 interface Golden {
@@ -41,7 +41,7 @@ describe('official transforms', () => {
   it('normalises as torch does, bit for bit', () => {
     const ramp = Uint8Array.from({ length: 3 * 256 }, (_, i) => i % 256);
     const out = new Float32Array(ramp.length);
-    normalisePlanes(ramp, out);
+    normaliser()(ramp, out);
     assert.deepEqual(out, new Float32Array(bytes(golden.normalised).buffer));
   });
 

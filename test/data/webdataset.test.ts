@@ -75,11 +75,11 @@ describe('webdataset', () => {
   it('becomes batches: the same pictures as from files', async () => {
     const options = { batchSize: 1, transform: { size: 8 }, workers: 1, maxBadShare: 1, log: () => {} };
     const loader = new Loader(await webDatasetSource(shards), options);
-    const [first] = await all(loader.epoch(0));
+    const [first] = await all(loader.batches({ epoch: 0 }));
     await loader.close();
     const image = { path: fixture('images/photo.jpg') };
     const source = { name: 'one', rows: () => [{ index: 0, name: 'x', image }] };
-    const [same] = await all(new Loader(source, { ...options, workers: 0 }).epoch(0));
+    const [same] = await all(new Loader(source, { ...options, workers: 0 }).batches({ epoch: 0 }));
     assert.deepEqual(first!.images, same!.images);
   });
 
@@ -166,8 +166,8 @@ describe('webdataset', () => {
     writeFileSync(path, Buffer.concat((await all(tar)) as Buffer[]));
     const options = { batchSize: 1, transform: { size: 8 }, train: true, workers: 0 };
     const loader = new Loader(await webDatasetSource(path, { pool: 3 }), options);
-    const whole = await all(loader.epoch(7));
-    assert.deepEqual(await all(loader.epoch(7, whole[1]!.next.position)), whole.slice(2));
+    const whole = await all(loader.batches({ epoch: 7 }));
+    assert.deepEqual(await all(loader.batches(whole[1]!.next)), whole.slice(2));
   });
 
   it('knows its size from sizes.json, __len__ or the option', async () => {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { init } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
-import type { EmojiData } from '#src/data/emoji-pairs.js';
+import type { EmojiData } from '#src/data/emoji-source.js';
 import { evaluateEmoji } from '#src/train/evaluate.js';
 import { tinyConfig } from '../cli/helpers.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
@@ -15,7 +15,7 @@ function smallData(): EmojiData {
   const concepts = words.map((name, i) => ({ id: String(i), name, keywords: name.split(' '), family: name }));
   const drawings = words.flatMap((_, concept) => ['one', 'two'].map((style) => ({ concept, style, svg: '' })));
   const split = { train: [0, 2, 4, 6], testA: [1, 3, 5, 7], testB: [8, 10], testC: [9, 11] };
-  return { concepts, drawings, images, split, cached: true } as unknown as EmojiData;
+  return { concepts, drawings, images, split, digest: '' } as unknown as EmojiData;
 }
 
 describe('evaluation on the embedded data', () => {

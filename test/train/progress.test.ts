@@ -65,7 +65,14 @@ describe('progress', () => {
   });
 
   it('ends in a table beside chance', () => {
-    const table = pairTable({ imageToText: rankMetrics([0, 0, 3, 9]), textToImage: rankMetrics([0, 1, 2, 3]) }, 'CLIP');
+    const chance = { imageToText: { 1: 0.25, 5: 1, 10: 1 }, textToImage: { 1: 0.25, 5: 1, 10: 1 } };
+    const metrics = { imageToText: rankMetrics([0, 0, 3, 9]), textToImage: rankMetrics([0, 1, 2, 3]) };
+    const table = pairTable({ pairs: 4, chance, ...metrics }, 'CLIP');
+    assert.doesNotMatch(table, /any caption/);
+    assert.match(
+      pairTable({ pairs: 9, chance, ...metrics }, 'CLIP'),
+      /4 pictures, 4 captions: any caption of a picture/,
+    );
     assert.match(
       table,
       /4 pairs[\s\S]*CLIP, recall in %[\s\S]*picture → caption │ +50.0 │ +75.0 │ 100.0 │ 25.0 │ 100.0/,

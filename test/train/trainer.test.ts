@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { CheckpointError, DataError, DomainError, memory, Random, randn, UsageError } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { clipLoss, cloobLoss } from 'hopgrad/nn';
-import type { PairBatch, PairSource } from '#src/data/pairs.js';
+import type { Batch } from '#src/data/loader.js';
 import { Objective } from '#src/train/objective.js';
 import { checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
 import { readTrainingFacts, restoreTraining, saveTraining } from '#src/train/state.js';
-import { type StepReport, Trainer } from '#src/train/trainer.js';
+import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
 import { values } from '../helpers.js';
 
 const config = {
@@ -56,8 +56,8 @@ const defaults: TrainOptions = {
 const colours = ['red', 'green', 'blue', 'yellow'];
 
 /** Noise around a colour for each caption; three batches of four an epoch. */
-function colourSource(seed: number): PairSource {
-  const make = (epoch: number, index: number): PairBatch => {
+function colourBatches(seed: number): Batches {
+  const make = (epoch: number, index: number): Batch => {
     const random = new Random(seed).fork(`${epoch} ${index}`);
     const order = random.shuffle(colours.keys());
     const images = Float32Array.from({ length: 4 * 3 * 64 }, (_, i) => {
@@ -65,17 +65,16 @@ function colourSource(seed: number): PairSource {
       const colour = order[row]!;
       return (colour === 3 ? channel < 2 : channel === colour) ? 1 + 0.1 * random.normal() : 0.1 * random.normal();
     });
-    return { count: 4, images, captions: order.map((c) => colours[c]!), next: index + 1 };
+    const captions = order.map((c) => colours[c]!);
+    const next = { epoch, row: 4 * (index + 1), bad: 0 };
+    return { count: 4, images, captions, names: captions, labels: Int32Array.from(order), indices: order, next };
   };
   return {
-    name: 'colours',
-    size: 12,
+    source: { name: 'colours', size: 12 },
     batchesPerEpoch: 3,
-    captions: () => colours,
-    async *batches(epoch, from = 0) {
-      for (let index = from; index < 3; index++) yield make(epoch, index);
+    async *batches({ epoch, row = 0 }) {
+      for (let index = row / 4; index < 3; index++) yield make(epoch, index);
     },
-    async close() {},
   };
 }
 
@@ -84,7 +83,7 @@ function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
   return new Trainer({
     model: createModel(config, { seed: all.seed }),
     tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
-    source: colourSource(all.seed),
+    loader: colourBatches(all.seed),
     options: all,
   });
 }
@@ -155,7 +154,7 @@ describe('Trainer', () => {
   it('stops between steps when asked to', async () => {
     const trainer = makeTrainer();
     assert.equal((await losses(trainer, 2)).length, 2);
-    assert.deepEqual(trainer.position, { step: 2, epoch: 0, offset: 2 });
+    assert.deepEqual(trainer.position, { step: 2, epoch: 0, row: 8, bad: 0 });
   });
 
   it('stops with a typed error when the loss is no longer finite', async () => {
@@ -185,13 +184,13 @@ describe('Trainer', () => {
 
   it('refuses an epoch without batches and unknown lengths', async () => {
     const parts = { model: createModel(config), tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }) };
-    const empty = { ...colourSource(1), batchesPerEpoch: 0 };
-    assert.throws(() => new Trainer({ ...parts, source: empty, options: defaults }), DataError);
-    const unknown = { ...colourSource(1), batchesPerEpoch: undefined };
-    assert.throws(() => new Trainer({ ...parts, source: unknown, options: defaults }), UsageError);
+    const empty = { ...colourBatches(1), batchesPerEpoch: 0 };
+    assert.throws(() => new Trainer({ ...parts, loader: empty, options: defaults }), DataError);
+    const unknown = { ...colourBatches(1), batchesPerEpoch: undefined };
+    assert.throws(() => new Trainer({ ...parts, loader: unknown, options: defaults }), UsageError);
     const dry = { ...unknown, async *batches() {} };
     await assert.rejects(
-      new Trainer({ ...parts, source: dry, options: { ...defaults, steps: 3, warmup: 0 } }).run(),
+      new Trainer({ ...parts, loader: dry, options: { ...defaults, steps: 3, warmup: 0 } }).run(),
       DataError,
     );
   });
@@ -203,7 +202,7 @@ describe('Trainer', () => {
     const wider = new Trainer({
       model: createModel({ ...config, embed_dim: 12 }),
       tokenizer: trainer.tokenizer,
-      source: colourSource(1),
+      loader: colourBatches(1),
       options: defaults,
     });
     assert.throws(() => restoreTraining(path, wider), CheckpointError);

@@ -9,7 +9,7 @@ import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
 import { CheckpointError, DataError, describeValue, printable } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
-import { type CloobConfig, resolveConfig } from './config.js';
+import { type CloobConfig, preprocessing, resolveConfig } from './config.js';
 import { inferConfig } from './infer-config.js';
 import { CloobModel, type CreateModelOptions } from './model.js';
 import { ClipTokenizer } from './tokenizer.js';
@@ -45,6 +45,12 @@ export interface LoadedCheckpoint {
   metadata: Record<string, string>;
 }
 
+/** What the weights expect of pictures, said in full: defaults may change, these weights will not. */
+function imageFacts(config: CloobConfig): Partial<CloobConfig> {
+  const { mean, std, background } = preprocessing(config);
+  return { image_mean: mean, image_std: std, image_background: background };
+}
+
 /**
  * Writes the model's state dict as safetensors, with its configuration (and the tokenizer) in the metadata.
  *
@@ -61,7 +67,7 @@ export async function saveCheckpoint(
   const facts = {
     ...metadata,
     format: 'pt',
-    config: JSON.stringify(model.config),
+    config: JSON.stringify({ ...model.config, ...imageFacts(model.config) }),
     ...(tokenizer && { tokenizer: JSON.stringify(tokenizer.toJSON()) }),
   };
   await writeSafetensors(path, official, facts, floats ? { floats } : {});

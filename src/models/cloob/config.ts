@@ -25,6 +25,35 @@ export interface CloobConfig {
   transformer_width: number;
   transformer_heads: number;
   transformer_layers: number;
+  /** Mean of the channels of 0 … 1 pixels, subtracted before the image encoder. Default: {@link clipMean}. */
+  image_mean?: Colour;
+  /** Their deviation, which divides. Default: {@link clipStd}. */
+  image_std?: Colour;
+  /** Colour 0 … 255 laid under transparent parts; null: opacity is dropped, as the official code does. Default white. */
+  image_background?: Colour | null;
+}
+
+/** Red, green and blue. */
+export type Colour = readonly [number, number, number];
+
+/** Mean and deviation of each channel of 0 … 1 pixels, as CLIP and the official CLOOB use them. */
+export const clipMean: Colour = [0.48145466, 0.4578275, 0.40821073];
+export const clipStd: Colour = [0.26862954, 0.26130258, 0.27577711];
+
+/** How pictures become what the image encoder of a model sees. */
+export interface Preprocessing {
+  /** Pixels a side. */
+  size: number;
+  mean: Colour;
+  std: Colour;
+  background: Colour | null;
+}
+
+/** What a configuration says about its pictures, with the defaults where it is silent. */
+export function preprocessing(config: CloobConfig): Preprocessing {
+  const { image_resolution: size, image_mean: mean = clipMean, image_std: std = clipStd } = config;
+  const { image_background: background = [255, 255, 255] } = config;
+  return { size, mean, std, background };
 }
 
 const text = { context_length: 77, vocab_size: 49408, transformer_layers: 12 };
@@ -169,6 +198,19 @@ function checkConfig(config: CloobConfig): CloobConfig {
   if (heads !== undefined && !isWhole(heads)) fail(`vision_heads ${describeValue(heads)}`, 'a whole number ≥ 1');
   const stem = config.stem_reduction;
   if (stem !== undefined && stem !== 1 && stem !== 4) fail(`stem_reduction ${describeValue(stem)}`, '4 or 1');
+  const colour = (
+    key: 'image_mean' | 'image_std' | 'image_background',
+    ok: (value: number) => boolean,
+    values: string,
+  ) => {
+    const value: unknown = config[key];
+    if (value === undefined || (value === null && key === 'image_background')) return;
+    if (!(Array.isArray(value) && value.length === 3 && value.every((v) => Number.isFinite(v) && ok(v))))
+      fail(`${key} ${describeValue(value)}`, `three numbers, ${values}`);
+  };
+  colour('image_mean', () => true, 'of 0 … 1 pixels');
+  colour('image_std', (v) => v > 0, 'above 0');
+  colour('image_background', (v) => v >= 0 && v <= 255, '0 … 255');
   if (config.context_length < 3) fail(`context_length ${config.context_length}`, 'at least 3: start, one token, end');
   return config;
 }

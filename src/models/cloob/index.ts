@@ -48,6 +48,6 @@ export {
   saveCheckpoint,
 } from './checkpoint.js';
 export { cleanText } from './clean-text.js';
-export { type CloobConfig, configs, type ModelName } from './config.js';
+export { type CloobConfig, configs, type ModelName, type Preprocessing, preprocessing } from './config.js';
 export { CloobModel, type CreateModelOptions, createModel } from './model.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';

@@ -13,6 +13,7 @@ import {
   type CloobModel,
   createModel,
   loadCheckpoint,
+  preprocessing,
   readSafetensors,
   saveCheckpoint,
   writeSafetensors,
@@ -93,7 +94,9 @@ describe('checkpoints', () => {
       await saveCheckpoint(path, { model, tokenizer, metadata: { epoch: '3' } });
       const back = await loadCheckpoint(path);
       same(back.model.stateDict(), model.stateDict());
-      assert.deepEqual(back.model.config, config);
+      const { mean, std, background } = preprocessing(config);
+      const pictures = { image_mean: mean, image_std: std, image_background: background };
+      assert.deepEqual(back.model.config, { ...config, ...pictures }, 'what it expects of pictures is written too');
       assert.deepEqual(back.tokenizer!.toJSON(), tokenizer.toJSON());
       assert.equal(back.metadata.epoch, '3');
       const other = createModel(config, { seed: 6, dtype: 'float64', device: 'reference' });
