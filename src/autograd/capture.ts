@@ -1,5 +1,5 @@
 /** A computation run once by its code, and then again by its kernels alone. */
-import { synchronous } from '../kernels/context.js';
+import { within } from '../kernels/context.js';
 import { type Storage, sameDevice } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
 import { UsageError } from '../tensor/errors.js';
@@ -17,14 +17,15 @@ export interface CaptureOptions {
 /**
  * Captures a computation. The first call with inputs of some shapes runs `f` and writes down the kernels it starts;
  * later calls start the same kernels on the new inputs, without the graph and without the code of `f`. The results
- * are those of `f`, bit for bit. On devices that cannot record (wasm, reference) `f` itself runs every time.
+ * are those of `f`, bit for bit. On devices that cannot record (wasm, reference) `f` itself runs every time, and the same
+ * things are refused in it.
  *
  * What is captured is the work on tensors: `f` must depend on its inputs alone (parameters and buffers are read, and
- * updated, as they are at each call), must not read tensors, draw random numbers or step an optimiser; the same
+ * updated, as they are at each call), must not read tensors, draw random numbers (but from a `seed`) or step an optimiser; the same
  * decisions hold for all calls with the same shapes.
  *
  * @param f takes tensors and returns a tensor, or a list of them; they come back without history
- * @throws UsageError when `f` reads a tensor or steps an optimiser, gives no tensors, or gets no tensor
+ * @throws UsageError when `f` does so all the same, gives no tensors or a promise, or gets no tensor
  * @example
  * const step = capture((images, tokens) => {
  *   const loss = cloobLoss(model.encodeImage(images).l2Normalize(), model.encodeText(tokens).l2Normalize(), options);
@@ -46,7 +47,7 @@ export function capture<A extends readonly Tensor[], R extends Tensor | readonly
   /** Runs f once; its tensors and the gradients it left. */
   const run = (inputs: A): { outputs: Tensor[]; single: boolean; grads: (Tensor | null)[] } => {
     for (const leaf of leaves) leaf.grad = null;
-    const value = synchronous('capture', f(...inputs));
+    const value = within('capture', { capturing: true }, () => f(...inputs));
     const outputs = value instanceof Tensor ? [value] : value;
     if (!Array.isArray(outputs) || !outputs.every((output) => output instanceof Tensor))
       throw new UsageError('capture', {

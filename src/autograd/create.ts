@@ -1,6 +1,6 @@
 /** Making tensors from data, constants and random numbers. */
 
-import { context } from '../kernels/context.js';
+import { context, refuseInCapture } from '../kernels/context.js';
 import type { Device } from '../kernels/device.js';
 import { defaultDevice, deviceByName } from '../kernels/devices.js';
 import { allocate, checkDType, type DType, dtypeOf, type TypedArray, toTypedArray } from '../tensor/dtype.js';
@@ -189,6 +189,7 @@ export interface RandomOptions extends TensorOptions {
 
 function draw(op: string, shape: readonly number[], options: RandomOptions, next: (random: Random) => number): Tensor {
   checkShape(op, shape);
+  if (options.seed === undefined) refuseInCapture('draws random numbers');
   const random = options.random ?? (options.seed === undefined ? context.random : new Random(options.seed));
   const data = allocate(checkDType(op, options.dtype ?? 'float32'), sizeOf(shape));
   for (let i = 0; i < data.length; i++) data[i] = next(random);

@@ -2,6 +2,7 @@
  * The tensor: a shape over a storage, and how it came to be. Its operations live in ops/, one file a family;
  * each file adds its methods to this class, so that everything about an op stands in one place.
  */
+import { refuseInCapture } from '../kernels/context.js';
 import type { Device, Storage } from '../kernels/device.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
 import { DTypeError, describeValue, GraphError, HopgradError, ShapeError, UsageError } from '../tensor/errors.js';
@@ -124,6 +125,7 @@ export class Tensor {
   }
 
   #live(op: string): Device {
+    refuseInCapture('reads a tensor');
     if (this.storage.freed) throw freedError(op, this);
     return this.storage.device;
   }

@@ -17,6 +17,8 @@ export interface Context {
   detectingAnomalies: boolean;
   /** The op whose derivative is being computed in anomaly mode, null in the forward pass. */
   gradientOf: string | null;
+  /** A function is being captured: its kernels will be repeated, its code will not. */
+  capturing: boolean;
   /** The innermost open scope. */
   scope: Scope | null;
   /** Name of the device that new tensors go to; null takes wasm where it runs without waiting, else reference. */
@@ -31,6 +33,7 @@ export const context: Context = {
   replaying: false,
   detectingAnomalies: false,
   gradientOf: null,
+  capturing: false,
   scope: null,
   device: null,
   random: new Random(0),
@@ -53,6 +56,16 @@ export function within<T>(op: string, changes: Readonly<Partial<Context>>, body:
   } finally {
     for (const key in before) now[key] = before[key];
   }
+}
+
+/** @throws UsageError inside a captured function, for `what` would happen once and not at every call */
+export function refuseInCapture(what: string): void {
+  if (context.capturing)
+    throw new UsageError('capture', {
+      received: `a function that ${what}`,
+      expected: 'tensors in, tensors out: the kernels are repeated, the code is not',
+      hint: 'Read, draw random numbers, and call optimizer.step() outside of it.',
+    });
 }
 
 /** Passes a result on. @throws UsageError for a promise: what `op` switched is back before an async body has run */

@@ -2,6 +2,7 @@
 
 import { zeros } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
+import { refuseInCapture } from '../../kernels/context.js';
 import { type Storage, sameDevice, touch } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { mul } from '../../kernels/scalar.js';
@@ -125,6 +126,7 @@ export class AdamW {
    *   not its parameter's. Nothing is changed then.
    */
   step(): Promise<void> {
+    refuseInCapture('updates parameters, whose rate and bias correction change with every step');
     const updates = this.#updates();
     const { device } = this.parameters[0]!.storage;
     if (!device.synchronous && updates.length > 0) return this.#stepUnseen(updates);
