@@ -66,6 +66,9 @@ export function fileSystem(op: string): typeof import('node:fs') {
   });
 }
 
+/** Whether {@link crc32} works here. */
+export const canSum = () => builtin('node:zlib') !== undefined;
+
 /** CRC-32 of bytes, going on from the sum of those before. Node only. */
 export function crc32(bytes: Uint8Array, before: number): number {
   return builtin<typeof import('node:zlib')>('node:zlib')!.crc32(bytes, before);

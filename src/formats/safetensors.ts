@@ -7,9 +7,10 @@
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { bytesPerElement, type DType } from '../tensor/dtype.js';
-import { DataError, describeValue, printable } from '../tensor/errors.js';
+import { DataError, DomainError, describeValue, printable } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
-import { asDataError, type ByteSource, chunkBytes, fileSystem, guarded, openNow } from './files.js';
+import { checksumKey, readSums, seal, verifySum, withSums } from './checksums.js';
+import { asDataError, type ByteSource, chunkBytes, crc32, fileSystem, guarded, openNow } from './files.js';
 import { encodeFloats, type FloatStorage, type StoredTensor, storedType, type WeightFile } from './stored.js';
 
 export interface SafetensorsFile {
@@ -23,6 +24,8 @@ interface Entry {
   shape: number[];
   data_offsets: [number, number];
 }
+
+const damageHint = 'The file is damaged: take another copy of it, or an earlier checkpoint.';
 
 /** The format's own limit. */
 const maxHeaderBytes = 100_000_000;
@@ -94,7 +97,7 @@ function repeatedKey(json: string): string | undefined {
   return undefined;
 }
 
-function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, 'metadata' | 'tensors'> {
+function parse(bytes: ByteSource, label: string, op: string): Omit<WeightFile, 'close'> {
   const fail = (received: string, expected = 'a safetensors file', hint?: string): never => {
     throw new DataError(op, { received: `${label}: ${received}`, expected, ...(hint && { hint }) });
   };
@@ -130,24 +133,35 @@ function parse(bytes: ByteSource, label: string, op: string): Pick<WeightFile, '
     (type, name) => storedType(op, type, `${label}: ${printable(name)}`).bytes,
     fail,
   );
+  const damaged = (received: string, expected: string) => fail(received, expected, damageHint);
+  const sums = readSums(bytes.read(0, start), metadata as Record<string, string>, entries.length, damaged);
   const tensors = new Map(
     entries.map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [from, to],
-        },
-      ]): [string, StoredTensor] => {
+      (
+        [
+          name,
+          {
+            dtype,
+            shape,
+            data_offsets: [from, to],
+          },
+        ],
+        i,
+      ): [string, StoredTensor] => {
         const what = `${label}: ${printable(name)}`;
         const read = () =>
-          guarded(op, what, () => storedType(op, dtype, what).decode(bytes.read(start + from, to - from), what));
+          guarded(op, what, () => {
+            const raw = bytes.read(start + from, to - from);
+            if (sums)
+              verifySum(raw, sums[i]!, (received, expected) => damaged(`${printable(name)}: ${received}`, expected));
+            return storedType(op, dtype, what).decode(raw, what);
+          });
         return [name, { type: dtype, shape, read }];
       },
     ),
   );
-  return { metadata: metadata as Record<string, string>, tensors };
+  const { [checksumKey]: words, ...facts } = metadata as Record<string, string>;
+  return { metadata: facts, tensors, ...(words && { checksum: words.slice(0, 8) }) };
 }
 
 /** Byte ranges must have the size of their tensors and follow each other without gap or overlap to the file's end. */
@@ -199,6 +213,8 @@ const storedName: Record<DType, string> = { float32: 'F32', float64: 'F64', int3
 export interface WriteOptions {
   /** How float32 tensors are stored: as they are (default), or rounded to a half precision. */
   floats?: FloatStorage;
+  /** Refuse numbers that are not finite. Default false. */
+  finite?: boolean;
 }
 
 /**
@@ -232,8 +248,8 @@ export function safetensorsHeader(
 }
 
 /**
- * Writes tensors as a safetensors file: under a temporary name first, so that a crash leaves no half file.
- * @throws DataError when the file cannot be written
+ * Writes tensors as a safetensors file, with checksums: under a temporary name first, so that a crash leaves no half file.
+ * @throws DataError when the file cannot be written; DomainError for numbers that are not finite, where that is asked
  */
 export async function writeSafetensors(
   path: string,
@@ -242,13 +258,14 @@ export async function writeSafetensors(
   options: WriteOptions = {},
 ): Promise<void> {
   const fs = fileSystem('writeSafetensors');
-  const header = safetensorsHeader(tensors, metadata, options);
+  const values = Object.entries(tensors);
+  const room = values.map(() => 0);
+  const header = safetensorsHeader(tensors, withSums(metadata, room), options);
   const partial = `${path}.partial`;
   const attempt = <T>(action: () => T): T => {
     try {
       return action();
     } catch (error) {
-      fs.rmSync(partial, { force: true });
       throw new DataError('writeSafetensors', {
         received: `${path}: ${(error as Error).message}`,
         expected: 'a writable file',
@@ -262,17 +279,34 @@ export async function writeSafetensors(
   };
   try {
     attempt(() => write(header));
-    for (const value of Object.values(tensors)) {
+    for (const [i, [name, value]] of values.entries()) {
       const data = await value.data();
+      if (options.finite) checkFinite(path, name, data);
       const bytes =
         data instanceof Float32Array
           ? encodeFloats(data, options.floats ?? 'F32')
           : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
       attempt(() => write(bytes));
+      room[i] = crc32(bytes, 0);
     }
+    const sealed = seal(safetensorsHeader(tensors, withSums(metadata, room), options)); // as long as the first
+    attempt(() => fs.writeSync(file, sealed, 0, sealed.length, 0));
     attempt(() => fs.fsyncSync(file));
+  } catch (error) {
+    fs.rmSync(partial, { force: true });
+    throw error;
   } finally {
     fs.closeSync(file);
   }
   attempt(() => fs.renameSync(partial, path));
+}
+
+function checkFinite(path: string, name: string, data: ArrayLike<number>): void {
+  for (let i = 0; i < data.length; i++)
+    if (!Number.isFinite(data[i]))
+      throw new DomainError('writeSafetensors', {
+        received: `${data[i]} at position ${i} of ${name}`,
+        expected: `finite numbers to write to ${path}`,
+        hint: 'Nothing was written over.',
+      });
 }

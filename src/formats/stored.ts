@@ -17,6 +17,8 @@ export interface WeightFile {
   /** Free text by key. */
   metadata: Record<string, string>;
   tensors: Map<string, StoredTensor>;
+  /** CRC-32 of the header, which has those of the tensors: it tells files apart. Only of files that carry checksums. */
+  checksum?: string;
   close(): void;
 }
 

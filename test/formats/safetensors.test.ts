@@ -14,7 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { DataError, type Tensor, tensor } from 'hopgrad';
+import { DataError, DomainError, type Tensor, tensor } from 'hopgrad';
 import { readSafetensors, writeSafetensors } from 'hopgrad/models/cloob';
 import { safetensorsHeader } from '#src/formats/safetensors.js';
 import { encodeFloats, storedTypes } from '#src/formats/stored.js';
@@ -212,6 +212,41 @@ describe('safetensors', () => {
     },
     300,
   );
+
+  it('notices every flipped bit of a file it wrote', async () => {
+    const path = join(folder, 'summed.safetensors');
+    await writeSafetensors(
+      path,
+      { 'a.weight': tensor([[1, 2, 3]]), b: tensor([4], { dtype: 'int32' }) },
+      { note: 'yes' },
+    );
+    const whole = readFileSync(path);
+    assert.deepEqual(readSafetensors(whole).metadata, { note: 'yes' });
+    for (let bit = 0; bit < 8 * whole.length; bit++) {
+      const bytes = Uint8Array.from(whole);
+      bytes[bit >> 3]! ^= 1 << (bit & 7);
+      let seen: string[] | null = null;
+      try {
+        const { metadata } = readSafetensors(bytes);
+        seen = Object.keys(metadata).filter((key) => key !== 'note'); // the name of the checksums, itself damaged
+      } catch (error) {
+        assert.ok(error instanceof DataError, `bit ${bit}: ${error}`);
+      }
+      if (seen) assert.equal(seen.length, 1, `bit ${bit} of ${8 * whole.length} goes unnoticed`);
+    }
+  });
+
+  it('refuses numbers that are not finite where that is asked, and leaves the file as it was', async () => {
+    const path = join(folder, 'finite.safetensors');
+    await writeSafetensors(path, { x: tensor([1]) });
+    for (const value of [Number.NaN, Infinity])
+      await assert.rejects(
+        writeSafetensors(path, { x: tensor([1, value]) }, {}, { finite: true }),
+        (error: Error) => error instanceof DomainError && /position 1 of x/.test(error.message),
+      );
+    assert.deepEqual(await readSafetensors(path).tensors.x!.array(), [1]);
+    assert.equal(existsSync(`${path}.partial`), false);
+  });
 
   it('says which file cannot be read or written', async () => {
     const missing = join(folder, 'no', 'file.safetensors');

@@ -55,12 +55,13 @@ function imageFacts(config: CloobConfig): Partial<CloobConfig> {
  * Writes the model's state dict as safetensors, with its configuration (and the tokenizer) in the metadata.
  *
  * The official code loads it: `model.load_state_dict(safetensors.torch.load_file(path))`. Names and shapes are the
- * official ones; the counters `num_batches_tracked` are left out, which PyTorch allows.
- * @throws DataError when the file cannot be written
+ * official ones; the counters `num_batches_tracked` are left out, which PyTorch allows. Checksums go along, which
+ * loadCheckpoint verifies.
+ * @throws DataError when the file cannot be written; DomainError for weights that are not finite, with `finite`
  */
 export async function saveCheckpoint(
   path: string,
-  { model, tokenizer, metadata = {}, floats }: SaveOptions,
+  { model, tokenizer, metadata = {}, ...options }: SaveOptions,
 ): Promise<void> {
   const state = model.stateDict();
   const official = { ...state, logit_inv_tau: state.logit_inv_tau!.reshape([]) };
@@ -70,7 +71,7 @@ export async function saveCheckpoint(
     config: JSON.stringify({ ...model.config, ...imageFacts(model.config) }),
     ...(tokenizer && { tokenizer: JSON.stringify(tokenizer.toJSON()) }),
   };
-  await writeSafetensors(path, official, facts, floats ? { floats } : {});
+  await writeSafetensors(path, official, facts, options);
 }
 
 /**
