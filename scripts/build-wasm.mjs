@@ -2,10 +2,13 @@
 import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeCalls } from './wasm-calls.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const sources = join(root, 'src/kernels/wasm/assembly');
 const folder = join(root, 'dist/kernels/wasm');
+
+writeCalls(join(root, 'src/kernels/wasm'));
 
 // Threads need a shared memory, which browsers give to isolated pages only; relaxed SIMD is newer than the rest.
 const shared = ['--enable', 'threads', '--sharedMemory'];

@@ -21,15 +21,18 @@ import {
 import { select } from '../scalar.js';
 import { identityOf } from '../source/identity.js';
 import { flat, flatOperands } from '../walk.js';
-import { at, type Context, grain, rowGrain } from './context.js';
-import { chunksOf, type Engine } from './engine.js';
+import { at, type Context } from './context.js';
+import * as conv from './conv.js';
+import { applyOperation, fill } from './elementwise.js';
+import type { Engine } from './engine.js';
 import { fusedKernels } from './fused.js';
+import { matmul } from './gemm.js';
 import type { Block } from './heap.js';
-import { kernel, operationNumber, selectFloat, selectInt } from './kernels.js';
+import { operationNumber, selectFloat, selectInt } from './kernels.js';
 import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop } from './loops.js';
-import { moveBlock } from './moves.js';
-import * as products from './products.js';
-import { reduceColumns, reduceRows } from './reductions.js';
+import { gather, moveBlock, scatterAdd } from './move.js';
+import { avgPool2d, avgPool2dGrad } from './pooling.js';
+import { argReduce, reduceColumns, reduceRows } from './reduce.js';
 
 export class WasmDevice implements Device {
   readonly name = 'wasm';
@@ -123,10 +126,7 @@ export class WasmDevice implements Device {
   }
 
   fill(size: number, value: number, dtype: DType): Storage {
-    const storage = this.#allocate(dtype, size);
-    const bits = dtype === 'int32' ? value : bitsOf(value);
-    this.#engine.call(kernel.fill, chunksOf(size, grain), at(storage), bits, grain, size);
-    return storage;
+    return fill(this.#context, size, value, dtype);
   }
 
   cast(x: Storage, dtype: DType): Storage {
@@ -154,36 +154,12 @@ export class WasmDevice implements Device {
     const y = this.#allocate(dtype, sizeOf(shape));
     if (y.size === 0) return y;
     const operation = this.#operation(f, operands, dtype);
-    if (operation >= 0) this.#run(operation, at(y), shape, operands);
+    if (operation >= 0) applyOperation(this.#context, operation, at(y), shape, operands);
     else {
       const sources = operands.map((x) => (typeof x === 'number' ? x : this.#view(x.storage)));
       runLoop(f, this.#view(y), shape, operands, sources);
     }
     return y;
-  }
-
-  /** An elementwise operation over up to three axes. */
-  #run(operation: number, y: number, shape: readonly number[], operands: readonly KernelOperand[]): void {
-    // No lists here: this is the way of every small operation.
-    const list = this.#engine.arguments;
-    const rank = shape.length;
-    list[0] = operation;
-    list[1] = y;
-    for (let axis = 0; axis < 3; axis++) {
-      const from = rank - 3 + axis;
-      list[5 + axis] = from < 0 ? 1 : shape[from]!;
-    }
-    for (let k = 0; k < 3; k++) {
-      const x = operands[k] ?? operands[0]!;
-      const strides = k < operands.length && typeof x !== 'number' ? x.strides : none;
-      list[2 + k] = typeof x === 'number' ? this.#engine.constant(k, x) : at(x.storage);
-      for (let axis = 0; axis < 3; axis++) list[8 + 3 * k + axis] = strides[rank - 3 + axis] ?? 0;
-    }
-    const columns = shape[rank - 1]!;
-    const rows = list[5]! * list[6]!;
-    const perChunk = rows === 1 ? grain : rowGrain(columns);
-    list[17] = perChunk;
-    this.#engine.start(kernel.elementwise, chunksOf(rows === 1 ? columns : rows, perChunk));
   }
 
   /** The number of the operation that computes f on these operands, −1 for none. */
@@ -220,38 +196,34 @@ export class WasmDevice implements Device {
   }
 
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
+    if (x.dtype === 'float32') return argReduce(this.#context, kind, x, outer, length, inner);
     const y = this.#allocate('int32', outer * inner);
-    const perChunk = rowGrain(length * inner);
-    const sign = kind === 'max' ? 1 : -1;
-    const [from, to] = [at(x), at(y)];
-    if (x.dtype === 'float32')
-      this.#engine.call(kernel.argReduce, chunksOf(outer, perChunk), sign, from, to, length, inner, outer, perChunk);
-    else argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
+    argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
     return y;
   }
 
   matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage {
-    return products.matmul(this.#context, a, b, spec);
+    return matmul(this.#context, a, b, spec);
   }
 
   conv2d(x: Storage, weight: Storage, spec: Conv2dSpec): Storage {
-    return products.conv2d(this.#context, x, weight, spec);
+    return conv.conv2d(this.#context, x, weight, spec);
   }
 
   conv2dInputGrad(gradOutput: Storage, weight: Storage, spec: Conv2dSpec): Storage {
-    return products.conv2dInputGrad(this.#context, gradOutput, weight, spec);
+    return conv.conv2dInputGrad(this.#context, gradOutput, weight, spec);
   }
 
   conv2dWeightGrad(x: Storage, gradOutput: Storage, spec: Conv2dSpec): Storage {
-    return products.conv2dWeightGrad(this.#context, x, gradOutput, spec);
+    return conv.conv2dWeightGrad(this.#context, x, gradOutput, spec);
   }
 
   avgPool2d(x: Storage, spec: Pool2dSpec): Storage {
-    return products.avgPool2d(this.#context, x, spec);
+    return avgPool2d(this.#context, x, spec);
   }
 
   avgPool2dGrad(gradOutput: Storage, spec: Pool2dSpec): Storage {
-    return products.avgPool2dGrad(this.#context, gradOutput, spec);
+    return avgPool2dGrad(this.#context, gradOutput, spec);
   }
 
   permute(x: Storage, shape: readonly number[], axes: readonly number[]): Storage {
@@ -315,39 +287,18 @@ export class WasmDevice implements Device {
   }
 
   gather(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
-    const y = this.#allocate(x.dtype, outer * indices.size * inner);
-    const all = outer * indices.size;
-    const perChunk = rowGrain(inner);
-    const addresses = [x, indices, y].map(at);
-    this.#engine.call(kernel.gather, chunksOf(all, perChunk), ...addresses, indices.size, rows, inner, all, perChunk);
-    return y;
+    return gather(this.#context, x, indices, outer, rows, inner);
   }
 
   scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
     const y = this.fill(outer * rows * inner, 0, x.dtype);
     if (y.size === 0) return y;
-    if (x.dtype !== 'float32') {
-      scatterAddLoop(this.#view(x), this.#view(indices), this.#view(y), outer, rows, inner);
-      return y;
-    }
-    const columns = Math.min(inner, 64);
-    const chunks = chunksOf(inner, columns);
-    const addresses = [x, indices, y].map(at);
-    this.#engine.call(kernel.scatterAdd, outer * chunks, ...addresses, indices.size, rows, inner, columns, chunks);
+    if (x.dtype === 'float32') scatterAdd(this.#context, x, indices, y, outer, rows, inner);
+    else scatterAddLoop(this.#view(x), this.#view(indices), this.#view(y), outer, rows, inner);
     return y;
   }
 }
 
-const none: readonly number[] = [];
-
 function offsetOf(index: readonly number[], strides: readonly number[]): number {
   return index.reduce((sum, i, axis) => sum + i * strides[axis]!, 0);
 }
-
-/** The bits of a float32, as a signed integer. */
-function bitsOf(value: number): number {
-  float[0] = value;
-  return bits[0]!;
-}
-const float = new Float32Array(1);
-const bits = new Int32Array(float.buffer);

@@ -1,4 +1,5 @@
 /** One instance of the kernels with its memory and its threads. */
+import { ARGUMENTS, CONSTANTS, THREADS } from './generated/calls.js';
 import { type Block, Heap, maxPages } from './heap.js';
 
 /** What the surroundings (Node, a browser) must provide. */
@@ -17,13 +18,11 @@ export interface Host {
   turn(): Promise<void>;
 }
 
-/** More would not fit the places that assembly/pool.ts reserves for them. */
-const mostThreads = 64;
+/** Writes the arguments of a kernel and returns its number: generated/calls.ts has one for each. */
+type Kernel<Arguments> = (list: Float64Array, x: Arguments) => number;
 
 interface Exports {
   parallel(kernel: number, chunks: number, helpers: number, mayBlock: number): void;
-  argumentsAddress(): number;
-  constantsAddress(): number;
   limitThreads(count: number): void;
   heapBase(): number;
 }
@@ -49,17 +48,11 @@ export class Engine {
     this.#renewViews();
   }
 
-  /** Where the arguments of the next kernel are written; valid until memory grows. */
-  get arguments(): Float64Array {
-    if (this.#arguments.length === 0) this.#renewViews();
-    return this.#arguments;
-  }
-
   /** Memory that is not shared gives up its buffer when it grows, and views of that are empty from then on. */
   #renewViews(): void {
     const { buffer } = this.heap.memory;
-    this.#arguments = new Float64Array(buffer, this.#exports.argumentsAddress(), 64);
-    this.#constants = new Float32Array(buffer, this.#exports.constantsAddress(), 16);
+    this.#arguments = new Float64Array(buffer, ARGUMENTS, 64);
+    this.#constants = new Float32Array(buffer, CONSTANTS, 16);
   }
 
   get threads(): number {
@@ -68,7 +61,7 @@ export class Engine {
 
   /** Takes effect with the next kernel; threads start when the first kernel has work for them. */
   set threads(count: number) {
-    this.#threads = this.#host.shared ? Math.min(Math.max(1, count), mostThreads) : 1;
+    this.#threads = this.#host.shared ? Math.min(Math.max(1, count), THREADS) : 1;
     this.#exports.limitThreads(this.#threads);
   }
 
@@ -77,16 +70,11 @@ export class Engine {
   }
 
   /** Runs `chunks` chunks of a kernel with these arguments, on all threads, and returns when all are done. */
-  call(kernel: number, chunks: number, ...args: number[]): void {
-    const list = this.arguments;
-    for (let i = 0; i < args.length; i++) list[i] = args[i]!;
-    this.start(kernel, chunks);
-  }
-
-  /** Like {@link call}, for a caller that has written {@link arguments} itself. */
-  start(kernel: number, chunks: number): void {
+  call<Arguments>(kernel: Kernel<Arguments>, chunks: number, args: Arguments): void {
+    if (this.#arguments.length === 0) this.#renewViews();
+    const number = kernel(this.#arguments, args);
     if (chunks > 1 && this.#helpers + 1 < this.#threads) this.#startThreads();
-    this.#exports.parallel(kernel, chunks, Math.min(this.#helpers, this.#threads - 1), Number(this.#host.mayBlock));
+    this.#exports.parallel(number, chunks, Math.min(this.#helpers, this.#threads - 1), Number(this.#host.mayBlock));
   }
 
   #startThreads(): void {

@@ -1,35 +1,37 @@
 /** The optimiser's update, in place. */
 import { storeSome } from './elementwise';
 import { madd } from './math';
-import { address, number, size } from './pool';
+import { Chunk } from './pool';
 
 // @ts-ignore: decorator
 @inline function all(x: f32): v128 { return f32x4.splat(x); }
 
-/** Arguments: parameter, grad, m, v, elements, lr, β₁, β₂, ε, 1 − lr·λ, 1/(1 − β₁ᵗ), 1/(1 − β₂ᵗ), factor on grad, grain. */
-export function adamW(chunk: i32): void {
-  const grain = size(13);
+/** `decay` is 1 − lr·λ, `correction1` 1/(1 − β₁ᵗ), `correction2` 1/(1 − β₂ᵗ); `gradScale` is a factor on the gradient. */
+export function adamW(
+  chunk: Chunk, parameter: usize, grad: usize, m: usize, v: usize, elements: i32, learningRate: f64, beta1: f64,
+  beta2: f64, eps: f64, decay: f64, correction1: f64, correction2: f64, gradScale: f64, grain: i32,
+): void {
   const from = chunk * grain;
-  const count = min(grain, size(4) - from);
+  const count = min(grain, elements - from);
   const at = <usize>from << 2;
-  let p = address(0) + at;
-  let g = address(1) + at;
-  let m = address(2) + at;
-  let v = address(3) + at;
-  const rate = all(<f32>(number(5) * number(10)));
-  const beta1 = all(<f32>number(6));
-  const beta2 = all(<f32>number(7));
-  const rest1 = all(<f32>(1 - number(6)));
-  const rest2 = all(<f32>(1 - number(7)));
-  const eps = all(<f32>number(8));
-  const shrink = all(<f32>number(9));
-  const root = all(<f32>Math.sqrt(number(11)));
-  const scale = all(<f32>number(12));
+  let p = parameter + at;
+  let g = grad + at;
+  m += at;
+  v += at;
+  const rate = all(<f32>(learningRate * correction1));
+  const keep1 = all(<f32>beta1);
+  const keep2 = all(<f32>beta2);
+  const rest1 = all(<f32>(1 - beta1));
+  const rest2 = all(<f32>(1 - beta2));
+  const least = all(<f32>eps);
+  const shrink = all(<f32>decay);
+  const root = all(<f32>Math.sqrt(correction2));
+  const scale = all(<f32>gradScale);
   for (let i = 0; i < count; i += 4) {
     const gi = f32x4.mul(v128.load(g), scale);
-    const mi = madd(v128.load(m), beta1, f32x4.mul(gi, rest1));
-    const vi = madd(v128.load(v), beta2, f32x4.mul(f32x4.mul(gi, gi), rest2));
-    const step = f32x4.div(f32x4.mul(mi, rate), madd(f32x4.sqrt(vi), root, eps));
+    const mi = madd(v128.load(m), keep1, f32x4.mul(gi, rest1));
+    const vi = madd(v128.load(v), keep2, f32x4.mul(f32x4.mul(gi, gi), rest2));
+    const step = f32x4.div(f32x4.mul(mi, rate), madd(f32x4.sqrt(vi), root, least));
     const next = f32x4.sub(f32x4.mul(v128.load(p), shrink), step);
     const left = count - i;
     if (left >= 4) {

@@ -4,10 +4,10 @@
  * base(position) + offset(k), k counting (channel, u, v); offsets come in a table.
  */
 import { KC, MR, multiply, NR, pack, packedBytes, tiles, transpose4 } from './gemm';
-import { address, scratchPart, size } from './pool';
+import { Chunk, scratchPart } from './pool';
 
 /** Rows of A packed at a time. */
-const MB: i32 = 256;
+export const MB: i32 = 256;
 
 /** Bytes from an image to the first element under a position of the output. */
 // @ts-ignore: decorator
@@ -56,22 +56,26 @@ function packPatches(
 /**
  * y[n] = W · patches(x[n]). A chunk is a range of positions of one image, or all positions of several small images, so
  * that a packed block of W serves many columns.
- * Arguments: padded x, W, y, offsets; batch, floats of a padded image, outChannels, depth, positions, outWidth, row
- * step, column step; images a chunk, positions a chunk, chunks an image; scratch, bytes of it a thread.
+ * `x` are images with their padding, of `imageSize` floats; `depth` is inChannels · area of the kernel; `rowStep` and
+ * `columnStep` are floats from one position to the next.
  */
-export function convolve(chunk: i32): void {
-  const channels = size(6);
-  const depth = size(7);
-  const positions = size(8);
-  const from = (chunk % size(14)) * size(13);
-  const count = min(size(13), positions - from);
-  const firstImage = (chunk / size(14)) * size(12);
-  const images = min(size(12), size(4) - firstImage);
-  const packedA = scratchPart(address(15), address(16));
+export function convolve(
+  chunk: Chunk, x: usize, weight: usize, y: usize, offsets: usize, batch: i32, imageSize: usize, channels: i32,
+  depth: i32, positions: i32, outWidth: i32, rowStep: i32, columnStep: i32, imagesPerChunk: i32,
+  positionsPerChunk: i32, chunksPerImage: i32, scratch: usize, scratchBytes: usize,
+): void {
+  const from = (chunk % chunksPerImage) * positionsPerChunk;
+  const count = min(positionsPerChunk, positions - from);
+  const firstImage = (chunk / chunksPerImage) * imagesPerChunk;
+  const images = min(imagesPerChunk, batch - firstImage);
+  const packedA = scratchPart(scratch, scratchBytes);
   const packedB = packedA + packedBytes(MB);
   const stride = <usize>positions << 2;
   if (images > 1 && positions % NR != 0) {
-    convolveTogether(firstImage, images, packedA, packedB);
+    convolveTogether(
+      x + <usize>firstImage * (imageSize << 2), weight, y + ((<usize>firstImage * <usize>channels * <usize>positions) << 2), offsets,
+      images, imageSize << 2, channels, depth, positions, outWidth, rowStep, columnStep, packedA, packedB,
+    );
     return;
   }
   for (let k0 = 0; k0 < depth; k0 += KC) {
@@ -79,16 +83,16 @@ export function convolve(chunk: i32): void {
     const panels = (<usize>((count + 7) & ~7) * <usize>kc) << 2; // bytes of one image's packed patches
     for (let n = 0; n < images; n++)
       packPatches(
-        address(0) + (<usize>(firstImage + n) * address(5) << 2), packedB + <usize>n * panels,
-        address(3) + (<usize>k0 << 2), kc, from, count, size(9), size(10), size(11), positions, 0,
+        x + (<usize>(firstImage + n) * imageSize << 2), packedB + <usize>n * panels,
+        offsets + (<usize>k0 << 2), kc, from, count, outWidth, rowStep, columnStep, positions, 0,
       );
     for (let i = 0; i < channels; i += MB) {
       const rows = min(MB, channels - i);
-      const w = address(1) + ((<usize>i * <usize>depth + <usize>k0) << 2);
+      const w = weight + ((<usize>i * <usize>depth + <usize>k0) << 2);
       pack(w, packedA, rows, MR, kc, <usize>depth << 2, 4, (<usize>kc * MR) << 2);
       for (let n = 0; n < images; n++) {
         const plane = <usize>(firstImage + n) * <usize>channels + <usize>i;
-        const c = address(2) + ((plane * <usize>positions + <usize>from) << 2);
+        const c = y + ((plane * <usize>positions + <usize>from) << 2);
         tiles(packedA, packedB + <usize>n * panels, kc, c, stride, rows, count, k0 > 0);
       }
     }
@@ -99,23 +103,21 @@ export function convolve(chunk: i32): void {
  * Images whose positions would leave panels partly empty: their columns stand side by side in one product, whose result
  * is then dealt out. It lies behind the packed blocks.
  */
-function convolveTogether(firstImage: i32, images: i32, packedA: usize, packedB: usize): void {
-  const channels = size(6);
-  const depth = size(7);
-  const positions = size(8);
+function convolveTogether(
+  x: usize, weight: usize, y: usize, offsets: usize, images: i32, imageBytes: usize, channels: i32, depth: i32,
+  positions: i32, outWidth: i32, rowStep: i32, columnStep: i32, packedA: usize, packedB: usize,
+): void {
   const count = images * positions;
   const stride = <usize>count << 2;
   const c = packedB + packedBytes(count);
-  const imageBytes = address(5) << 2;
   for (let k0 = 0; k0 < depth; k0 += KC) {
     const kc = min(KC, depth - k0);
     packPatches(
-      address(0) + <usize>firstImage * imageBytes, packedB, address(3) + (<usize>k0 << 2), kc, 0, count,
-      size(9), size(10), size(11), positions, imageBytes,
+      x, packedB, offsets + (<usize>k0 << 2), kc, 0, count, outWidth, rowStep, columnStep, positions, imageBytes,
     );
     for (let i = 0; i < channels; i += MB) {
       const rows = min(MB, channels - i);
-      const w = address(1) + ((<usize>i * <usize>depth + <usize>k0) << 2);
+      const w = weight + ((<usize>i * <usize>depth + <usize>k0) << 2);
       pack(w, packedA, rows, MR, kc, <usize>depth << 2, 4, (<usize>kc * MR) << 2);
       tiles(packedA, packedB, kc, c + <usize>i * stride, stride, rows, count, k0 > 0);
     }
@@ -123,7 +125,7 @@ function convolveTogether(firstImage: i32, images: i32, packedA: usize, packedB:
   for (let n = 0; n < images; n++)
     for (let o = 0; o < channels; o++) {
       const from = c + <usize>o * stride + ((<usize>n * <usize>positions) << 2);
-      const to = address(2) + (((<usize>(firstImage + n) * <usize>channels + <usize>o) * <usize>positions) << 2);
+      const to = y + (((<usize>n * <usize>channels + <usize>o) * <usize>positions) << 2);
       for (let p = 0; p < positions; p++) store<f32>(to + (<usize>p << 2), load<f32>(from + (<usize>p << 2)));
     }
 }
@@ -169,21 +171,21 @@ function packDepth(
 /**
  * W̄ᵀ [part, depth, outChannels] = Σ_n patches(x[n]) · ȳ[n]ᵀ over the images of each part; a chunk is a range of rows of
  * one part. Small images share a k-block.
- * Arguments: padded x, ȳ, W̄ᵀ, offsets; batch, floats of a padded image, outChannels, depth, positions, outWidth, row
- * step, column step; rows a chunk; scratch, bytes of it a thread; chunks of one part, images of one part.
  */
-export function convolveWeightGrad(chunk: i32): void {
-  const channels = size(6);
-  const positions = size(8);
-  const part = chunk / size(15);
-  const row = (chunk % size(15)) * size(12);
-  const rows = min(size(12), size(7) - row);
-  const offsets = address(3) + (<usize>row << 2);
-  const packedA = scratchPart(address(13), address(14));
-  const packedB = packedA + packedBytes(size(12));
-  const c = address(2) + (((<usize>part * <usize>size(7) + <usize>row) * <usize>channels) << 2);
-  const first = min(part * size(16), size(4)) * positions;
-  const all = min((part + 1) * size(16), size(4)) * positions;
+export function convolveWeightGrad(
+  chunk: Chunk, x: usize, gradOutput: usize, weightGrad: usize, offsets: usize, batch: i32, imageSize: usize,
+  channels: i32, depth: i32, positions: i32, outWidth: i32, rowStep: i32, columnStep: i32, rowsPerChunk: i32,
+  scratch: usize, scratchBytes: usize, chunksPerPart: i32, imagesPerPart: i32,
+): void {
+  const part = chunk / chunksPerPart;
+  const row = (chunk % chunksPerPart) * rowsPerChunk;
+  const rows = min(rowsPerChunk, depth - row);
+  offsets += (<usize>row << 2);
+  const packedA = scratchPart(scratch, scratchBytes);
+  const packedB = packedA + packedBytes(rowsPerChunk);
+  const c = weightGrad + (((<usize>part * <usize>depth + <usize>row) * <usize>channels) << 2);
+  const first = min(part * imagesPerPart, batch) * positions;
+  const all = min((part + 1) * imagesPerPart, batch) * positions;
   if (first == all) memory.fill(c, 0, (<usize>rows * <usize>channels) << 2);
   for (let q = first; q < all; q += KC) {
     const kc = min(KC, all - q);
@@ -192,11 +194,11 @@ export function convolveWeightGrad(chunk: i32): void {
       const n = (q + done) / positions;
       const from = (q + done) % positions;
       const count = min(kc - done, positions - from);
-      const image = address(0) + ((<usize>n * address(5)) << 2);
-      const grad = address(1) + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
+      const image = x + ((<usize>n * imageSize) << 2);
+      const grad = gradOutput + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
       packDepth(
         image, packedA + ((<usize>done * MR) << 2), offsets, rows, from, count, (<usize>kc * MR) << 2,
-        size(9), size(10), size(11),
+        outWidth, rowStep, columnStep,
       );
       pack(
         grad, packedB + ((<usize>done * NR) << 2), channels, NR, count, <usize>positions << 2, 4, (<usize>kc * NR) << 2,
@@ -208,13 +210,12 @@ export function convolveWeightGrad(chunk: i32): void {
 }
 
 /** W [outChannels, inChannels, area] → [inChannels, outChannels, area] turned by 180°; a chunk is an input channel. */
-export function flipWeight(channel: i32): void {
-  const outChannels = size(2);
-  const inChannels = size(3);
-  const area = size(4);
+export function flipWeight(
+  channel: Chunk, weight: usize, flipped: usize, outChannels: i32, inChannels: i32, area: i32,
+): void {
   for (let o = 0; o < outChannels; o++) {
-    const from = address(0) + ((<usize>o * <usize>inChannels + <usize>channel) * <usize>area << 2);
-    const to = address(1) + ((<usize>channel * <usize>outChannels + <usize>o) * <usize>area << 2);
+    const from = weight + ((<usize>o * <usize>inChannels + <usize>channel) * <usize>area << 2);
+    const to = flipped + ((<usize>channel * <usize>outChannels + <usize>o) * <usize>area << 2);
     for (let i = 0; i < area; i++)
       store<f32>(to + (<usize>(area - 1 - i) << 2), load<f32>(from + (<usize>i << 2)));
   }
@@ -222,25 +223,24 @@ export function flipWeight(channel: i32): void {
 
 /**
  * x̄[n] += patches transposed: for strides above 1. A chunk is an image; positions in blocks, so that no whole patch
- * matrix is ever in memory. Arguments: ȳ, W, padded x̄ (zeros), offsets; floats of a padded image, outChannels, depth,
- * positions, outWidth, row step, column step; positions a block; scratch, bytes of it a thread.
+ * matrix is ever in memory. `x` begins as zeros.
  */
-export function convolveInputGrad(n: i32): void {
-  const channels = size(5);
-  const depth = size(6);
-  const positions = size(7);
-  const columns = scratchPart(address(12), address(13));
-  const scratch = columns + ((<usize>depth * <usize>size(11) + 16) << 2);
-  const image = address(2) + ((<usize>n * address(4)) << 2);
-  for (let from = 0; from < positions; from += size(11)) {
-    const count = min(size(11), positions - from);
-    const grad = address(0) + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
-    multiply(address(1), 1, depth, grad, positions, 1, columns, count, depth, count, channels, false, scratch);
+export function convolveInputGrad(
+  n: Chunk, gradOutput: usize, weight: usize, x: usize, offsets: usize, imageSize: usize, channels: i32, depth: i32,
+  positions: i32, outWidth: i32, rowStep: i32, columnStep: i32, block: i32, scratch: usize, scratchBytes: usize,
+): void {
+  const columns = scratchPart(scratch, scratchBytes);
+  const work = columns + ((<usize>depth * <usize>block + 16) << 2);
+  const image = x + ((<usize>n * imageSize) << 2);
+  for (let from = 0; from < positions; from += block) {
+    const count = min(block, positions - from);
+    const grad = gradOutput + ((<usize>n * <usize>channels * <usize>positions + <usize>from) << 2);
+    multiply(weight, 1, depth, grad, positions, 1, columns, count, depth, count, channels, false, work);
     for (let k = 0; k < depth; k++) {
       const row = columns + ((<usize>k * <usize>count) << 2);
-      const offset = <usize>load<i32>(address(3) + (<usize>k << 2));
+      const offset = <usize>load<i32>(offsets + (<usize>k << 2));
       for (let j = 0; j < count; j++) {
-        const at = image + offset + base(from + j, size(8), size(9), size(10));
+        const at = image + offset + base(from + j, outWidth, rowStep, columnStep);
         store<f32>(at, load<f32>(at) + load<f32>(row + (<usize>j << 2)));
       }
     }

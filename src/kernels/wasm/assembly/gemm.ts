@@ -7,7 +7,7 @@
  */
 import { storeSome } from './elementwise';
 import { madd } from './math';
-import { address, scratchPart, size } from './pool';
+import { Chunk, scratchPart } from './pool';
 
 /** Rows and columns of the register tile. */
 export const MR: i32 = 4;
@@ -162,21 +162,21 @@ export function multiply(
 }
 
 /**
- * A chunk is a block of C. Arguments: a, row, column, batch stride; b, the same; c; m, n, k; rows and columns of a block;
- * blocks along n, blocks of one matrix; scratch, bytes of it a thread.
+ * A chunk is a block of C, `rows` × `columns`; `blocks` are those of one matrix. Strides of A and B are in elements.
  */
-export function matmul(chunk: i32): void {
-  const m = size(9);
-  const n = size(10);
-  const blocks = size(15);
+export function matmul(
+  chunk: Chunk, a: usize, aRow: i32, aColumn: i32, aBatch: usize, b: usize, bRow: i32, bColumn: i32, bBatch: usize,
+  c: usize, m: i32, n: i32, k: i32, rows: i32, columns: i32, blocksAlongN: i32, blocks: i32, scratch: usize,
+  scratchBytes: usize,
+): void {
   const batch = chunk / blocks;
   const block = chunk % blocks;
-  const i = (block / size(14)) * size(12);
-  const j = (block % size(14)) * size(13);
+  const i = (block / blocksAlongN) * rows;
+  const j = (block % blocksAlongN) * columns;
   multiply(
-    address(0) + ((<usize>batch * address(3) + <usize>i * address(1)) << 2), size(1), size(2),
-    address(4) + ((<usize>batch * address(7) + <usize>j * address(6)) << 2), size(5), size(6),
-    address(8) + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << 2), n,
-    min(size(12), m - i), min(size(13), n - j), size(11), false, scratchPart(address(16), address(17)),
+    a + ((<usize>batch * aBatch + <usize>i * <usize>aRow) << 2), aRow, aColumn,
+    b + ((<usize>batch * bBatch + <usize>j * <usize>bColumn) << 2), bRow, bColumn,
+    c + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << 2), n,
+    min(rows, m - i), min(columns, n - j), k, false, scratchPart(scratch, scratchBytes),
   );
 }

@@ -1,2 +1,2 @@
 /** The module: kernels over addresses in one linear memory, and the threads that run them. Nothing here allocates. */
-export { argumentsAddress, constantsAddress, heapBase, limitThreads, parallel, work } from './pool';
+export { heapBase, limitThreads, parallel, work } from './pool';

@@ -3,7 +3,7 @@
  * rows of channels · inner, a chunk is a strip of 16 columns. Otherwise a chunk is a channel.
  */
 import { madd } from './math';
-import { address, number, scratchPart, size } from './pool';
+import { Chunk, scratchPart } from './pool';
 import { centredDot, put, squares, sum } from './rows';
 
 /** Where the channel's floats of image n begin, in bytes. */
@@ -12,59 +12,52 @@ import { centredDot, put, squares, sum } from './rows';
   return ((<usize>n * <usize>channels + <usize>channel) * <usize>inner) << 2;
 }
 
-/** Arguments: x, weight, bias, y, mean, variance; batch, channels, inner, eps. */
-export function batchNorm(channel: i32): void {
-  const x = address(0);
-  const batch = size(6);
-  const channels = size(7);
-  const inner = size(8);
+export function batchNorm(
+  channel: Chunk, x: usize, weight: usize, bias: usize, y: usize, mean: usize, variance: usize, batch: i32,
+  channels: i32, inner: i32, eps: f64,
+): void {
   const count = <f64>batch * <f64>inner;
   let sums: f64 = 0;
   for (let n = 0; n < batch; n++) sums += sum(x + plane(n, channel, channels, inner), inner);
   const m = <f32>(sums / count);
   let spread: f64 = 0;
   for (let n = 0; n < batch; n++) spread += squares(x + plane(n, channel, channels, inner), inner, m);
-  const variance = spread / count;
+  const average = spread / count;
   const at = <usize>channel << 2;
-  store<f32>(address(4) + at, m);
-  store<f32>(address(5) + at, <f32>variance);
-  const scale = f32x4.splat(<f32>(<f64>load<f32>(address(1) + at) / Math.sqrt(variance + number(9))));
-  const shift = f32x4.splat(load<f32>(address(2) + at));
+  store<f32>(mean + at, m);
+  store<f32>(variance + at, <f32>average);
+  const scale = f32x4.splat(<f32>(<f64>load<f32>(weight + at) / Math.sqrt(average + eps)));
+  const shift = f32x4.splat(load<f32>(bias + at));
   const centre = f32x4.splat(m);
   for (let n = 0; n < batch; n++) {
     const offset = plane(n, channel, channels, inner);
     for (let i = 0; i < inner; i += 4) {
       const here = offset + (<usize>i << 2);
-      put(address(3) + here, madd(f32x4.sub(v128.load(x + here), centre), scale, shift), inner - i);
+      put(y + here, madd(f32x4.sub(v128.load(x + here), centre), scale, shift), inner - i);
     }
   }
 }
 
-/**
- * x̄ = (w/σ)(g − mean(g) − n mean(g n)), w̄ = Σ g n, b̄ = Σ g, n = (x − mean)/σ.
- * Arguments: g, x, weight, mean, variance, x̄, w̄, b̄; batch, channels, inner, eps.
- */
-export function batchNormGrad(channel: i32): void {
-  const g = address(0);
-  const x = address(1);
-  const batch = size(8);
-  const channels = size(9);
-  const inner = size(10);
+/** x̄ = (w/σ)(g − mean(g) − n mean(g n)), w̄ = Σ g n, b̄ = Σ g, n = (x − mean)/σ. */
+export function batchNormGrad(
+  channel: Chunk, gradOutput: usize, x: usize, weight: usize, mean: usize, variance: usize, gradX: usize,
+  gradWeight: usize, gradBias: usize, batch: i32, channels: i32, inner: i32, eps: f64,
+): void {
   const count = <f64>batch * <f64>inner;
   const at = <usize>channel << 2;
-  const m = load<f32>(address(3) + at);
-  const r = 1 / Math.sqrt(<f64>load<f32>(address(4) + at) + number(11));
+  const m = load<f32>(mean + at);
+  const r = 1 / Math.sqrt(<f64>load<f32>(variance + at) + eps);
   let sumG: f64 = 0;
   let sumGx: f64 = 0;
   for (let n = 0; n < batch; n++) {
     const offset = plane(n, channel, channels, inner);
-    sumG += sum(g + offset, inner);
-    sumGx += centredDot(x + offset, g + offset, inner, m);
+    sumG += sum(gradOutput + offset, inner);
+    sumGx += centredDot(x + offset, gradOutput + offset, inner, m);
   }
   const sumGn = sumGx * r;
-  store<f32>(address(6) + at, <f32>sumGn);
-  store<f32>(address(7) + at, <f32>sumG);
-  const gain = <f64>load<f32>(address(2) + at) * r;
+  store<f32>(gradWeight + at, <f32>sumGn);
+  store<f32>(gradBias + at, <f32>sumG);
+  const gain = <f64>load<f32>(weight + at) * r;
   const scale = f32x4.splat(<f32>gain);
   const slope = f32x4.splat(<f32>((-gain * sumGn * r) / count));
   const shift = f32x4.splat(<f32>((-gain * sumG) / count));
@@ -74,7 +67,7 @@ export function batchNormGrad(channel: i32): void {
     for (let i = 0; i < inner; i += 4) {
       const here = offset + (<usize>i << 2);
       const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
-      put(address(5) + here, madd(v128.load(g + here), scale, linear), inner - i);
+      put(gradX + here, madd(v128.load(gradOutput + here), scale, linear), inner - i);
     }
   }
 }
@@ -119,17 +112,18 @@ export function batchNormGrad(channel: i32): void {
   for (let i = 0; i < inner; i++) store<f32>(at + (<usize>(column + i) << 2), value);
 }
 
-/** As batchNorm; channels · inner a multiple of 4, inner a divisor of 16. Further arguments: scratch, its bytes a thread. */
-export function batchNormColumns(strip: i32): void {
-  const batch = size(6);
-  const inner = size(8);
-  const width = size(7) * inner;
+/** As batchNorm; channels · inner a multiple of 4, inner a divisor of 16. */
+export function batchNormColumns(
+  strip: Chunk, x: usize, weight: usize, bias: usize, y: usize, mean: usize, variance: usize, batch: i32,
+  channels: i32, inner: i32, eps: f64, scratch: usize, scratchBytes: usize,
+): void {
+  const width = channels * inner;
   const from = strip << 4;
   const columns = min(16, width - from);
   const bytes = <usize>width << 2;
   const offset = <usize>from << 2;
-  const x = address(0) + offset;
-  const sums = scratchPart(address(10), address(11));
+  x += offset;
+  const sums = scratchPart(scratch, scratchBytes);
   const centres = sums + 128;
   const scales = centres + 64;
   const shifts = scales + 64;
@@ -137,16 +131,16 @@ export function batchNormColumns(strip: i32): void {
   columnSums(0, x, x, bytes, batch, columns, centres, sums);
   for (let j = 0; j < columns; j += inner) {
     const m = <f32>(channelSum(sums, j, inner) / count);
-    store<f32>(address(4) + (<usize>((from + j) / inner) << 2), m);
+    store<f32>(mean + (<usize>((from + j) / inner) << 2), m);
     repeat(centres, j, inner, m);
   }
   columnSums(1, x, x, bytes, batch, columns, centres, sums);
   for (let j = 0; j < columns; j += inner) {
     const at = <usize>((from + j) / inner) << 2;
-    const variance = channelSum(sums, j, inner) / count;
-    store<f32>(address(5) + at, <f32>variance);
-    repeat(scales, j, inner, <f32>(<f64>load<f32>(address(1) + at) / Math.sqrt(variance + number(9))));
-    repeat(shifts, j, inner, load<f32>(address(2) + at));
+    const spread = channelSum(sums, j, inner) / count;
+    store<f32>(variance + at, <f32>spread);
+    repeat(scales, j, inner, <f32>(<f64>load<f32>(weight + at) / Math.sqrt(spread + eps)));
+    repeat(shifts, j, inner, load<f32>(bias + at));
   }
   for (let j = 0; j < columns; j += 4) {
     const at = <usize>j << 2;
@@ -154,41 +148,43 @@ export function batchNormColumns(strip: i32): void {
     const scale = v128.load(scales + at);
     const shift = v128.load(shifts + at);
     let here = x + at;
-    let there = address(3) + offset + at;
+    let there = y + offset + at;
     for (let n = 0; n < batch; n++, here += bytes, there += bytes)
       v128.store(there, madd(f32x4.sub(v128.load(here), centre), scale, shift));
   }
 }
 
-/** As batchNormGrad, by columns. Further arguments: scratch, its bytes a thread. */
-export function batchNormColumnsGrad(strip: i32): void {
-  const batch = size(8);
-  const inner = size(10);
-  const width = size(9) * inner;
+/** As batchNormGrad, by columns. */
+export function batchNormColumnsGrad(
+  strip: Chunk, gradOutput: usize, x: usize, weight: usize, mean: usize, variance: usize, gradX: usize,
+  gradWeight: usize, gradBias: usize, batch: i32, channels: i32, inner: i32, eps: f64, scratch: usize,
+  scratchBytes: usize,
+): void {
+  const width = channels * inner;
   const from = strip << 4;
   const columns = min(16, width - from);
   const bytes = <usize>width << 2;
   const offset = <usize>from << 2;
-  const g = address(0) + offset;
-  const x = address(1) + offset;
-  const sums = scratchPart(address(12), address(13));
+  const g = gradOutput + offset;
+  x += offset;
+  const sums = scratchPart(scratch, scratchBytes);
   const products = sums + 128;
   const centres = products + 128;
   const scales = centres + 64;
   const slopes = scales + 64;
   const shifts = slopes + 64;
   const count = <f64>batch * <f64>inner;
-  for (let j = 0; j < columns; j += inner) repeat(centres, j, inner, load<f32>(address(3) + (<usize>((from + j) / inner) << 2)));
+  for (let j = 0; j < columns; j += inner) repeat(centres, j, inner, load<f32>(mean + (<usize>((from + j) / inner) << 2)));
   columnSums(0, g, g, bytes, batch, columns, centres, sums);
   columnSums(2, x, g, bytes, batch, columns, centres, products);
   for (let j = 0; j < columns; j += inner) {
     const at = <usize>((from + j) / inner) << 2;
-    const r = 1 / Math.sqrt(<f64>load<f32>(address(4) + at) + number(11));
+    const r = 1 / Math.sqrt(<f64>load<f32>(variance + at) + eps);
     const sumG = channelSum(sums, j, inner);
     const sumGn = channelSum(products, j, inner) * r;
-    store<f32>(address(6) + at, <f32>sumGn);
-    store<f32>(address(7) + at, <f32>sumG);
-    const gain = <f64>load<f32>(address(2) + at) * r;
+    store<f32>(gradWeight + at, <f32>sumGn);
+    store<f32>(gradBias + at, <f32>sumG);
+    const gain = <f64>load<f32>(weight + at) * r;
     repeat(scales, j, inner, <f32>gain);
     repeat(slopes, j, inner, <f32>((-gain * sumGn * r) / count));
     repeat(shifts, j, inner, <f32>((-gain * sumG) / count));
@@ -202,7 +198,7 @@ export function batchNormColumnsGrad(strip: i32): void {
     let here = at;
     for (let n = 0; n < batch; n++, here += bytes) {
       const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
-      v128.store(address(5) + offset + here, madd(v128.load(g + here), scale, linear));
+      v128.store(gradX + offset + here, madd(v128.load(g + here), scale, linear));
     }
   }
 }

@@ -4,7 +4,7 @@
  * so nothing ever waits for a thread that has not started yet. What a chunk computes does not depend on who takes it,
  * so results are the same bits for any number of threads.
  */
-import { execute } from './kernels';
+import { execute } from './generated';
 
 /** generation · 2³² + chunks not yet taken; what idle threads sleep on. */
 const TICKET: usize = 64;
@@ -12,9 +12,13 @@ const TICKET: usize = 64;
 const PENDING: usize = 128;
 const KERNEL: usize = 192;
 /** Up to 64 arguments as float64: addresses and sizes are exact in it. */
-const ARGUMENTS: usize = 256;
+export const ARGUMENTS: usize = 256;
 /** 16-byte slots, four a thread, for operands that are one value. */
 const SLOTS: usize = 1024;
+/** More would not fit the slots. */
+export const THREADS: i32 = 64;
+/** Four 16-byte places where JavaScript puts operands that are plain numbers. */
+export const CONSTANTS: usize = 5120;
 /** How many threads may work; the others sleep on this number until it changes. */
 const LIMIT: usize = 196;
 /** Rounds of looking for work before sleeping, some tens of microseconds: the gap between two kernels of a step. */
@@ -23,12 +27,25 @@ const SPINS: i32 = 20000;
 /** This thread's number; 0 calls, the others help. */
 let thread: i32 = 0;
 
+/** The first parameter of a kernel, which makes it one: its other parameters are arguments (scripts/wasm-calls.mjs). */
+export type Chunk = i32;
+/** A parameter of several numbers, see sizeAt and addressAt. */
+export type List3 = usize;
+export type List5 = usize;
+export type List9 = usize;
+
 // @ts-ignore: decorator
 @inline export function size(i: i32): i32 { return <i32>load<f64>(ARGUMENTS + (<usize>i << 3)); }
 // @ts-ignore: decorator
 @inline export function address(i: i32): usize { return <usize>load<f64>(ARGUMENTS + (<usize>i << 3)); }
 // @ts-ignore: decorator
 @inline export function number(i: i32): f64 { return load<f64>(ARGUMENTS + (<usize>i << 3)); }
+// @ts-ignore: decorator
+@inline export function list(i: i32): usize { return ARGUMENTS + (<usize>i << 3); }
+// @ts-ignore: decorator
+@inline export function sizeAt(list: usize, i: i32): i32 { return <i32>load<f64>(list + (<usize>i << 3)); }
+// @ts-ignore: decorator
+@inline export function addressAt(list: usize, i: i32): usize { return <usize>load<f64>(list + (<usize>i << 3)); }
 /** This thread's part of a scratch block whose parts are `bytes` long. */
 // @ts-ignore: decorator
 @inline export function scratchPart(base: usize, bytes: usize): usize { return base + <usize>thread * bytes; }
@@ -39,9 +56,6 @@ export function splatSlot(slot: i32, from: usize): usize {
   return at;
 }
 
-export function argumentsAddress(): usize { return ARGUMENTS; }
-/** Four 16-byte places where JavaScript puts operands that are plain numbers. */
-export function constantsAddress(): usize { return 5120; }
 export function heapBase(): usize { return __heap_base; }
 
 /** Runs all chunks of a kernel. `helpers` is the number of other threads; `mayBlock` is 0 where waiting is forbidden. */

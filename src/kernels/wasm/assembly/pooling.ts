@@ -1,11 +1,13 @@
 /** Average pooling and its gradient. */
-import { address, size } from './pool';
+import { Chunk } from './pool';
 
 /** Whether the windows are 2 × 2 and cover the image: then the rows of all planes are one sequence of pairs. */
 // @ts-ignore: decorator
-@inline function halves(): bool {
+@inline function halves(
+  height: i32, width: i32, kernelY: i32, kernelX: i32, strideY: i32, strideX: i32, outHeight: i32, outWidth: i32,
+): bool {
   return (
-    size(4) == 2 && size(5) == 2 && size(6) == 2 && size(7) == 2 && size(2) == 2 * size(8) && size(3) == 2 * size(9)
+    kernelY == 2 && kernelX == 2 && strideY == 2 && strideX == 2 && height == 2 * outHeight && width == 2 * outWidth
   );
 }
 /** [a₀+a₁, a₂+a₃, b₀+b₁, b₂+b₃] */
@@ -82,68 +84,59 @@ function spread(g: usize, x: usize, rows: i32, width: i32): void {
   }
 }
 
-/**
- * Mean over windows; a chunk is a group of planes. Arguments: x, y; height, width, kernelY, kernelX, strideY, strideX,
- * outHeight, outWidth, planes, planes a chunk.
- */
-export function avgPool(chunk: i32): void {
-  const width = size(3);
-  const ky = size(4);
-  const kx = size(5);
-  const down = size(6) * width;
-  const right = size(7);
-  const outHeight = size(8);
-  const outWidth = size(9);
-  const factor = <f32>1 / <f32>(ky * kx);
-  const end = min(size(10), (chunk + 1) * size(11));
-  if (halves()) {
-    const plane = chunk * size(11);
+/** Mean over windows; a chunk is a group of planes. */
+export function avgPool(
+  chunk: Chunk, x: usize, y: usize, height: i32, width: i32, kernelY: i32, kernelX: i32, strideY: i32, strideX: i32,
+  outHeight: i32, outWidth: i32, planes: i32, grain: i32,
+): void {
+  const down = strideY * width;
+  const factor = <f32>1 / <f32>(kernelY * kernelX);
+  const end = min(planes, (chunk + 1) * grain);
+  if (halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
+    const plane = chunk * grain;
     const outputs = <usize>outHeight * <usize>outWidth << 2;
-    halve(address(0) + 4 * <usize>plane * outputs, address(1) + <usize>plane * outputs, (end - plane) * outHeight, outWidth);
+    halve(x + 4 * <usize>plane * outputs, y + <usize>plane * outputs, (end - plane) * outHeight, outWidth);
     return;
   }
-  for (let plane = chunk * size(11); plane < end; plane++) {
-    const x = address(0) + ((<usize>plane * <usize>size(2) * <usize>width) << 2);
-    let y = address(1) + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+  for (let plane = chunk * grain; plane < end; plane++) {
+    const image = x + ((<usize>plane * <usize>height * <usize>width) << 2);
+    let at = y + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
     for (let i = 0; i < outHeight; i++)
-      for (let j = 0; j < outWidth; j++, y += 4) {
+      for (let j = 0; j < outWidth; j++, at += 4) {
         let sum: f32 = 0;
-        const window = x + (<usize>(i * down + j * right) << 2);
-        for (let u = 0; u < ky; u++)
-          for (let v = 0; v < kx; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
-        store<f32>(y, sum * factor);
+        const window = image + (<usize>(i * down + j * strideX) << 2);
+        for (let u = 0; u < kernelY; u++)
+          for (let v = 0; v < kernelX; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
+        store<f32>(at, sum * factor);
       }
   }
 }
 
-/** The transpose of avgPool: spreads every element of ȳ over its window. Arguments: ȳ, x̄; as for avgPool. */
-export function avgPoolGrad(chunk: i32): void {
-  const width = size(3);
-  const ky = size(4);
-  const kx = size(5);
-  const down = size(6) * width;
-  const right = size(7);
-  const outHeight = size(8);
-  const outWidth = size(9);
-  const factor = <f32>1 / <f32>(ky * kx);
-  const bytes = (<usize>size(2) * <usize>width) << 2;
-  const end = min(size(10), (chunk + 1) * size(11));
-  if (halves()) {
-    const plane = chunk * size(11);
+/** The transpose of avgPool: spreads every element of ȳ over its window. */
+export function avgPoolGrad(
+  chunk: Chunk, gradOutput: usize, x: usize, height: i32, width: i32, kernelY: i32, kernelX: i32, strideY: i32,
+  strideX: i32, outHeight: i32, outWidth: i32, planes: i32, grain: i32,
+): void {
+  const down = strideY * width;
+  const factor = <f32>1 / <f32>(kernelY * kernelX);
+  const bytes = (<usize>height * <usize>width) << 2;
+  const end = min(planes, (chunk + 1) * grain);
+  if (halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
+    const plane = chunk * grain;
     const outputs = <usize>outHeight * <usize>outWidth << 2;
-    spread(address(0) + <usize>plane * outputs, address(1) + 4 * <usize>plane * outputs, (end - plane) * outHeight, outWidth);
+    spread(gradOutput + <usize>plane * outputs, x + 4 * <usize>plane * outputs, (end - plane) * outHeight, outWidth);
     return;
   }
-  for (let plane = chunk * size(11); plane < end; plane++) {
-    let g = address(0) + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
-    const x = address(1) + <usize>plane * bytes;
-    memory.fill(x, 0, bytes);
+  for (let plane = chunk * grain; plane < end; plane++) {
+    let g = gradOutput + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+    const image = x + <usize>plane * bytes;
+    memory.fill(image, 0, bytes);
     for (let i = 0; i < outHeight; i++)
       for (let j = 0; j < outWidth; j++, g += 4) {
         const value = load<f32>(g) * factor;
-        const window = x + (<usize>(i * down + j * right) << 2);
-        for (let u = 0; u < ky; u++)
-          for (let v = 0; v < kx; v++) {
+        const window = image + (<usize>(i * down + j * strideX) << 2);
+        for (let u = 0; u < kernelY; u++)
+          for (let v = 0; v < kernelX; v++) {
             const at = window + (<usize>(u * width + v) << 2);
             store<f32>(at, load<f32>(at) + value);
           }

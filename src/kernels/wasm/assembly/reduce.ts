@@ -1,50 +1,47 @@
 /** Sums and extremes of [outer, length, inner] over length. */
-import { address, size } from './pool';
+import { Chunk } from './pool';
 import { dot, first, largest, put, sum, widen } from './rows';
 
 /** Long rows are summed in parts of this many elements, whatever the number of threads. */
 export const PART: i32 = 32768;
 
-/** kind 0 sum, 1 max, 2 min, 3 sum of squares. */
+export enum Reduction { sum, max, min, squares }
+
 // @ts-ignore: decorator
 @inline function reduceRow(kind: i32, x: usize, n: i32): f64 {
-  if (kind == 0) return sum(x, n);
-  if (kind == 1) return <f64>largest(x, n, 1);
-  if (kind == 2) return -<f64>largest(x, n, -1);
+  if (kind == Reduction.sum) return sum(x, n);
+  if (kind == Reduction.max) return <f64>largest(x, n, 1);
+  if (kind == Reduction.min) return -<f64>largest(x, n, -1);
   return dot(x, x, n);
 }
 
-/** Rows [outer, length]. Arguments: kind, x, y, rows, length, rows a chunk. */
-export function reduceRows(chunk: i32): void {
-  const length = size(4);
-  const grain = size(5);
-  const end = min(size(3), (chunk + 1) * grain);
+/** Rows [rows, length]. */
+export function reduceRows(chunk: Chunk, kind: i32, x: usize, y: usize, rows: i32, length: i32, grain: i32): void {
+  const end = min(rows, (chunk + 1) * grain);
   for (let r = chunk * grain; r < end; r++)
-    store<f32>(address(2) + (<usize>r << 2), <f32>reduceRow(size(0), address(1) + ((<usize>r * <usize>length) << 2), length));
+    store<f32>(y + (<usize>r << 2), <f32>reduceRow(kind, x + ((<usize>r * <usize>length) << 2), length));
 }
 
-/** A part of one long row, as float64. Arguments: kind, x, parts, -, length of a row, parts a row. */
-export function reducePart(chunk: i32): void {
-  const length = size(4);
-  const row = chunk / size(5);
-  const from = (chunk % size(5)) * PART;
-  const x = address(1) + ((<usize>row * <usize>length + <usize>from) << 2);
-  store<f64>(address(2) + (<usize>chunk << 3), reduceRow(size(0), x, min(PART, length - from)));
+/** A part of one long row, as float64. */
+export function reducePart(chunk: Chunk, kind: i32, x: usize, parts: usize, length: i32, partsPerRow: i32): void {
+  const row = chunk / partsPerRow;
+  const from = (chunk % partsPerRow) * PART;
+  x += ((<usize>row * <usize>length + <usize>from) << 2);
+  store<f64>(parts + (<usize>chunk << 3), reduceRow(kind, x, min(PART, length - from)));
 }
 
-/** Joins the parts of rows. Arguments: kind, parts, y, rows, parts a row. */
-export function joinParts(_chunk: i32): void {
-  const count = size(4);
-  for (let r = 0; r < size(3); r++) {
-    const parts = address(1) + (<usize>(r * count) << 3);
-    let result = load<f64>(parts);
-    for (let p = 1; p < count; p++) {
-      const next = load<f64>(parts + (<usize>p << 3));
-      if (size(0) == 1) result = max(result, next);
-      else if (size(0) == 2) result = min(result, next);
+/** Joins the parts of rows. */
+export function joinParts(_chunk: Chunk, kind: i32, parts: usize, y: usize, rows: i32, partsPerRow: i32): void {
+  for (let r = 0; r < rows; r++) {
+    const first = parts + (<usize>(r * partsPerRow) << 3);
+    let result = load<f64>(first);
+    for (let p = 1; p < partsPerRow; p++) {
+      const next = load<f64>(first + (<usize>p << 3));
+      if (kind == Reduction.max) result = max(result, next);
+      else if (kind == Reduction.min) result = min(result, next);
       else result += next;
     }
-    store<f32>(address(2) + (<usize>r << 2), <f32>result);
+    store<f32>(y + (<usize>r << 2), <f32>result);
   }
 }
 
@@ -94,7 +91,7 @@ function sumSixteen(x: usize, y: usize, length: i32, step: usize): void {
 /** Four columns at a time, from row to row in blocks of 16. */
 // @ts-ignore: decorator
 @inline function reduceFour(kind: i32, x: usize, y: usize, length: i32, step: usize, left: i32): void {
-  if (kind == 0) {
+  if (kind == Reduction.sum) {
     let low = f64x2.splat(0);
     let upper = f64x2.splat(0);
     for (let from = 0; from < length; from += 16) {
@@ -106,54 +103,54 @@ function sumSixteen(x: usize, y: usize, length: i32, step: usize): void {
     put(y, narrow(low, upper), left);
     return;
   }
-  let best = f32x4.splat(kind == 1 ? -Infinity : Infinity);
+  let best = f32x4.splat(kind == Reduction.max ? -Infinity : Infinity);
   for (let l = 0; l < length; l++, x += step)
-    best = kind == 1 ? f32x4.max(best, v128.load(x)) : f32x4.min(best, v128.load(x));
+    best = kind == Reduction.max ? f32x4.max(best, v128.load(x)) : f32x4.min(best, v128.load(x));
   put(y, best, left);
 }
 
-/** Columns of [outer, length, inner]. Arguments: kind, x, y, length, inner, columns a chunk, chunks along inner. */
-export function reduceColumns(chunk: i32): void {
-  const inner = size(4);
-  const outer = chunk / size(6);
-  const from = (chunk % size(6)) * size(5);
-  const to = min(inner, from + size(5));
-  const x = address(1) + ((<usize>outer * <usize>size(3) * <usize>inner) << 2);
-  const y = address(2) + ((<usize>outer * <usize>inner) << 2);
+/** Columns of [outer, length, inner]. */
+export function reduceColumns(
+  chunk: Chunk, kind: i32, x: usize, y: usize, length: i32, inner: i32, columns: i32, chunksAlongInner: i32,
+): void {
+  const outer = chunk / chunksAlongInner;
+  const from = (chunk % chunksAlongInner) * columns;
+  const to = min(inner, from + columns);
+  x += ((<usize>outer * <usize>length * <usize>inner) << 2);
+  y += ((<usize>outer * <usize>inner) << 2);
   const step = <usize>inner << 2;
   let i = from;
-  if (size(0) == 0)
-    for (; i + 16 <= to; i += 16) sumSixteen(x + (<usize>i << 2), y + (<usize>i << 2), size(3), step);
+  if (kind == Reduction.sum)
+    for (; i + 16 <= to; i += 16) sumSixteen(x + (<usize>i << 2), y + (<usize>i << 2), length, step);
   for (; i < to; i += 4) {
     const at = <usize>i << 2;
-    if (size(0) == 0) reduceFour(0, x + at, y + at, size(3), step, to - i);
-    else if (size(0) == 1) reduceFour(1, x + at, y + at, size(3), step, to - i);
-    else reduceFour(2, x + at, y + at, size(3), step, to - i);
+    if (kind == Reduction.sum) reduceFour(Reduction.sum, x + at, y + at, length, step, to - i);
+    else if (kind == Reduction.max) reduceFour(Reduction.max, x + at, y + at, length, step, to - i);
+    else reduceFour(Reduction.min, x + at, y + at, length, step, to - i);
   }
 }
 
-/** Index of the first extreme; a NaN counts as one. Arguments: 1 for max or −1 for min, x, y, length, inner, outer, outers a chunk. */
-export function argReduce(chunk: i32): void {
-  const end = min(size(5), (chunk + 1) * size(6));
-  for (let outer = chunk * size(6); outer < end; outer++) argReduceOne(outer);
+/** Index of the first extreme; a NaN counts as one. `sign` is 1 for the maximum, −1 for the minimum. */
+export function argReduce(
+  chunk: Chunk, sign: i32, x: usize, y: usize, length: i32, inner: i32, outers: i32, grain: i32,
+): void {
+  const end = min(outers, (chunk + 1) * grain);
+  for (let outer = chunk * grain; outer < end; outer++) argReduceOne(<f32>sign, x, y, outer, length, inner);
 }
 
-function argReduceOne(outer: i32): void {
-  const sign = <f32>size(0);
-  const length = size(3);
-  const inner = size(4);
+function argReduceOne(sign: f32, x: usize, y: usize, outer: i32, length: i32, inner: i32): void {
   for (let i = 0; i < inner; i++) {
-    let x = address(1) + ((<usize>outer * <usize>length * <usize>inner + <usize>i) << 2);
-    let best = load<f32>(x) * sign;
+    let at = x + ((<usize>outer * <usize>length * <usize>inner + <usize>i) << 2);
+    let best = load<f32>(at) * sign;
     let index = 0;
     for (let l = 1; l < length && best == best; l++) {
-      x += <usize>inner << 2;
-      const value = load<f32>(x) * sign;
+      at += <usize>inner << 2;
+      const value = load<f32>(at) * sign;
       if (value > best || value != value) {
         best = value;
         index = l;
       }
     }
-    store<i32>(address(2) + ((<usize>outer * <usize>inner + <usize>i) << 2), index);
+    store<i32>(y + ((<usize>outer * <usize>inner + <usize>i) << 2), index);
   }
 }

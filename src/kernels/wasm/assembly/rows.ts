@@ -4,7 +4,7 @@
  */
 import { storeSome } from './elementwise';
 import { exp, madd } from './math';
-import { address, number, size } from './pool';
+import { Chunk } from './pool';
 
 // @ts-ignore: decorator
 @inline function high(v: v128): v128 { return i8x16.shuffle(v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15); }
@@ -126,28 +126,52 @@ export function softmaxGradRow(g: usize, p: usize, dx: usize, n: i32, scale: f32
   }
 }
 
-/**
- * kind 0 softmax (x, y), 1 softmaxGrad (g, p, x̄), 2 logSoftmax (x, y), 3 logSoftmaxGrad (g, y, x̄), 4 logSumExp (x, y),
- * 5 logSumExpGrad (g, x, x̄, lse). Arguments: kind, the addresses in this order, from 5: rows, length, rows a chunk.
- */
-export function softmaxes(chunk: i32): void {
-  const kind = size(0);
-  const length = size(6);
-  const grain = size(7);
-  const end = min(size(5), (chunk + 1) * grain);
-  for (let r = chunk * grain; r < end; r++) {
-    const offset = (<usize>r * <usize>length) << 2;
-    const one = <usize>r << 2;
-    const a = address(1) + offset;
-    const b = address(2) + offset;
-    const c = address(3) + offset;
-    if (kind == 0) softmaxRow(a, b, length, 1);
-    else if (kind == 1) softmaxGradRow(a, b, c, length, 1);
-    else if (kind == 2) shiftRow(a, b, length, <f32>logSumExpRow(a, length));
-    else if (kind == 3) logSoftmaxGradRow(a, b, c, length);
-    else if (kind == 4) store<f32>(address(2) + one, <f32>logSumExpRow(a, length));
-    else logSumExpGradRow(load<f32>(address(1) + one), b, c, length, load<f32>(address(4) + one));
-  }
+/** y = softmax(x) */
+export function softmax(chunk: Chunk, x: usize, y: usize, rows: i32, length: i32, grain: i32): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    softmaxRow(x + r * bytes, y + r * bytes, length, 1);
+}
+
+/** x̄ = p (g − Σ g p) */
+export function softmaxGrad(
+  chunk: Chunk, gradOutput: usize, p: usize, gradX: usize, rows: i32, length: i32, grain: i32,
+): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    softmaxGradRow(gradOutput + r * bytes, p + r * bytes, gradX + r * bytes, length, 1);
+}
+
+/** y = x − log Σ eˣ */
+export function logSoftmax(chunk: Chunk, x: usize, y: usize, rows: i32, length: i32, grain: i32): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    shiftRow(x + r * bytes, y + r * bytes, length, <f32>logSumExpRow(x + r * bytes, length));
+}
+
+/** x̄ = g − eʸ Σ g */
+export function logSoftmaxGrad(
+  chunk: Chunk, gradOutput: usize, y: usize, gradX: usize, rows: i32, length: i32, grain: i32,
+): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    logSoftmaxGradRow(gradOutput + r * bytes, y + r * bytes, gradX + r * bytes, length);
+}
+
+/** y = log Σ eˣ */
+export function logSumExp(chunk: Chunk, x: usize, y: usize, rows: i32, length: i32, grain: i32): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    store<f32>(y + (r << 2), <f32>logSumExpRow(x + r * bytes, length));
+}
+
+/** x̄ = e^(x − y) g for y = log Σ eˣ */
+export function logSumExpGrad(
+  chunk: Chunk, gradOutput: usize, x: usize, y: usize, gradX: usize, rows: i32, length: i32, grain: i32,
+): void {
+  const bytes = <usize>length << 2;
+  for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
+    logSumExpGradRow(load<f32>(gradOutput + (r << 2)), x + r * bytes, gradX + r * bytes, length, load<f32>(y + (r << 2)));
 }
 
 /** y = x − shift */
@@ -178,62 +202,60 @@ function logSumExpGradRow(g: f32, x: usize, dx: usize, n: i32, lse: f32): void {
   }
 }
 
-/** Arguments: x, weight, bias, y, mean, rstd; rows, length, eps, rows a chunk. */
-export function layerNorm(chunk: i32): void {
-  const length = size(7);
-  const grain = size(9);
-  const end = min(size(6), (chunk + 1) * grain);
-  const w = address(1);
-  const b = address(2);
+export function layerNorm(
+  chunk: Chunk, x: usize, weight: usize, bias: usize, y: usize, mean: usize, rstd: usize, rows: i32, length: i32,
+  eps: f64, grain: i32,
+): void {
+  const end = min(rows, (chunk + 1) * grain);
   for (let r = chunk * grain; r < end; r++) {
     const offset = (<usize>r * <usize>length) << 2;
-    const x = address(0) + offset;
-    const y = address(3) + offset;
-    const mean = sum(x, length) / <f64>length;
-    const m = <f32>mean;
-    const rstd = 1 / Math.sqrt(squares(x, length, m) / <f64>length + number(8));
-    store<f32>(address(4) + (<usize>r << 2), m);
-    store<f32>(address(5) + (<usize>r << 2), <f32>rstd);
+    const from = x + offset;
+    const to = y + offset;
+    const m = <f32>(sum(from, length) / <f64>length);
+    const inverse = <f32>(1 / Math.sqrt(squares(from, length, m) / <f64>length + eps));
+    store<f32>(mean + (<usize>r << 2), m);
+    store<f32>(rstd + (<usize>r << 2), inverse);
     const centre = f32x4.splat(m);
-    const scale = f32x4.splat(<f32>rstd);
+    const scale = f32x4.splat(inverse);
     for (let i = 0; i < length; i += 4) {
       const at = <usize>i << 2;
-      const n = f32x4.mul(f32x4.sub(v128.load(x + at), centre), scale);
-      put(y + at, madd(n, v128.load(w + at), v128.load(b + at)), length - i);
+      const n = f32x4.mul(f32x4.sub(v128.load(from + at), centre), scale);
+      put(to + at, madd(n, v128.load(weight + at), v128.load(bias + at)), length - i);
     }
   }
 }
 
 /**
  * x̄ = r (h − mean(h) − n mean(h n)), h = g w, n = (x − mean) r; and this chunk's part of w̄ = Σ g n and b̄ = Σ g, to be
- * summed by `sumParts`. Arguments: g, x, weight, mean, rstd, x̄, parts; rows, length, rows a chunk.
+ * summed by `sumParts`.
  */
-export function layerNormGrad(chunk: i32): void {
-  const length = size(8);
-  const grain = size(9);
+export function layerNormGrad(
+  chunk: Chunk, gradOutput: usize, x: usize, weight: usize, mean: usize, rstd: usize, gradX: usize, parts: usize,
+  rows: i32, length: i32, grain: i32,
+): void {
   const bytes = <usize>((length + 3) & ~3) << 2;
-  const dw = address(6) + <usize>chunk * 2 * bytes;
+  const dw = parts + <usize>chunk * 2 * bytes;
   const db = dw + bytes;
   memory.fill(dw, 0, 2 * bytes);
-  const end = min(size(7), (chunk + 1) * grain);
+  const end = min(rows, (chunk + 1) * grain);
   for (let r = chunk * grain; r < end; r++) {
     const offset = (<usize>r * <usize>length) << 2;
-    const g = address(0) + offset;
-    const x = address(1) + offset;
-    const m = f32x4.splat(load<f32>(address(3) + (<usize>r << 2)));
-    const s = f32x4.splat(load<f32>(address(4) + (<usize>r << 2)));
+    const g = gradOutput + offset;
+    const from = x + offset;
+    const m = f32x4.splat(load<f32>(mean + (<usize>r << 2)));
+    const s = f32x4.splat(load<f32>(rstd + (<usize>r << 2)));
     let h1 = f64x2.splat(0);
     let h2 = f64x2.splat(0);
-    for (let from = 0; from < length; from += 64) {
+    for (let start = 0; start < length; start += 64) {
       let b1 = f32x4.splat(0);
       let b2 = f32x4.splat(0);
-      const to = min(length, from + 64);
-      for (let i = from; i < to; i += 4) {
+      const to = min(length, start + 64);
+      for (let i = start; i < to; i += 4) {
         const at = <usize>i << 2;
         const gi = loadSome(g + at, to - i, 0);
-        const n = f32x4.mul(f32x4.sub(v128.load(x + at), m), s);
+        const n = f32x4.mul(f32x4.sub(v128.load(from + at), m), s);
         const gn = v128.and(f32x4.mul(gi, n), first(to - i));
-        const w = v128.load(address(2) + at);
+        const w = v128.load(weight + at);
         v128.store(dw + at, f32x4.add(v128.load(dw + at), gn));
         v128.store(db + at, f32x4.add(v128.load(db + at), gi));
         b1 = f32x4.add(b1, v128.and(f32x4.mul(gi, w), first(to - i)));
@@ -246,27 +268,26 @@ export function layerNormGrad(chunk: i32): void {
     const mean2 = f32x4.splat(<f32>(total(h2) / <f64>length));
     for (let i = 0; i < length; i += 4) {
       const at = <usize>i << 2;
-      const n = f32x4.mul(f32x4.sub(v128.load(x + at), m), s);
-      const h = f32x4.mul(v128.load(g + at), v128.load(address(2) + at));
+      const n = f32x4.mul(f32x4.sub(v128.load(from + at), m), s);
+      const h = f32x4.mul(v128.load(g + at), v128.load(weight + at));
       const d = f32x4.sub(f32x4.sub(h, mean1), f32x4.mul(n, mean2));
-      put(address(5) + offset + at, f32x4.mul(d, s), length - i);
+      put(gradX + offset + at, f32x4.mul(d, s), length - i);
     }
   }
 }
 
-/** y[i] = Σ over parts of part[i], in float64. Arguments: parts, y, number of parts, bytes from part to part, length. */
-export function sumParts(_chunk: i32): void {
-  const length = size(4);
+/** y[i] = Σ over parts of part[i], in float64. `stride` is in bytes. */
+export function sumParts(_chunk: Chunk, parts: usize, y: usize, count: i32, stride: usize, length: i32): void {
   for (let i = 0; i < length; i += 4) {
     let low = f64x2.splat(0);
     let upper = f64x2.splat(0);
-    for (let p = 0; p < size(2); p++) {
-      const v = v128.load(address(0) + <usize>p * address(3) + (<usize>i << 2));
+    for (let p = 0; p < count; p++) {
+      const v = v128.load(parts + <usize>p * stride + (<usize>i << 2));
       low = f64x2.add(low, f64x2.promote_low_f32x4(v));
       upper = f64x2.add(upper, f64x2.promote_low_f32x4(high(v)));
     }
     const l = f32x4.demote_f64x2_zero(low);
     const u = f32x4.demote_f64x2_zero(upper);
-    put(address(1) + (<usize>i << 2), i8x16.shuffle(l, u, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), length - i);
+    put(y + (<usize>i << 2), i8x16.shuffle(l, u, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), length - i);
   }
 }

@@ -1,8 +1,11 @@
-/** Strided copies: permute, slice, pad, concat and expand are one kernel with different strides. */
+/**
+ * The arguments of assembly/move.ts. Permute, slice, pad, concat and expand are one kernel, strided copies, with different
+ * strides.
+ */
 import type { Storage } from '../device.js';
 import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
-import { kernel } from './kernels.js';
+import * as kernel from './generated/calls.js';
 
 /** Axes besides the innermost that the kernel counts over. */
 const mostAxes = 5;
@@ -22,28 +25,22 @@ export function moveBlock({ engine }: Context, sizes: readonly number[], source:
   const loops = axes.slice(0, -mostAxes);
   const rows = outer.reduce((product, { size }) => product * size, 1);
   if (rows * inner.size === 0) return;
-  const rowsPerChunk = Math.ceil(rowGrain(inner.size) / 4) * 4; // whole blocks of four for transposing
-  const pad = (pick: 'size' | 's' | 't') => Array.from({ length: mostAxes }, (_, i) => outer[i]?.[pick] ?? 0);
+  const grain = Math.ceil(rowGrain(inner.size) / 4) * 4; // whole blocks of four for transposing
+  const sizesAndStrides = {
+    sizes: outer.map(({ size }) => size),
+    sourceStrides: outer.map(({ s }) => s),
+    targetStrides: outer.map(({ t }) => t),
+  };
   const walk = (level: number, from: number, to: number): void => {
     const loop = loops[level];
     if (loop) {
       for (let i = 0; i < loop.size; i++) walk(level + 1, from + 4 * i * loop.s, to + 4 * i * loop.t);
       return;
     }
-    engine.call(
-      kernel.moveRows,
-      chunksOf(rows, rowsPerChunk),
-      from,
-      to,
-      inner.size,
-      inner.s,
-      rows,
-      rowsPerChunk,
-      outer.length,
-      ...pad('size'),
-      ...pad('s'),
-      ...pad('t'),
-    );
+    engine.call(kernel.moveRows, chunksOf(rows, grain), {
+      ...{ source: from, target: to, n: inner.size, stride: inner.s, rows, grain, axes: outer.length },
+      ...sizesAndStrides,
+    });
   };
   walk(0, at(source.storage) + 4 * source.offset, at(target.storage) + 4 * target.offset);
 }
@@ -64,4 +61,39 @@ function merge(
     else axes.push(axis);
   });
   return axes;
+}
+
+/** [outer, rows, inner] and indices [count] → [outer, count, inner] */
+export function gather(
+  { engine, allocate }: Context,
+  x: Storage,
+  indices: Storage,
+  outer: number,
+  rows: number,
+  inner: number,
+): Storage {
+  const count = indices.size;
+  const all = outer * count;
+  const y = allocate(x.dtype, all * inner);
+  const grain = rowGrain(inner);
+  const addresses = { x: at(x), indices: at(indices), y: at(y) };
+  engine.call(kernel.gather, chunksOf(all, grain), { ...addresses, count, rows, inner, all, grain });
+  return y;
+}
+
+/** Adds [outer, count, inner] to the rows of y [outer, rows, inner] that the indices name. */
+export function scatterAdd(
+  { engine }: Context,
+  x: Storage,
+  indices: Storage,
+  y: Storage,
+  outer: number,
+  rows: number,
+  inner: number,
+): void {
+  const columns = Math.min(inner, 64);
+  const chunksAlongInner = chunksOf(inner, columns);
+  const addresses = { x: at(x), indices: at(indices), y: at(y) };
+  const sizes = { count: indices.size, rows, inner, columns, chunksAlongInner };
+  engine.call(kernel.scatterAdd, outer * chunksAlongInner, { ...addresses, ...sizes });
 }

@@ -1,0 +1,17 @@
+/** The optimiser's update: the arguments of assembly/adamw.ts. */
+import type { AdamWSpec, Storage } from '../device.js';
+import { at, type Context, grain } from './context.js';
+import { chunksOf } from './engine.js';
+import * as kernel from './generated/calls.js';
+
+export function adamW({ engine }: Context, parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec) {
+  const elements = parameter.size;
+  const { learningRate, beta1, beta2, eps, gradScale } = s;
+  engine.call(kernel.adamW, chunksOf(elements, grain), {
+    ...{ parameter: at(parameter), grad: at(grad), m: at(m), v: at(v), elements },
+    ...{ learningRate, beta1, beta2, eps, gradScale, grain },
+    decay: 1 - learningRate * s.weightDecay,
+    correction1: 1 / (1 - beta1 ** s.step),
+    correction2: 1 / (1 - beta2 ** s.step),
+  });
+}

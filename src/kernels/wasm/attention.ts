@@ -1,0 +1,54 @@
+/** Attention: the arguments of assembly/attention.ts. */
+import type { AttentionSpec, Storage } from '../device.js';
+import { at, type Context } from './context.js';
+import { packed } from './gemm.js';
+import * as kernel from './generated/calls.js';
+
+const sizesOf = ({ heads, queries, keys, headDim, scale }: AttentionSpec) => ({
+  heads,
+  queries,
+  keys,
+  d: headDim,
+  scale,
+});
+/** Bytes of the packed factors of a head's products. */
+const factors = ({ queries, keys, headDim }: AttentionSpec) => 2 * packed(Math.max(queries, keys, headDim));
+
+export function attention({ engine, allocate }: Context, q: Storage, k: Storage, v: Storage, s: AttentionSpec) {
+  const output = allocate('float32', q.size);
+  const probabilities = allocate('float32', s.batch * s.heads * s.queries * s.keys);
+  const addresses = { q: at(q), k: at(k), v: at(v), y: at(output), p: at(probabilities) };
+  const { causal } = s;
+  engine.withScratch(factors(s), (scratch, scratchBytes) =>
+    engine.call(kernel.attention, s.batch * s.heads, { ...addresses, ...sizesOf(s), causal, scratch, scratchBytes }),
+  );
+  return { output, probabilities };
+}
+
+export function attentionGrad(
+  { engine, allocate }: Context,
+  gradOutput: Storage,
+  q: Storage,
+  k: Storage,
+  v: Storage,
+  probabilities: Storage,
+  s: AttentionSpec,
+) {
+  const grads = {
+    q: allocate('float32', q.size),
+    k: allocate('float32', k.size),
+    v: allocate('float32', v.size),
+  };
+  const inputs = { gradOutput: at(gradOutput), q: at(q), k: at(k), v: at(v), p: at(probabilities) };
+  const outputs = { gradQ: at(grads.q), gradK: at(grads.k), gradV: at(grads.v) };
+  engine.withScratch(4 * (s.queries * s.keys + 16) + factors(s), (scratch, scratchBytes) =>
+    engine.call(kernel.attentionGrad, s.batch * s.heads, {
+      ...inputs,
+      ...outputs,
+      ...sizesOf(s),
+      scratch,
+      scratchBytes,
+    }),
+  );
+  return grads;
+}

@@ -1,0 +1,64 @@
+/** Reductions along an axis: the arguments of assembly/reduce.ts. */
+import type { ReduceKind, Storage } from '../device.js';
+import { at, type Context, rowGrain } from './context.js';
+import { chunksOf } from './engine.js';
+import * as kernel from './generated/calls.js';
+
+/** [rows, length] → [rows]; long rows in parts, so that all threads share even one row. */
+export function reduceRows(
+  { engine, allocate }: Context,
+  reduction: ReduceKind | 'squares',
+  x: Storage,
+  rows: number,
+  length: number,
+): Storage {
+  const y = allocate('float32', rows);
+  const kind = kernel.Reduction[reduction];
+  if (length <= 2 * kernel.PART) {
+    const grain = rowGrain(length);
+    engine.call(kernel.reduceRows, chunksOf(rows, grain), { kind, x: at(x), y: at(y), rows, length, grain });
+    return y;
+  }
+  const partsPerRow = chunksOf(length, kernel.PART);
+  const block = engine.block(8 * rows * partsPerRow);
+  const parts = block.address;
+  engine.call(kernel.reducePart, rows * partsPerRow, { kind, x: at(x), parts, length, partsPerRow });
+  engine.call(kernel.joinParts, 1, { kind, parts, y: at(y), rows, partsPerRow });
+  engine.heap.release(block);
+  return y;
+}
+
+/** [outer, length, inner] → [outer, inner] */
+export function reduceColumns(
+  { engine, allocate }: Context,
+  reduction: ReduceKind,
+  x: Storage,
+  outer: number,
+  length: number,
+  inner: number,
+): Storage {
+  const y = allocate('float32', outer * inner);
+  // Sixteen columns are a line of the cache.
+  const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 16) * 16));
+  const chunksAlongInner = chunksOf(inner, columns);
+  const kind = kernel.Reduction[reduction];
+  const sizes = { length, inner, columns, chunksAlongInner };
+  engine.call(kernel.reduceColumns, outer * chunksAlongInner, { kind, x: at(x), y: at(y), ...sizes });
+  return y;
+}
+
+/** Index of the first extreme along the middle axis of [outer, length, inner]. */
+export function argReduce(
+  { engine, allocate }: Context,
+  kind: 'max' | 'min',
+  x: Storage,
+  outers: number,
+  length: number,
+  inner: number,
+): Storage {
+  const y = allocate('int32', outers * inner);
+  const grain = rowGrain(length * inner);
+  const sign = kind === 'max' ? 1 : -1;
+  engine.call(kernel.argReduce, chunksOf(outers, grain), { sign, x: at(x), y: at(y), length, inner, outers, grain });
+  return y;
+}
