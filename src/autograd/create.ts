@@ -3,7 +3,15 @@
 import { context, refuseInCapture } from '../kernels/context.js';
 import type { Device } from '../kernels/device.js';
 import { defaultDevice, deviceByName } from '../kernels/devices.js';
-import { allocate, checkDType, type DType, dtypeOf, type TypedArray, toTypedArray } from '../tensor/dtype.js';
+import {
+  allocate,
+  checkDType,
+  checkInt32,
+  type DType,
+  dtypeOf,
+  type TypedArray,
+  toTypedArray,
+} from '../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
@@ -74,19 +82,9 @@ export function tensor(
       received: `${flat.length} elements for shape ${formatShape(shape)}`,
       expected: `${sizeOf(shape)} elements`,
     });
-  if (dtype === 'int32') checkInt32(flat);
+  if (dtype === 'int32') checkInt32('tensor', flat);
   const array = known && dtypeOf(flat) === dtype ? flat : toTypedArray(flat, dtype);
   return build('tensor', array, shape, options);
-}
-
-function checkInt32(data: ArrayLike<number>): void {
-  if (data instanceof Int32Array) return;
-  for (let i = 0; i < data.length; i++)
-    if ((data[i]! | 0) !== data[i])
-      throw new DTypeError('tensor', {
-        received: `${data[i]} at position ${i} for int32`,
-        expected: 'whole numbers in [−2³¹, 2³¹)',
-      });
 }
 
 function shapeOfNested(data: NestedArray): number[] {
@@ -132,6 +130,7 @@ function flatten(data: NestedArray): number[] {
 export function full(shape: readonly number[], value: number, options: TensorOptions = {}): Tensor {
   checkShape('full', shape);
   const dtype = checkDType('full', options.dtype ?? 'float32');
+  if (dtype === 'int32') checkInt32('full', value);
   const device = deviceFor('full', dtype, options.device);
   return tracked(
     'full',
@@ -159,7 +158,11 @@ export function arange(start: number, stop?: number, step = 1, options: TensorOp
       received: `from ${from} to ${to} in steps of ${step}`,
       expected: 'finite numbers and a step other than 0',
     });
-  const data = allocate(checkDType('arange', options.dtype ?? 'float32'), count);
+  const dtype = checkDType('arange', options.dtype ?? 'float32');
+  // Whole numbers from first to last: the first two and the last say it.
+  if (dtype === 'int32' && count > 0)
+    checkInt32('arange', [from, from + Math.min(1, count - 1) * step, from + (count - 1) * step]);
+  const data = allocate(dtype, count);
   for (let i = 0; i < count; i++) data[i] = from + i * step;
   return build('arange', data, [count], options);
 }
@@ -190,6 +193,12 @@ export interface RandomOptions extends TensorOptions {
 function draw(op: string, shape: readonly number[], options: RandomOptions, next: (random: Random) => number): Tensor {
   checkShape(op, shape);
   if (options.seed === undefined) refuseInCapture('draws random numbers');
+  if (options.dtype === 'int32')
+    throw new DTypeError(op, {
+      received: 'int32',
+      expected: 'float32 or float64, since the numbers drawn are not whole',
+      hint: "Round yourself: cast('int32') cuts off the fraction.",
+    });
   const random = options.random ?? (options.seed === undefined ? context.random : new Random(options.seed));
   const data = allocate(checkDType(op, options.dtype ?? 'float32'), sizeOf(shape));
   for (let i = 0; i < data.length; i++) data[i] = next(random);

@@ -4,9 +4,9 @@
  * (forward against the oracle, first and second derivatives, devices against reference) are made.
  */
 import { context, within } from '../kernels/context.js';
-import { type Device, type Storage, sameDevice } from '../kernels/device.js';
-import { type DType, promote } from '../tensor/dtype.js';
-import { UsageError } from '../tensor/errors.js';
+import { type Device, Storage, sameDevice } from '../kernels/device.js';
+import { checkInt32, type DType, promote } from '../tensor/dtype.js';
+import { DTypeError, describeValue, UsageError } from '../tensor/errors.js';
 import type { Random } from '../tensor/random.js';
 import type { Shape } from '../tensor/shape.js';
 import { checkAnomaly } from './anomaly.js';
@@ -67,6 +67,12 @@ export interface OpTest<P> {
   tolerance32?: number;
 }
 
+/**
+ * What becomes of int32 inputs: the kernel computes with them exactly, sums and products wrapping as `| 0` does; they
+ * are converted to float32 first; or the op refuses them with a DTypeError.
+ */
+export type Int32Rule = 'exact' | 'float32' | 'refused';
+
 export interface OpDefinition<P> {
   /** Unique; the name in error messages. */
   name: string;
@@ -80,8 +86,8 @@ export interface OpDefinition<P> {
   shape?(shapes: readonly Shape[], params: P): Shape;
   /** dtype of the output. Default: the promoted dtype of the inputs. */
   dtype?(dtype: DType, params: P): DType;
-  /** int32 inputs are converted to float32 first. */
-  float?: boolean;
+  /** What becomes of int32 inputs. Default: 'exact'. */
+  int32?: Int32Rule;
   /** Inputs (by position) that keep their own dtype: indices, conditions. They get no gradient. */
   untyped?: readonly number[];
   /** Inputs are walked by a broadcasting kernel, so plain numbers may stay numbers. Others become tensors. */
@@ -198,6 +204,7 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
       dtype: op.dtype ? op.dtype(dtype, params) : dtype,
       keep: (kept, shape) => extra.push(new Tensor(kept, shape)),
     });
+    if (!op.builtIn && !(storage instanceof Storage)) throw noStorage(op.name, storage);
     output = new Tensor(storage, outputShape);
   } else {
     output = forwardUnrecorded(op, inputs as Tensor[], params);
@@ -262,9 +269,12 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
       hint: 'Wrap a number with tensor(…).',
     });
   dtype ??= 'float32';
-  if (dtype === 'int32' && (op.float || fractional)) {
-    dtype = 'float32';
-    uniform = false;
+  if (dtype === 'int32') {
+    if (op.int32 === 'refused') throw noIntegers(op.name);
+    if (op.int32 === 'float32' || fractional) {
+      dtype = 'float32';
+      uniform = false;
+    } else for (const x of operands) if (typeof x === 'number') checkInt32(op.name, x);
   }
   if (uniform) return operands;
   const target = dtype;
@@ -272,5 +282,21 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
   return operands.map((x, i) => {
     if (typeof x === 'number') return op.numbers ? x : new Tensor(device.fill(1, x, target), scalarShape);
     return op.untyped?.includes(i) || x.dtype === target ? x : x.cast(target);
+  });
+}
+
+function noStorage(op: string, result: unknown): UsageError {
+  return new UsageError(op, {
+    received: `${describeValue(result)} from its kernel`,
+    expected: 'a Storage, made by the device: kernel: ([x], { device }) => device.map(f, x)',
+    hint: 'A function of numbers is the f of device.map or device.zip. A function of tensors goes to `forward`.',
+  });
+}
+
+function noIntegers(op: string): DTypeError {
+  return new DTypeError(op, {
+    received: 'int32 tensors',
+    expected: 'float32 or float64',
+    hint: "Convert with cast('float32').",
   });
 }

@@ -13,6 +13,10 @@ export function sub(a: number, b: number): number {
 export function mul(a: number, b: number): number {
   return a * b;
 }
+/** Of whole numbers, exact modulo 2³². */
+export function imul(a: number, b: number): number {
+  return Math.imul(a, b);
+}
 export function div(a: number, b: number): number {
   return a / b;
 }
@@ -51,4 +55,4 @@ export function same(x: number): number {
   return x;
 }
 
-builtIn({ add, sub, mul, div, exp, log, square, sqrt, rsqrt, equal, maximum, minimum, select, same });
+builtIn({ add, sub, mul, imul, div, exp, log, square, sqrt, rsqrt, equal, maximum, minimum, select, same });

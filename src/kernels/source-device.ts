@@ -121,12 +121,17 @@ export abstract class SourceDevice implements Device, CoreKernels {
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
     if (length === 0) return this.fill(outer * inner, emptyReduction[kind], x.dtype);
     return this.run(
-      reducers[kind],
+      this.reducer(kind, x.dtype),
       [inner, outer],
       [{ storage: x, grid: [inner, length, outer] }],
       { length },
       x.dtype,
     );
+  }
+
+  /** The kernel of a reduction. */
+  protected reducer(kind: ReduceKind, _dtype: DType): SourceKernel {
+    return reducers[kind];
   }
 
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {

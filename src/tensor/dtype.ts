@@ -23,6 +23,19 @@ export function dtypeOf(data: TypedArray): DType {
   return data instanceof Float32Array ? 'float32' : data instanceof Float64Array ? 'float64' : 'int32';
 }
 
+/** @throws DTypeError when int32 does not hold a number, or one of a list, exactly */
+export function checkInt32(op: string, data: ArrayLike<number> | number): void {
+  if (data instanceof Int32Array) return;
+  const list = typeof data === 'number' ? [data] : data;
+  for (let i = 0; i < list.length; i++)
+    if ((list[i]! | 0) !== list[i])
+      throw new DTypeError(op, {
+        received: `${list[i]}${typeof data === 'number' ? '' : ` at position ${i}`} for int32`,
+        expected: 'whole numbers in [−2³¹, 2³¹)',
+        hint: 'Use float32, or round first.',
+      });
+}
+
 /** @throws DTypeError when `dtype` is not one of ours. */
 export function checkDType(op: string, dtype: unknown): DType {
   if (typeof dtype === 'string' && dtype in constructors) return dtype as DType;

@@ -41,6 +41,7 @@ export const relu: Unary = defineUnary({
   kernel: function relu(x) {
     return x > 0 || x !== x ? x : 0;
   },
+  int32: 'exact',
   saves: 'output',
   // y > 0 exactly where x > 0, so the output serves, and the input need not be kept.
   vjp: ({ gradOutput, output }) => gradOutput.mul(output.greater(0)),

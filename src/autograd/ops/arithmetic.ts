@@ -31,6 +31,7 @@ export const mul: Binary = defineBinary({
   equation: 'y = a · b',
   derivative: 'ā = ȳ · b, b̄ = ȳ · a',
   kernel: f.mul,
+  kernelInt32: f.imul,
   saves: { inputs: [0, 1] },
   vjp: [({ gradOutput, inputs: [, b] }) => gradOutput.mul(b!), ({ gradOutput, inputs: [a] }) => gradOutput.mul(a!)],
   test: { scalar: (a, b) => a! * b! },
@@ -42,7 +43,7 @@ export const div: Binary = defineBinary({
   equation: 'y = a / b',
   derivative: 'ā = ȳ / b, b̄ = −ȳ · y / b',
   kernel: f.div,
-  float: true,
+  int32: 'float32',
   saves: { inputs: [1], output: true },
   vjp: [
     ({ gradOutput, inputs: [, b] }) => gradOutput.div(b!),
@@ -70,7 +71,7 @@ export const pow: Binary = defineBinary({
   kernel: function pow(a, b) {
     return a ** b;
   },
-  float: true,
+  int32: 'float32',
   saves: { inputs: [0, 1], output: true },
   vjp: [
     ({ gradOutput, inputs: [a, b] }) => {
@@ -133,6 +134,7 @@ export const neg: Unary = defineUnary({
   kernel: function neg(x) {
     return -x;
   },
+  int32: 'exact',
   saves: 'nothing',
   vjp: ({ gradOutput }) => gradOutput.neg(),
   test: { scalar: (x) => -x! },
@@ -144,6 +146,10 @@ export const square: Unary = defineUnary({
   equation: 'y = x²',
   derivative: 'x̄ = 2x ȳ',
   kernel: f.square,
+  int32: 'exact',
+  kernelInt32: function squareInt32(x) {
+    return Math.imul(x, x);
+  },
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => gradOutput.mul(x!).mul(2),
   gradKernel: function squareGrad(g, x) {

@@ -11,7 +11,7 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
   equation: 'Y = P V, P = softmax(scale · Q Kᵀ), per head; causal: P_ij = 0 for j > i',
   derivative: 'V̄ = Pᵀ Ȳ, P̄ = Ȳ Vᵀ, S̄ = P ⊙ (P̄ − Σ_j P̄ ⊙ P), Q̄ = scale · S̄ K, K̄ = scale · S̄ᵀ Q',
   source: 'Vaswani et al. 2017, arXiv 1706.03762',
-  float: true,
+  int32: 'float32',
   saves: { inputs: [0, 1, 2] },
   kernel([q, k, v], { device, params, keep }) {
     const { output, probabilities } = fused(device).attention(q as Storage, k as Storage, v as Storage, params);

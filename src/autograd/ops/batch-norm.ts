@@ -14,7 +14,7 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
   equation: 'y = n ⊙ w + b, n = (x − mean) / √(var + ε) per channel over batch and positions, var biased',
   derivative: 'with h = ȳ ⊙ w: x̄ = (h − mean(h) − n ⊙ mean(h ⊙ n)) / √(var + ε), w̄ = Σ ȳ ⊙ n, b̄ = Σ ȳ',
   source: 'Ioffe & Szegedy 2015, arXiv 1502.03167',
-  float: true,
+  int32: 'float32',
   saves: { inputs: [0, 1] },
   kernel([x, weight, bias], { device, params, keep }) {
     const { output, mean, variance } = fused(device).batchNorm(

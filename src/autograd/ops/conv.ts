@@ -43,6 +43,7 @@ const outputShape = (s: Conv2dSpec) => [s.batch, s.outChannels, s.outHeight, s.o
 // are the other two: that closes the family under differentiation of any order.
 const convOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   name: 'conv2d',
+  int32: 'refused',
   equation: 'y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u − p, j·s + v − p] · w[o,c,u,v]',
   derivative: 'x̄ = inputGrad(ȳ, w), w̄ = weightGrad(x, ȳ)',
   shape: (_, s) => outputShape(s),
@@ -56,6 +57,7 @@ const convOp: OpFunction<Conv2dSpec> = defineBuiltIn({
 
 const inputGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   name: 'conv2dInputGrad',
+  int32: 'refused',
   equation: 'y = ∂⟨g, conv2d(x, w)⟩/∂x, which does not depend on x',
   derivative: 'ḡ = conv2d(ȳ, w), w̄ = weightGrad(ȳ, g)',
   shape: (_, s) => imageShape(s),
@@ -69,6 +71,7 @@ const inputGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
 
 const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   name: 'conv2dWeightGrad',
+  int32: 'refused',
   equation: 'y = ∂⟨g, conv2d(x, w)⟩/∂w, which does not depend on w',
   derivative: 'x̄ = inputGrad(g, ȳ), ḡ = conv2d(x, ȳ)',
   shape: (_, s) => weightShape(s),
@@ -129,6 +132,7 @@ const poolShapes = (s: Pool2dSpec): { input: Shape; output: Shape } => ({
 
 const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   name: 'avgPool2d',
+  int32: 'refused',
   equation: 'y[i,j] = mean of x over the window at (i·s, j·s)',
   derivative: 'x̄ = ȳ / window size, summed over the windows that contain the element',
   shape: (_, s) => poolShapes(s).output,
@@ -139,6 +143,7 @@ const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({
 
 const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   name: 'avgPool2dGrad',
+  int32: 'refused',
   equation: 'y = the transpose of avgPool2d applied to g',
   derivative: 'ḡ = avgPool2d(ȳ)',
   shape: (_, s) => poolShapes(s).input,

@@ -4,7 +4,7 @@ import { builtIn } from '../../kernels/source/identity.js';
 import { zipFlat, zipped } from '../../kernels/walk.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
-import { defineBuiltIn, type OpTest, type VjpContext } from '../op.js';
+import { defineBuiltIn, type Int32Rule, type OpTest, type VjpContext } from '../op.js';
 import { type Operand, Tensor } from '../tensor.js';
 
 interface UnaryDefinition {
@@ -14,6 +14,10 @@ interface UnaryDefinition {
   derivative: string;
   source?: string;
   kernel: ScalarKernel;
+  /** Default: 'float32'. */
+  int32?: Int32Rule;
+  /** The kernel of whole numbers where `kernel` would not be exact: `kernelInt32: f.imul`. */
+  kernelInt32?: ScalarKernel;
   /** Whether the derivative needs x (input) or y (output). */
   saves: 'input' | 'output' | 'nothing';
   /** x̄ in differentiable ops, or the reason why there is none. */
@@ -27,13 +31,14 @@ export type Unary = (x: Tensor) => Tensor;
 
 /** Defines y_i = f(x_i). */
 export function defineUnary(definition: UnaryDefinition): Unary {
-  const { kernel, saves, gradKernel, vjp, ...rest } = definition;
+  const { kernel, kernelInt32 = kernel, saves, gradKernel, vjp, ...rest } = definition;
   builtIn({ [rest.name]: kernel, ...(gradKernel && { [`${rest.name}Grad`]: gradKernel }) });
+  if (kernelInt32 !== kernel) builtIn({ [`${rest.name}Int32`]: kernelInt32 });
   const op = defineBuiltIn<void>({
+    int32: 'float32',
     ...rest,
-    float: true,
     saves: { inputs: saves === 'input' ? [0] : [], output: saves === 'output' },
-    kernel: ([x], { device }) => device.map(kernel, x as never),
+    kernel: ([x], { device, dtype }) => device.map(dtype === 'int32' ? kernelInt32 : kernel, x as never),
     vjp: typeof vjp === 'string' ? vjp : [vjp],
     ...(gradKernel && {
       fusedVjp: ({ gradOutput, inputs: [x], output }) => [
@@ -55,10 +60,13 @@ interface BinaryDefinition {
   equation: string;
   derivative: string;
   kernel: ScalarKernel;
+  /** The kernel of whole numbers where `kernel` would not be exact. */
+  kernelInt32?: ScalarKernel;
   saves: { inputs?: readonly number[]; output?: boolean };
   /** ā and b̄ before broadcasting is undone, or the reason why there are none. */
   vjp: [(context: VjpContext<void>) => Tensor, (context: VjpContext<void>) => Tensor] | string;
-  float?: boolean;
+  /** Default: 'exact'. */
+  int32?: Int32Rule;
   test: OpTest<void>;
 }
 
@@ -67,14 +75,15 @@ export type Binary = (a: Operand, b: Operand) => Tensor;
 
 /** Defines y = f(a, b) with NumPy broadcasting. */
 export function defineBinary(definition: BinaryDefinition): Binary {
-  const { kernel, vjp, name, ...rest } = definition;
+  const { kernel, kernelInt32 = kernel, vjp, name, ...rest } = definition;
   builtIn({ [name]: kernel });
   const op = defineBuiltIn<void>({
     ...rest,
     name,
     numbers: true,
     shape: (shapes) => broadcastShapes(name, ...shapes),
-    kernel: (inputs, { device, shapes, outputShape }) => zipped(device, kernel, outputShape, inputs, shapes),
+    kernel: (inputs, { device, shapes, outputShape, dtype }) =>
+      zipped(device, dtype === 'int32' ? kernelInt32 : kernel, outputShape, inputs, shapes),
     vjp:
       typeof vjp === 'string'
         ? vjp

@@ -32,6 +32,7 @@ const matrix = (shape: Shape, transposed: boolean): [number, number] => {
  */
 const matmulOp: OpFunction<MatmulParams> = defineBuiltIn({
   name: 'matmul',
+  int32: 'refused',
   equation: 'C = op(A) op(B)',
   derivative: 'Ā = C̄ Bᵀ, B̄ = Aᵀ C̄ (transposed where the factor is stored so)',
   saves: { inputs: [0, 1] },

@@ -129,12 +129,12 @@ function params(op: string, x: Tensor, options: AxisOptions | undefined): Reduce
   return { axes: normalizeAxes(op, axis, x.shape), keepDims };
 }
 
-/** y = Σ x over `axis` (default all), accumulated in higher precision than float32. Empty: 0. */
+/** y = Σ x over `axis` (default all), accumulated in higher precision than float32; int32 wraps. Empty: 0. */
 export function sum(x: Tensor, options?: AxisOptions): Tensor {
   return sumOp([x], params('sum', x, options));
 }
 
-/** y = (Σ x)/n over `axis` (default all). @throws DomainError when there is nothing to average */
+/** y = (Σ x)/n over `axis` (default all); of int32 as float32. @throws DomainError when there is nothing to average */
 export function mean(x: Tensor, options?: AxisOptions): Tensor {
   const reduction = params('mean', x, options);
   const count = reduction.axes.reduce((product, axis) => product * x.shape[axis]!, 1);
@@ -143,7 +143,7 @@ export function mean(x: Tensor, options?: AxisOptions): Tensor {
       received: `nothing to average in shape ${formatShape(x.shape)}`,
       expected: 'at least one element along the axes',
     });
-  return sumOp([x], reduction).div(count);
+  return sumOp([x.dtype === 'int32' ? x.cast('float32') : x], reduction).div(count); // whole sums would wrap
 }
 
 function nonEmpty(op: string, x: Tensor, axes: readonly number[]): void {

@@ -1,5 +1,6 @@
 /** Taking parts, and the transpose of it: slice, split, pad. */
 import type { Storage } from '../../kernels/device.js';
+import { checkInt32 } from '../../tensor/dtype.js';
 import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { checkShape, formatShape, normalizeAxis } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
@@ -69,6 +70,7 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
       received: `${describeValue(widths)} for shape ${formatShape(x.shape)}`,
       expected: `${x.rank} pairs of non-negative whole numbers [before, after]`,
     });
+  if (x.dtype === 'int32') checkInt32('pad', value);
   if (widths.every(([before, after]) => before + after === 0)) return x;
   const shape = x.shape.map((size, i) => size + widths[i]![0] + widths[i]![1]);
   return padOp([x], { before: widths.map(([before]) => before), shape, value });

@@ -41,6 +41,7 @@ export const sign: Unary = defineUnary({
   kernel: function sign(x) {
     return x > 0 ? 1 : x < 0 ? -1 : x;
   },
+  int32: 'exact',
   saves: 'nothing',
   vjp: 'the sign is constant wherever it is continuous',
   test: { scalar: (x) => Math.sign(x!) },
@@ -54,6 +55,7 @@ export const abs: Unary = defineUnary({
   kernel: function abs(x) {
     return Math.abs(x);
   },
+  int32: 'exact',
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => gradOutput.mul(x!.sign()),
   gradKernel: function absGrad(g, x) {

@@ -198,10 +198,14 @@ export abstract class GpuDevice<B> extends SourceDevice {
     for (let i = 0; i < data.length; i++)
       if (!(Math.abs(data[i]!) < exactLimit))
         throw new DTypeError(op, {
-          received: `the int32 value ${data[i]} at position ${i} on ${this.name}`,
+          received: `the int32 value ${data[i]}${data.length > 1 ? ` at position ${i}` : ''} on ${this.name}`,
           expected: 'whole numbers below 2²⁴ in magnitude, which this device holds exactly',
           hint: 'Larger whole numbers live on the wasm and reference devices.',
         });
+  }
+
+  #checkNumbers(operands: readonly (object | number)[]): void {
+    for (const x of operands) if (typeof x === 'number') this.#checkExact('number', [x]);
   }
 
   copyInto(target: Storage, source: Storage): void {
@@ -292,6 +296,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   ): Storage {
     const size = components * sizeOf(grid);
     if (size === 0) return this.fill(0, 0, dtype);
+    if (dtype === 'int32') this.#checkNumbers(inputs);
     const axes = grid.filter((length) => length > 1).length;
     for (const coordinate of grid) this.#checkCoordinate(identityOf(kernel).name, coordinate, axes);
     const layout = layoutGrid(grid, this.limits);
@@ -332,6 +337,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   ): Storage {
     const size = sizeOf(shape);
     if (size === 0) return this.fill(0, 0, dtype);
+    if (dtype === 'int32') this.#checkNumbers(operands);
     const grid = [...shape].reverse() as unknown as Grid;
     const layout = layoutGrid(grid, this.limits);
     const steps = operands.map((x) => (typeof x === 'number' ? null : [...x.strides].reverse()));

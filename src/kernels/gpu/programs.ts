@@ -109,6 +109,7 @@ const compiledIn = new Set([
  * whole: what is called in a kernel's text, and what is called instead.
  */
 const guarded: Record<string, string> = Object.fromEntries([
+  ['imul', 'function whole_imul(a, b) { return a * b; }'], // of whole float32 numbers; the device checks their size
   ...['exp', 'sin', 'cos'].map((name) => [
     name,
     `function whole_${name}(x) { let y = Math.${name}(x); if (!(x === x)) y = x; return y; }`,
@@ -188,7 +189,7 @@ function withGuards(text: string): { text: string; functions: string[] } {
 /** A scalar kernel as a function of a program, under a name of its own: shading languages have an exp, a max … already. */
 export function callable(f: ScalarKernel): { name: string; functions: string[] } {
   const identity = identityOf(f);
-  const name = 'scalarKernel';
+  const name = `scalar_${identity.name.replaceAll(/\W/g, '')}`;
   const { text, functions } = withGuards(identity.text.replace(/^function\s*\w*/, `function ${name}`));
   return { name, functions: [...functions, text] };
 }

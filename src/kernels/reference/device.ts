@@ -4,9 +4,10 @@
  */
 import { allocate, type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
 import { sizeOf } from '../../tensor/shape.js';
-import { type KernelOperand, type MemoryInfo, type ScalarKernel, Storage } from '../device.js';
+import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
 import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
+import { reduceSumInt32 } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { turn } from '../turn.js';
 
@@ -84,6 +85,10 @@ export class ReferenceDevice extends SourceDevice {
 
   cast(x: Storage, dtype: DType): Storage {
     return this.#wrap(toTypedArray(array(x), dtype), dtype);
+  }
+
+  protected override reducer(kind: ReduceKind, dtype: DType): SourceKernel {
+    return kind === 'sum' && dtype === 'int32' ? reduceSumInt32 : super.reducer(kind, dtype);
   }
 
   protected run(

@@ -9,6 +9,13 @@ export function reduceSum(this: KernelThis, x: Volume): number {
   return sum;
 }
 
+/** y = Σ_i x_i of int32, modulo 2³²: for devices that have whole numbers */
+export function reduceSumInt32(this: KernelThis, x: Volume): number {
+  let sum = 0;
+  for (let i = 0; i < this.constants.length!; i++) sum = (sum + x[this.thread.y]![i]![this.thread.x]!) | 0;
+  return sum;
+}
+
 /** y = max_i x_i, NaN when any is NaN; at least one element (gpu.js has no infinite literal to begin with) */
 export function reduceMax(this: KernelThis, x: Volume): number {
   let best = x[this.thread.y]![0]![this.thread.x]!;

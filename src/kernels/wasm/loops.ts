@@ -77,7 +77,7 @@ function compile(text: string, kinds: readonly string[], rank: number): Loop {
   return new Function('out', 'sources', 'shape', 'strides', lines.join('\n')) as Loop;
 }
 
-/** [outer, length, inner] → [outer, inner], for the dtypes that have no kernel. */
+/** [outer, length, inner] → [outer, inner] of whole numbers. */
 export function reduceLoop(
   kind: ReduceKind,
   x: TypedArray,
@@ -92,7 +92,7 @@ export function reduceLoop(
       let result = start;
       for (let l = 0; l < length; l++) {
         const value = x[(o * length + l) * inner + i]!;
-        result = kind === 'sum' ? result + value : Math[kind](result, value);
+        result = kind === 'sum' ? (result + value) | 0 : Math[kind](result, value);
       }
       y[o * inner + i] = result;
     }
