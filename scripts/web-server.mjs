@@ -52,13 +52,13 @@ async function drawings(count) {
  */
 export async function serve({ port = 0, also = [] } = {}) {
   const server = createServer(async (request, response) => {
-    const { pathname, searchParams } = new URL(request.url, 'http://localhost');
-    if (searchParams.get('isolated') !== 'no') {
-      response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
-      response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
-    }
-    response.setHeader('Cache-Control', 'no-store');
     try {
+      const { pathname, searchParams } = new URL(`http://localhost${request.url}`); // the path may begin with //
+      if (searchParams.get('isolated') !== 'no') {
+        response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+        response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+      }
+      response.setHeader('Cache-Control', 'no-store');
       if (pathname === '/data/drawings.json') {
         response.setHeader('Content-Type', types['.json']);
         response.end(JSON.stringify(await drawings(Number(searchParams.get('count') ?? 256))));
@@ -71,7 +71,8 @@ export async function serve({ port = 0, also = [] } = {}) {
       response.setHeader('Content-Type', types[extname(path)] ?? 'application/octet-stream');
       response.end(body);
     } catch (error) {
-      response.statusCode = error.code === 'ENOENT' ? 404 : 500;
+      const asked = error instanceof URIError || error.code === 'ERR_INVALID_URL' ? 400 : 500;
+      response.statusCode = ['ENOENT', 'EISDIR'].includes(error.code) ? 404 : asked;
       response.end(`${error.message}\n`);
     }
   });
@@ -86,6 +87,13 @@ export async function serve({ port = 0, also = [] } = {}) {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { url } = await serve({ port: Number(process.env.PORT ?? 8080) });
-  console.log(`hopgrad in the browser: ${url}`);
+  const port = Number(process.env.PORT ?? 8080);
+  try {
+    const { url } = await serve({ port });
+    console.log(`hopgrad in the browser: ${url}`);
+  } catch (error) {
+    if (error.code !== 'EADDRINUSE') throw error;
+    console.error(`Port ${port} is taken: name another, PORT=8081 npm run web`);
+    process.exitCode = 1;
+  }
 }

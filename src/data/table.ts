@@ -73,7 +73,8 @@ export async function tableSource(path: string, options: TableOptions = {}): Pro
     }
     const [image, caption] = columns.map((at) => record[at] ?? '') as [string, string];
     const row = { index: rows.length, name: `${path}:${line} (${image || 'no path'})` };
-    if (image) rows.push(captioned({ ...row, image: { path: resolve(folder, image) }, caption }));
+    const file = resolve(folder, image); // several captions of one picture are no negatives of each other
+    if (image) rows.push(captioned({ ...row, image: { path: file }, caption, group: file }));
     else rows.push({ ...row, bad: 'no picture path' });
   }
   if (rows.length === 0)

@@ -27,9 +27,16 @@ describe('tables', () => {
         index: 0,
         name: `${folder}/pairs.tsv:2 (images/cat.jpg)`,
         image: { path: `${folder}/images/cat.jpg` },
+        group: `${folder}/images/cat.jpg`,
         caption: 'a cat, asleep',
       },
-      { index: 1, name: `${folder}/pairs.tsv:3 (/nail.png)`, image: { path: '/nail.png' }, caption: 'a "5 inch" nail' },
+      {
+        index: 1,
+        name: `${folder}/pairs.tsv:3 (/nail.png)`,
+        image: { path: '/nail.png' },
+        group: '/nail.png',
+        caption: 'a "5 inch" nail',
+      },
     ]);
   });
 
@@ -45,6 +52,7 @@ describe('tables', () => {
         index: 0,
         name: `${folder}/pairs.tsv:3 (x.png)`,
         image: { path: '/pictures/x.png' },
+        group: '/pictures/x.png',
         caption: 'red, "big"\nheart',
       },
     ]);

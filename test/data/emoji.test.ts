@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Random } from 'hopgrad';
+import { Random, tensor } from 'hopgrad';
 import { turnedView } from '#src/data/augment.js';
 import { loadSharp } from '#src/data/decode.js';
 import {
@@ -16,7 +16,7 @@ import {
   splitDrawings,
   trainingStyles,
 } from '#src/data/emoji.js';
-import { emojiSource } from '#src/data/emoji-source.js';
+import { type EmojiData, emojiSource, prepareEmoji } from '#src/data/emoji-source.js';
 import { Loader } from '#src/data/loader.js';
 import { type Images, rasterise } from '#src/data/rasterise.js';
 import { listSource } from '#src/data/source.js';
@@ -54,6 +54,30 @@ describe('the embedded emoji', () => {
       assert.equal(new Set(conceptsOf(testB)).size, unseen);
       assert.equal(families(testB).size, unseen);
       assert.equal(new Set(conceptsOf(testA)).size, testA.length);
+    });
+
+  let prepared: EmojiData | undefined;
+  for (const validation of [false, true])
+    it(`are split so that no unseen picture has a twin in the training${validation ? ' of the validation' : ''}`, async function () {
+      this.timeout(600_000); // the first time they are drawn
+      const { images } = (prepared ??= await prepareEmoji({ cacheFolder: '.cache' }));
+      const split = splitDrawings(concepts, drawings, { validation });
+      const length = 3 * images.size ** 2;
+      const centred = (rows: number[]) => {
+        const pixels = new Float32Array(rows.length * length);
+        rows.forEach((row, i) => {
+          pixels.set(images.data.subarray(row * length, (row + 1) * length), i * length);
+        });
+        const x = tensor(pixels, { shape: [rows.length, length] });
+        return x.sub(x.mean({ axis: 1, keepDims: true })).l2Normalize();
+      };
+      const unseen = [...split.testB, ...split.testC];
+      const cosines = centred(unseen).matmul(centred(split.train), { transposeB: true }); // [unseen, train]
+      const [nearest, which] = [await cosines.max({ axis: 1 }).data(), await cosines.argmax({ axis: 1 }).data()];
+      const name = (row: number) => `${concepts[drawings[row]!.concept]!.name} (${drawings[row]!.style})`;
+      unseen.forEach((row, i) => {
+        assert.ok(nearest[i]! < 0.95, `${name(row)} and ${name(split.train[which[i]!]!)}: ${nearest[i]}`);
+      });
     });
 
   it('keep the test concepts out of validation altogether', () => {

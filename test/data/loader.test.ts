@@ -2,12 +2,13 @@ import { strict as assert } from 'node:assert';
 import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { DataError, DomainError, Random, UsageError } from 'hopgrad';
-import { type Batch, Loader, type LoaderOptions } from '#src/data/loader.js';
+import { apart, type Batch, Loader, type LoaderOptions } from '#src/data/loader.js';
 import { type BadRow, listSource, type Row } from '#src/data/source.js';
 import { fixture, property } from '../helpers.js';
 import { all } from './helpers.js';
 
 const silent = () => {};
+const plain = { seed: 0, epoch: 0, shuffle: false };
 
 /** Pictures of noise; `bad` rows among them. */
 function noise(count: number, bad: ReadonlySet<number> = new Set()) {
@@ -22,6 +23,8 @@ function noise(count: number, bad: ReadonlySet<number> = new Set()) {
     }),
   );
 }
+
+const [oneRow] = [...(noise(1).rows(plain) as Iterable<Row>)] as [Row];
 
 const files = [
   'photo.jpg',
@@ -168,6 +171,58 @@ describe('loader', () => {
     const bad = new Set(Array.from({ length: 500 }, (_, i) => i).filter((i) => i % 5 === 4));
     await assert.rejects(collect(noise(1000, bad), { batchSize: 10 }), /20 of 100 rows/);
     assert.equal((await collect(noise(1000, bad), { batchSize: 10, maxBadShare: 0.2 })).length, 90);
+  });
+
+  it('judges bad rows over the whole epoch, wherever it goes on', async () => {
+    // 10 bad rows, all at the end: 10 % of the epoch, and more than that of any tail.
+    const source = noise(100, new Set(Array.from({ length: 10 }, (_, i) => 90 + i)));
+    const whole = await collect(source, { batchSize: 5 });
+    for (const [i, { next }] of whole.entries())
+      assert.deepEqual(await collect(source, { batchSize: 5 }, next), whole.slice(i + 1), `after batch ${i}`);
+    const early = noise(100, new Set(Array.from({ length: 11 }, (_, i) => i)));
+    const [first] = await collect(early, { batchSize: 5, maxBadShare: 0.2 });
+    assert.equal(first!.next.bad, 11);
+    await assert.rejects(collect(early, { batchSize: 5 }, first!.next), /11 of 100 rows/);
+  });
+
+  property(
+    'training batches hold one row of a group; every row but a few at the end comes once; resumed alike',
+    fc.record({
+      groups: fc.array(fc.option(fc.nat(12), { nil: undefined }), { minLength: 30, maxLength: 60 }),
+      bad: fc.uniqueArray(fc.nat(29), { maxLength: 4 }),
+      batchSize: fc.integer({ min: 2, max: 6 }),
+      seed: fc.nat(99),
+      stop: fc.nat(5),
+    }),
+    async ({ groups, bad, batchSize, seed, stop }) => {
+      fc.pre(new Set(groups).size > 2 * batchSize);
+      const rows = [...(noise(groups.length, new Set(bad)).rows(plain) as Iterable<Row | BadRow>)];
+      const source = listSource(
+        'groups',
+        rows.map((row, i) => (groups[i] === undefined || 'bad' in row ? row : { ...row, group: groups[i]! })),
+      );
+      const options = { train: true, seed, batchSize, maxBadShare: 1 };
+      const batches = await collect(source, options);
+      for (const { indices } of batches) {
+        const own = indices.map((i) => groups[i]).filter((group) => group !== undefined);
+        assert.equal(new Set(own).size, own.length);
+      }
+      const seen = batches.flatMap(({ indices }) => indices);
+      assert.equal(new Set(seen).size, seen.length);
+      const at = Math.min(stop, batches.length - 1);
+      assert.deepEqual(await collect(source, options, batches[at]!.next), batches.slice(at + 1));
+    },
+    30,
+  );
+
+  it('keeps groups apart without losing rows, where there is room', async () => {
+    const rows = Array.from({ length: 200 }, (_, index) => ({ ...oneRow, index, group: index % 40 }));
+    const order = new Random(2).shuffle(rows);
+    const spread = (await all(apart(order, 16))) as Row[];
+    assert.ok(spread.length >= 195, `${spread.length} of 200 rows`);
+    spread.forEach(({ group }, i) => {
+      assert.ok(!spread.slice(i + 1, i + 16).some((other) => other.group === group), `row ${i}`);
+    });
   });
 
   it('refuses to make no batch at all', async () => {

@@ -13,6 +13,8 @@ import {
   retrievalMetrics,
   zeroShotClassifier,
 } from 'hopgrad/models/cloob';
+import { chanceOfPairs } from '#src/evaluate/metrics.js';
+import { chanceOfClasses } from '#src/evaluate/zero-shot.js';
 import { property, relativeError, values } from '../helpers.js';
 
 describe('retrieval metrics', () => {
@@ -59,6 +61,57 @@ describe('retrieval metrics', () => {
   it('count NaN against the model', async () => {
     const x = tensor(new Float32Array(8).fill(Number.NaN), { shape: [4, 2] });
     assert.equal((await retrievalMetrics(x, x)).imageToText.recall[1], 0);
+  });
+
+  property(
+    'count any caption of a picture as right, any picture of a caption, against a count by hand',
+    fc.record({
+      pairs: fc.array(fc.tuple(fc.nat(4), fc.nat(6)), { minLength: 1, maxLength: 12 }),
+      chunk: fc.integer({ min: 1, max: 9 }),
+      seed: fc.nat(1000),
+    }),
+    async ({ pairs: drawn, chunk, seed }) => {
+      // numbered as they come, so that every picture and caption has a partner
+      const number = (values: number[]) => values.map((value) => [...new Set(values)].indexOf(value));
+      const [left, right] = [number(drawn.map(([p]) => p)), number(drawn.map(([, t]) => t))];
+      const pairs = left.map((p, i) => [p, right[i]!] as const);
+      const [images, texts] = [Math.max(...left) + 1, Math.max(...right) + 1];
+      const [x, y] = [randn([images, 3], { seed }), randn([texts, 3], { seed: seed + 1 })];
+      const metrics = await retrievalMetrics(x, y, { pairs, chunk, ks: [1, 2] });
+      const s = values(x.l2Normalize().matmul(y.l2Normalize(), { transposeB: true }));
+      const belongs = (p: number, t: number) => pairs.some(([a, b]) => a === p && b === t);
+      const ranks = Array.from({ length: images }, (_, p) => {
+        const order = [...Array(texts).keys()].sort((a, b) => s[p * texts + b]! - s[p * texts + a]!);
+        return order.findIndex((t) => belongs(p, t));
+      });
+      assert.equal(metrics.imageToText.recall[1], ranks.filter((rank) => rank < 1).length / images);
+      assert.equal(metrics.imageToText.meanRank, ranks.reduce((sum, rank) => sum + rank, 0) / images + 1);
+      assert.equal(metrics.textToImage.count, texts);
+    },
+  );
+
+  it('refuse pairs that leave a picture or a caption out', async () => {
+    const [x, y] = [randn([2, 3]), randn([3, 3])];
+    const left = retrievalMetrics(x, y, { pairs: [[0, 0], [1, 1]] }); // biome-ignore format: short
+    await assert.rejects(left, DomainError);
+    await assert.rejects(
+      retrievalMetrics(x, randn([2, 4]), {
+        pairs: [
+          [0, 0],
+          [1, 1],
+        ],
+      }),
+      ShapeError,
+    );
+  });
+
+  it('know the chance of several right answers', () => {
+    const { imageToText, textToImage } = chanceOfPairs(
+      [0, 1, 2, 3].flatMap((p) => [0, 1, 2, 3, 4].map((t) => [p, 5 * p + t] as const)),
+      [1, 16],
+    );
+    assert.ok(Math.abs(imageToText[1]! - 5 / 20) < 1e-12 && imageToText[16] === 1);
+    assert.ok(Math.abs(textToImage[1]! - 1 / 4) < 1e-12);
   });
 
   it('refuse shapes and cut-offs that make no sense', async () => {
@@ -126,5 +179,22 @@ describe('zero-shot', () => {
     }
     await assert.rejects(classify(images, classifier, [0, 1, 0, 3]), DomainError);
     await assert.rejects(classify(images, classifier, [0]), ShapeError);
+  });
+
+  it('takes classes of one name as one', async () => {
+    const classifier = tensor([
+      [1, 0],
+      [0, 1],
+      [1, 0],
+    ]);
+    const images = tensor([
+      [5, 1],
+      [4, 1],
+      [1, 5],
+    ]);
+    const classNames = ['missile', 'dog', 'missile'];
+    assert.equal((await classify(images, classifier, [0, 2, 1])).accuracy[1], 1 / 3, 'ties');
+    assert.equal((await classify(images, classifier, [0, 2, 1], { classNames })).accuracy[1], 1);
+    assert.ok(Math.abs(chanceOfClasses([0, 2, 1], classNames)[1]! - (2 / 3 + 2 / 3 + 1 / 3) / 3) < 1e-12);
   });
 });
