@@ -5,6 +5,7 @@ import type { Device } from '../kernels/device.js';
 import { defaultDevice, deviceByName } from '../kernels/devices.js';
 import {
   allocate,
+  below,
   checkDType,
   checkInt32,
   type DType,
@@ -217,5 +218,8 @@ export function uniform(
   options: RandomOptions & { low?: number; high?: number } = {},
 ): Tensor {
   const { low = 0, high = 1 } = options;
-  return draw('uniform', shape, options, (random) => low + (high - low) * random.uniform());
+  const { dtype = 'float32' } = options;
+  // Rounding may reach the upper end, which is not in the interval.
+  const last = dtype === 'int32' || !(high > low) ? high : below(high, dtype);
+  return draw('uniform', shape, options, (random) => Math.min(low + (high - low) * random.uniform(), last));
 }

@@ -173,7 +173,8 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
   let tracked = false;
   let why: string | null = null;
   let device: Device | null = null;
-  let dtype: DType = 'float32';
+  let dtype: DType | null = null;
+  let choosing: DType = 'float32'; // of conditions, for a result that only numbers make
   const storages = new Array<Storage | number>(inputs.length);
   for (let i = 0; i < inputs.length; i++) {
     const input = inputs[i]!;
@@ -184,14 +185,15 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
     }
     const { storage } = input;
     if (storage.freed) throw freedError(op.name, input);
-    if (device === null) device = storage.device;
-    else if (device !== storage.device) sameDevice(op.name, device, storage.device);
+    device = storage.device;
     if (!op.untyped?.includes(i)) dtype = storage.dtype;
+    else if (storage.dtype === 'float64') choosing = 'float64';
     shapes[i] = input.shape;
     storages[i] = storage;
     if (input.node !== null) tracked = true;
     else if (input.whyNoGradient !== null) why = input.whyNoGradient;
   }
+  dtype ??= choosing;
   const outputShape = op.shape ? op.shape(shapes, params) : shapes[0]!;
   const extra: Tensor[] = [];
   let output: Tensor;
@@ -251,6 +253,8 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
       if (!Number.isInteger(operand)) fractional = true;
     } else if (operand instanceof Tensor) {
       first ??= operand;
+      if (operand.storage.device !== first.storage.device)
+        sameDevice(op.name, first.storage.device, operand.storage.device);
       if (op.untyped?.includes(i)) continue;
       if (dtype !== null && dtype !== operand.dtype) uniform = false;
       dtype = dtype === null ? operand.dtype : promote(dtype, operand.dtype);

@@ -71,7 +71,10 @@ export function decomposed(device: Device): FusedKernels {
       return zip(f.mul, centred, p);
     },
     logSoftmax(x, rows, length) {
-      return perRow(f.sub, x, kernels.logSumExp(x, rows, length), rows, length);
+      // The maximum first: x − ln Σ eˣ in one step would round to the digits of x.
+      const centred = shifted(x, rows, length).x;
+      const total = sum(device.map(f.exp, centred), rows, length);
+      return perRow(f.sub, centred, device.map(f.log, total), rows, length);
     },
     logSoftmaxGrad(g, y, rows, length) {
       const p = device.map(f.exp, y);
@@ -79,9 +82,10 @@ export function decomposed(device: Device): FusedKernels {
       return zip(f.sub, g, scaled);
     },
     logSumExp(x, rows, length) {
-      const { max, x: centred } = shifted(x, rows, length);
-      const total = sum(device.map(f.exp, centred), rows, length);
-      return zip(f.add, device.map(f.log, total), max);
+      // The shift is finite on both sides, so that a row with an ∞ gives ∞ and not ∞ − ∞.
+      const shift = zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38);
+      const total = sum(device.map(f.exp, perRow(f.sub, x, shift, rows, length)), rows, length);
+      return zip(f.add, device.map(f.log, total), shift);
     },
     logSumExpGrad(g, x, lse, rows, length) {
       const finite = zip(f.maximum, lse, -3.4028234663852886e38);

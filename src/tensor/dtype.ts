@@ -52,3 +52,15 @@ const rank: Record<DType, number> = { int32: 0, float32: 1, float64: 2 };
 export function promote(a: DType, b: DType): DType {
   return rank[a] >= rank[b] ? a : b;
 }
+
+/** The largest number of a float dtype below `bound`, a finite number. */
+export function below(bound: number, dtype: 'float32' | 'float64'): number {
+  const number = dtype === 'float32' ? Float32Array.of(bound) : Float64Array.of(bound);
+  if (number[0]! < bound) return number[0]!;
+  if (number[0] === 0) return dtype === 'float32' ? -(2 ** -149) : -Number.MIN_VALUE;
+  // Of one sign, floating-point numbers are ordered as their bits are.
+  const bits = dtype === 'float32' ? new Int32Array(number.buffer) : new BigInt64Array(number.buffer);
+  if (bits instanceof Int32Array) bits[0]! -= Math.sign(bound);
+  else bits[0]! -= BigInt(Math.sign(bound));
+  return number[0]!;
+}

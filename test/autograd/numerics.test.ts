@@ -1,6 +1,6 @@
 /** Values at the edges: extreme inputs, infinities, ties, zero vectors, long sums; and the signatures that are promised. */
 import assert from 'node:assert/strict';
-import { arange, grad, ones, randn, type Tensor, tensor, withDevice, zeros } from 'hopgrad';
+import { arange, grad, ones, pow, Random, randn, type Tensor, tensor, uniform, withDevice, zeros } from 'hopgrad';
 import { relativeError, values } from '../helpers.js';
 
 const places = [
@@ -84,6 +84,141 @@ for (const [device, dtype] of places)
       close(both((x) => x.pow(0), [0, 2])[1], [0, 0]);
       close(both((x) => make([0, 2]).pow(x), [2, 3])[1], [0, 8 * Math.LN2]);
       close(both((x) => x.mul(2).sub(2).pow(3), [1])[0], [0]);
+    });
+
+    it('powers have all their derivatives at 0, whether the exponent is a number or a tensor', () => {
+      const derivatives = (f: (x: Tensor) => Tensor, at: number) => {
+        let g = f;
+        return Array.from({ length: 4 }, () => {
+          const h = g;
+          g = (x) => grad((t: Tensor) => h(t).sum())(x);
+          return values(g(make([at])))[0]!;
+        });
+      };
+      for (const power of [(x: Tensor, n: number) => x.pow(n), (x: Tensor, n: number) => x.pow(make([n]))]) {
+        close(
+          derivatives((x) => power(x, 0), 0),
+          [0, 0, 0, 0],
+        );
+        close(
+          derivatives((x) => power(x, 1), 0),
+          [1, 0, 0, 0],
+        );
+        close(
+          derivatives((x) => power(x, 3), 0),
+          [0, 0, 6, 0],
+        );
+        close(
+          derivatives((x) => power(x, 2).neg().exp(), 0),
+          [0, -2, 0, 12],
+        );
+        close(
+          derivatives((x) => pow(Math.E, power(x, 2).neg()), 0),
+          [0, -2, 0, 12],
+        );
+      }
+      // ∂²(aᵇ)/∂a∂b = 1/a at b = 0: nothing is lost to guarding a = 0.
+      const toBase = (b: Tensor) => grad((a: Tensor) => a.pow(b).sum())(make([2]));
+      close(values(grad((b: Tensor) => toBase(b).sum())(make([0]))), [0.5]);
+      close(both((b) => pow(0, b), [2, 0, -1])[1], [0, 0, -Infinity]);
+      assert.deepEqual(both((b) => pow(-2, b), [3])[1], [Number.NaN]);
+    });
+
+    it('masked gradients are 0 even where what arrives is infinite', () => {
+      const arrives = (f: (x: Tensor) => Tensor) =>
+        values(
+          grad((x: Tensor) =>
+            f(x)
+              .mul(make([Infinity, 1]))
+              .sum(),
+          )(make([-1, 2])),
+        );
+      close(
+        arrives((x) => x.relu()),
+        [0, 1],
+      );
+      close(
+        arrives((x) => x.maximum(0)),
+        [0, 1],
+      );
+      close(
+        arrives((x) => x.minimum(-5)),
+        [0, 0],
+      );
+      close(
+        values(
+          grad((x: Tensor) =>
+            grad((t: Tensor) =>
+              t
+                .relu()
+                .mul(make([Infinity, 1]))
+                .sum(),
+            )(x)
+              .mul(x)
+              .sum(),
+          )(make([-1, 2])),
+        ),
+        [0, 1],
+      );
+    });
+
+    it('sums that overflow in a part of their terms only are finite', () => {
+      const terms = [...new Array(40).fill(2e38), ...new Array(39).fill(-2e38), 1e38];
+      const total = 3e38;
+      const near = (actual: number[], expected: number) =>
+        assert.ok(
+          actual.every((a) => Math.abs(a / expected - 1) < 1e-6),
+          `${actual} instead of ${expected}`,
+        );
+      near(values(make(terms).sum()), total);
+      for (const columns of [1, 3, 4, 16, 21]) // in the middle of [outer, length, inner]
+        near(values(make(terms).reshape([1, -1, 1]).expand([2, terms.length, columns]).sum({ axis: 1 })), total);
+      const long = make([...terms, ...new Array(70_000).fill(0)]);
+      near(values(long.sum()), total);
+      near(
+        values(
+          make([3e20, 4e20, 0])
+            .l2Normalize()
+            .slice([[0, 1]]),
+        ),
+        0.6,
+      );
+      near(
+        values(
+          make([3e-30, 4e-30])
+            .l2Normalize({ eps: 1e-40 })
+            .slice([[0, 1]]),
+        ),
+        0.6,
+      );
+      near(values(make([1e-40, 1e-40]).l2Normalize()), values(make([1e-40]))[0]! * 1e12);
+    });
+
+    it('numbers chosen by a condition have the dtype of the condition', () => {
+      const chosen = make([1, 0]).where(0.1, 0.2);
+      assert.equal(chosen.dtype, dtype);
+      assert.deepEqual(values(chosen), values(make([0.1, 0.2])));
+    });
+
+    it('uniform never gives its upper end', () => {
+      /** A generator of the one number from which rounding goes up. */
+      const top = new Random(0);
+      top.uniform = () => 1 - 2 ** -53;
+      for (const [low, high] of [
+        [0, 1],
+        [-1, 1],
+        [100, 101],
+        [-3, 0],
+        [-2, -1],
+        [0, 0.1],
+        [1e16, 1e16 + 4],
+      ] as const) {
+        const [drawn] = values(uniform([1], { low, high, random: top, dtype, device }));
+        assert.ok(drawn! < high && drawn! >= low - Math.abs(low) * 1e-7, `${drawn} of [${low}, ${high})`);
+        const step = dtype === 'float32' ? 2 ** -22 : 2 ** -51;
+        assert.ok(high - drawn! <= step * Math.max(Math.abs(high), high - low), `${drawn} is close to ${high}`);
+      }
+      assert.deepEqual(values(uniform([1], { low: 5, high: 5, random: top, dtype, device })), [5]);
     });
 
     it('zero vectors normalise to zero with finite gradients', () => {

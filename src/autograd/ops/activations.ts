@@ -1,4 +1,5 @@
 /** Activation functions. */
+import type { Tensor } from '../tensor.js';
 import { defineUnary, type Unary } from './elementwise.js';
 
 /** y = tanh x. */
@@ -33,7 +34,7 @@ export const sigmoid: Unary = defineUnary({
   test: { scalar: (x) => 0.5 + 0.5 * Math.tanh(x! / 2) },
 });
 
-/** y = max(x, 0); derivative 0 at 0. */
+/** y = max(x, 0); derivative 0 at 0. NaN passes, in both directions. */
 export const relu: Unary = defineUnary({
   name: 'relu',
   equation: 'y = max(x, 0)',
@@ -44,9 +45,9 @@ export const relu: Unary = defineUnary({
   int32: 'exact',
   saves: 'output',
   // y > 0 exactly where x > 0, so the output serves, and the input need not be kept.
-  vjp: ({ gradOutput, output }) => gradOutput.mul(output.greater(0)),
+  vjp: ({ gradOutput, output }) => output.lessEqual(0).where(0, gradOutput),
   gradKernel: function reluGrad(g, x) {
-    return x > 0 ? g : 0;
+    return x <= 0 ? 0 : g;
   },
   test: { scalar: (x) => Math.max(x!, 0), avoid: [0] },
 });
@@ -79,6 +80,11 @@ export const erf: Unary = defineUnary({
   },
 });
 
+/** x no farther than 1000 from 0: beyond, slopes are what they are there, and ∞ · 0 would be NaN. */
+function within1000(x: Tensor): Tensor {
+  return x.maximum(-1000).minimum(1000);
+}
+
 /** y = x Φ(x), Φ the normal distribution function (the exact form, with erf). */
 export const gelu: Unary = defineUnary({
   name: 'gelu',
@@ -96,17 +102,18 @@ export const gelu: Unary = defineUnary({
     let y = 1.1283791670955126 * Math.exp(-a * a) * sum; // erf(|x|/√2), as in erf above: kernels call no others
     if (a > 6) y = 1;
     if (x < 0) y = -y;
-    return 0.5 * x * (1 + y);
+    return y === -1 ? 0 : 0.5 * x * (1 + y); // −∞ · 0 is 0 here
   },
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => {
     const distribution = x!.mul(Math.SQRT1_2).erf().add(1).mul(0.5);
-    const density = x!
+    const near = within1000(x!);
+    const density = near
       .square()
       .mul(-0.5)
       .exp()
       .mul(1 / Math.sqrt(2 * Math.PI));
-    return gradOutput.mul(distribution.add(x!.mul(density)));
+    return gradOutput.mul(distribution.add(near.mul(density)));
   },
   gradKernel: function geluGrad(g, x) {
     const a = Math.abs(x * 0.7071067811865476);
@@ -119,7 +126,10 @@ export const gelu: Unary = defineUnary({
     let y = 1.1283791670955126 * Math.exp(-a * a) * sum;
     if (a > 6) y = 1;
     if (x < 0) y = -y;
-    return g * (0.5 * (1 + y) + x * 0.3989422804014327 * Math.exp(-0.5 * x * x));
+    let slope = 0;
+    if (a < 30) slope = x * 0.3989422804014327 * Math.exp(-0.5 * x * x); // ∞ · 0 is 0 here
+    if (x !== x) slope = x;
+    return g * (0.5 * (1 + y) + slope);
   },
 });
 
@@ -130,16 +140,20 @@ export const quickGelu: Unary = defineUnary({
   derivative: 'x̄ = σ (1 + 1.702 x (1 − σ)) ȳ, σ = σ(1.702 x)',
   source: 'Hendrycks & Gimpel 2016; the activation of the official CLIP and CLOOB transformers',
   kernel: function quickGelu(x) {
-    return x / (1 + Math.exp(-1.702 * x));
+    return x < -1000 ? 0 : x / (1 + Math.exp(-1.702 * x));
   },
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => {
-    const s = x!.mul(1.702).sigmoid();
-    return gradOutput.mul(s).mul(x!.mul(1.702).mul(s.neg().add(1)).add(1));
+    const near = within1000(x!).mul(1.702);
+    const s = near.sigmoid();
+    return gradOutput.mul(s).mul(near.mul(s.neg().add(1)).add(1));
   },
   gradKernel: function quickGeluGrad(g, x) {
-    const s = 1 / (1 + Math.exp(-1.702 * x));
-    return g * s * (1 + 1.702 * x * (1 - s));
+    let near = x;
+    if (x > 1000) near = 1000;
+    if (x < -1000) near = -1000;
+    const s = 1 / (1 + Math.exp(-1.702 * near));
+    return g * s * (1 + 1.702 * near * (1 - s));
   },
   test: { scalar: (x) => x! * (0.5 + 0.5 * Math.tanh(0.851 * x!)) },
 });

@@ -58,16 +58,14 @@ export const div: Binary = defineBinary({
   },
 });
 
-/** ln a where the base is positive, 0 at 0: y ln a is 0 there for b > 0, and NaN · 0 must not spoil it. */
-function safeLog(a: Tensor): Tensor {
-  return a.greater(0).where(a, 1).log();
-}
-
-/** y = aᵇ elementwise, broadcasting. */
+/**
+ * y = aᵇ elementwise, broadcasting. The derivative to b is NaN where a < 0: between whole b there is no real power. Both
+ * derivatives are 0 at a = b = 0, where 0⁰ = 1.
+ */
 export const pow: Binary = defineBinary({
   name: 'pow',
   equation: 'y = aᵇ',
-  derivative: 'ā = ȳ · b · aᵇ⁻¹, b̄ = ȳ · y · ln a (for a > 0; 0 at a = 0)',
+  derivative: 'ā = ȳ · b · aᵇ⁻¹ (0 for a = b = 0), b̄ = ȳ · y · ln a (0 for a = 0 ≤ b; NaN for a < 0)',
   kernel: function pow(a, b) {
     return a ** b;
   },
@@ -76,13 +74,21 @@ export const pow: Binary = defineBinary({
   vjp: [
     ({ gradOutput, inputs: [a, b] }) => {
       const exponent = b as Operand;
-      if (typeof exponent !== 'number') return gradOutput.mul(exponent).mul(a!.pow(exponent.sub(1)));
-      // a⁰ and a¹ have derivatives without a negative power of a, which would be NaN at 0.
       if (exponent === 0) return gradOutput.mul(0);
-      return exponent === 1 ? gradOutput : gradOutput.mul(exponent).mul(a!.pow(exponent - 1));
+      if (exponent === 1) return gradOutput;
+      if (typeof exponent === 'number') return gradOutput.mul(a!.pow(exponent - 1).mul(exponent));
+      // Where b = 0, b · a⁻¹ would be 0 · ∞ at a = 0 (or nearly 0). With a⁰ it is 0, and so is every further derivative.
+      const constant = a!.abs().greater(1e-30).where(0, exponent.equal(0));
+      return gradOutput.mul(a!.pow(constant.where(1, exponent).sub(1)).mul(exponent));
     },
-    ({ gradOutput, inputs: [a], output }) =>
-      gradOutput.mul(output).mul(typeof (a as Operand) === 'number' ? Math.log(a as unknown as number) : safeLog(a!)),
+    ({ gradOutput, inputs: [a, b], output }) => {
+      const base = a as Operand;
+      const positive = b!.greaterEqual(0);
+      // ln 0 = −∞ counts only where it is not multiplied by 0ᵇ = 0 (or, at b = 0, is the limit of that).
+      if (typeof base === 'number')
+        return gradOutput.mul(output).mul(base === 0 ? positive.where(0, -Infinity) : Math.log(base));
+      return gradOutput.mul(output).mul(base.equal(0).mul(positive).where(1, base).log());
+    },
   ],
   test: {
     scalar: (a, b) => a! ** b!,
@@ -93,9 +99,9 @@ export const pow: Binary = defineBinary({
   },
 });
 
-/** Share of the gradient that goes to the operand that was picked: 1, 0, or ½ at a tie. */
-function share(x: Tensor, beats: 'greater' | 'less', other: Operand): Tensor {
-  return x[beats](other).add(x.equal(other).mul(0.5));
+/** The gradient of the operand that was picked: all of it, nothing, or half at a tie. NaN is picked wherever it stands. */
+function share(grad: Tensor, x: Tensor, loses: 'greater' | 'less', other: Operand): Tensor {
+  return x[loses](other).where(0, x.equal(other).where(grad.mul(0.5), grad));
 }
 
 /** y = max(a, b) elementwise; NaN when either is; ties share the gradient equally. */
@@ -106,8 +112,8 @@ export const maximum: Binary = defineBinary({
   kernel: f.maximum,
   saves: { inputs: [0, 1] },
   vjp: [
-    ({ gradOutput, inputs: [a, b] }) => gradOutput.mul(share(a!, 'greater', b!)),
-    ({ gradOutput, inputs: [a, b] }) => gradOutput.mul(share(b!, 'greater', a!)),
+    ({ gradOutput, inputs: [a, b] }) => share(gradOutput, a!, 'less', b!),
+    ({ gradOutput, inputs: [a, b] }) => share(gradOutput, b!, 'less', a!),
   ],
   test: { scalar: (a, b) => Math.max(a!, b!), distinct: true },
 });
@@ -120,8 +126,8 @@ export const minimum: Binary = defineBinary({
   kernel: f.minimum,
   saves: { inputs: [0, 1] },
   vjp: [
-    ({ gradOutput, inputs: [a, b] }) => gradOutput.mul(share(a!, 'less', b!)),
-    ({ gradOutput, inputs: [a, b] }) => gradOutput.mul(share(b!, 'less', a!)),
+    ({ gradOutput, inputs: [a, b] }) => share(gradOutput, a!, 'greater', b!),
+    ({ gradOutput, inputs: [a, b] }) => share(gradOutput, b!, 'greater', a!),
   ],
   test: { scalar: (a, b) => Math.min(a!, b!), distinct: true },
 });

@@ -5,6 +5,7 @@ import { DomainError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, rowsOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
 import { Tensor } from '../tensor.js';
+import { div } from './arithmetic.js';
 import { checkOptions } from './options.js';
 
 const layerNormOp = defineBuiltIn<{ eps: number }>({
@@ -91,11 +92,16 @@ export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: 
 export function l2Normalize(x: Tensor, options?: { axis?: number; eps?: number }): Tensor {
   const { axis = -1, eps = 1e-12 } = checkOptions('l2Normalize', options, ['axis', 'eps']);
   normalizeAxis('l2Normalize', axis, x.shape);
-  const squares = x.square().sum({ axis, keepDims: true });
-  // √ at 0 has an infinite slope: below eps the norm is the constant eps.
-  const norm = squares
-    .greater(eps * eps)
-    .where(squares, eps * eps)
-    .sqrt();
-  return x.div(norm);
+  if (x.size === 0) return x;
+  const over = { axis, keepDims: true };
+  // Squares of what is far from 1 overflow or vanish: such rows are divided by their largest element first.
+  const largest = x.detach().abs().max(over);
+  const extreme = largest.greater(1e15).add(largest.less(1e-15)).mul(largest.greater(0)).mul(largest.less(Infinity));
+  const scale = extreme.where(largest, 1);
+  const unit = x.div(scale);
+  const squares = unit.square().sum(over);
+  // √ at 0 has an infinite slope: up to eps the norm is the constant eps.
+  const least = div(eps, scale);
+  const short = squares.lessEqual(least.square());
+  return unit.div(short.where(least, short.where(1, squares).sqrt()));
 }

@@ -48,7 +48,7 @@ const logSumExpOp = defineBuiltIn<void>({
   vjp: [
     ({ gradOutput, inputs: [x], output }) => {
       // A row of −∞ has y = −∞ and x − y = NaN; any finite y gives the right e^{−∞} = 0.
-      const finite = output.greater(-Infinity).where(output, 0);
+      const finite = output.equal(-Infinity).where(0, output);
       return x!.sub(finite.unsqueeze(-1)).exp().mul(gradOutput.unsqueeze(-1));
     },
   ],

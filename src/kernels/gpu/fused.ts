@@ -4,7 +4,7 @@
  * in ../fused.ts, against which they are tested.
  */
 import type { FusedKernels, KernelOperand, ReduceKind, ScalarKernel, Storage, Strided } from '../device.js';
-import { mul, square, sub } from '../scalar.js';
+import { mul, square } from '../scalar.js';
 import * as scalar from './scalar.js';
 
 /** Strides of an operand over the axes of a result, outermost first. */
@@ -52,8 +52,10 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
       return after(each(scalar.centredTimes, [rows, length], ...operands, at(total, perRow)), total);
     },
     logSoftmax(x, rows, length) {
-      const lse = kernels.logSumExp!(x, rows, length);
-      return after(each(sub, [rows, length], at(x, full(length)), at(lse, perRow)), lse);
+      const max = rowMax(x, rows, length);
+      const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(max, perRow));
+      const operands = [at(x, full(length)), at(max, perRow), at(total, perRow)];
+      return after(each(scalar.logSoftmaxOf, [rows, length], ...operands), max, total);
     },
     logSoftmaxGrad(g, y, rows, length) {
       const total = reduce('sum', g, rows, length, 1);
@@ -62,8 +64,9 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
     },
     logSumExp(x, rows, length) {
       const max = rowMax(x, rows, length);
-      const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(max, perRow));
-      return after(each(scalar.logPlus, [rows], at(total, [1]), at(max, [1])), max, total);
+      const shift = after(each(scalar.finite, [rows], at(max, [1])), max);
+      const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(shift, perRow));
+      return after(each(scalar.logPlus, [rows], at(total, [1]), at(shift, [1])), shift, total);
     },
     logSumExpGrad(g, x, lse, rows, length) {
       return each(scalar.expShiftedTimes, [rows, length], at(x, full(length)), at(lse, perRow), at(g, perRow));

@@ -55,6 +55,21 @@ export function expShiftedTimes(x: number, lse: number, g: number): number {
   return Math.exp(x - shift) * g;
 }
 
+/** (x − max) − log Σ */
+export function logSoftmaxOf(x: number, max: number, total: number): number {
+  let shift = max;
+  if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  return x - shift - Math.log(total);
+}
+
+/** max, finite, so that a row with an ∞ has a logarithmic sum of ∞ and not of ∞ − ∞ */
+export function finite(max: number): number {
+  let shift = max;
+  if (max < -3.4028234663852886e38) shift = -3.4028234663852886e38;
+  if (max > 3.4028234663852886e38) shift = 3.4028234663852886e38;
+  return shift;
+}
+
 /** log Σ + max */
 export function logPlus(total: number, max: number): number {
   let shift = max;
@@ -143,6 +158,8 @@ builtIn({
   expShifted,
   softmaxOf,
   expShiftedTimes,
+  logSoftmaxOf,
+  finite,
   logPlus,
   centredTimes,
   lessExpTimes,

@@ -133,14 +133,17 @@ export class Relu {
     return v128.andnot(a, f32x4.lt(a, all(0)));
   }
 }
+/** Beyond, slopes are what they are there, and ∞ · 0 would be NaN. */
+// @ts-ignore: decorator
+@inline function within1000(x: v128): v128 { return f32x4.min(f32x4.max(x, all(-1000)), all(1000)); }
 export class Gelu {
   @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, normalCdf(a));
+    return f32x4.mul(f32x4.max(a, all(-1000)), normalCdf(a)); // not −∞ · 0
   }
 }
 export class QuickGelu {
   @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, sigmoid(f32x4.mul(a, all(1.702))));
+    return f32x4.mul(f32x4.max(a, all(-1000)), sigmoid(f32x4.mul(a, all(1.702))));
   }
 }
 export class Erf {
@@ -165,19 +168,20 @@ export class SigmoidGrad {
 }
 export class ReluGrad {
   @inline apply(a: v128, b: v128, c: v128): v128 {
-    return v128.and(a, f32x4.gt(b, all(0)));
+    return v128.andnot(a, f32x4.le(b, all(0))); // NaN is not below 0 and passes
   }
 }
 export class GeluGrad {
   @inline apply(a: v128, b: v128, c: v128): v128 { // Φ(x) + x φ(x)
     const density = f32x4.mul(all(0.3989422804014327), exp(f32x4.mul(all(-0.5), f32x4.mul(b, b))));
-    return f32x4.mul(a, madd(b, density, normalCdf(b)));
+    return f32x4.mul(a, madd(within1000(b), density, normalCdf(b)));
   }
 }
 export class QuickGeluGrad {
   @inline apply(a: v128, b: v128, c: v128): v128 { // σ (1 + 1.702 x (1 − σ))
-    const s = sigmoid(f32x4.mul(b, all(1.702)));
-    const slope = f32x4.mul(f32x4.mul(all(1.702), b), f32x4.sub(all(1), s));
+    const near = f32x4.mul(all(1.702), within1000(b));
+    const s = sigmoid(near);
+    const slope = f32x4.mul(near, f32x4.sub(all(1), s));
     return f32x4.mul(f32x4.mul(a, s), f32x4.add(all(1), slope));
   }
 }

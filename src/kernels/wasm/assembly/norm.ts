@@ -4,7 +4,7 @@
  */
 import { madd } from './math';
 import { Chunk, scratchPart } from './pool';
-import { centredDot, put, squares, sum } from './rows';
+import { carefully, centredDot, put, squares, sum } from './rows';
 
 /** Where the channel's floats of image n begin, in bytes. */
 // @ts-ignore: decorator
@@ -98,6 +98,12 @@ export function batchNormGrad(
     }
     v128.store(sums + (<usize>j << 3), low);
     v128.store(sums + (<usize>j << 3), high, 16);
+    for (let k = j; k < j + 4; k++) {
+      const column = <usize>k << 2;
+      if (isFinite(load<f64>(sums + 2 * column))) continue;
+      const m = load<f32>(centres + column);
+      store<f64>(sums + 2 * column, carefully(kind == 0 ? 0 : kind + 1, x + column, y + column, m, rows, bytes));
+    }
   }
 }
 /** Σ over a channel's columns. */

@@ -1,6 +1,6 @@
 /** Sums and extremes of [outer, length, inner] over length. */
 import { Chunk } from './pool';
-import { dot, first, largest, put, sum, widen } from './rows';
+import { carefully, dot, largest, put, sum } from './rows';
 
 /** Long rows are summed in parts of this many elements, whatever the number of threads. */
 export const PART: i32 = 32768;
@@ -52,6 +52,12 @@ export function joinParts(_chunk: Chunk, kind: i32, parts: usize, y: usize, rows
   return v128.shuffle<f32>(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(upper), 0, 1, 4, 5);
 }
 
+/** Sums the columns again, in float64, whose sums are not finite: a block of float32 may have overflowed. */
+function mend(x: usize, y: usize, columns: i32, length: i32, step: usize): void {
+  for (let j = 0; j < columns; j++, x += 4, y += 4)
+    if (!isFinite(load<f32>(y))) store<f32>(y, <f32>carefully(0, x, x, 0, length, step));
+}
+
 /** Sums of sixteen columns, whole lines of the cache, each in the order of reduceFour. */
 function sumSixteen(x: usize, y: usize, length: i32, step: usize): void {
   let l0 = f64x2.splat(0);
@@ -86,6 +92,7 @@ function sumSixteen(x: usize, y: usize, length: i32, step: usize): void {
   v128.store(y, narrow(l1, u1), 16);
   v128.store(y, narrow(l2, u2), 32);
   v128.store(y, narrow(l3, u3), 48);
+  mend(x - <usize>length * step, y, 16, length, step);
 }
 
 /** Four columns at a time, from row to row in blocks of 16. */
@@ -101,6 +108,7 @@ function sumSixteen(x: usize, y: usize, length: i32, step: usize): void {
       upper = f64x2.add(upper, high(block));
     }
     put(y, narrow(low, upper), left);
+    mend(x - <usize>length * step, y, min(left, 4), length, step);
     return;
   }
   let best = f32x4.splat(kind == Reduction.max ? -Infinity : Infinity);

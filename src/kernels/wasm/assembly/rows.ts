@@ -30,10 +30,24 @@ import { Chunk } from './pool';
   else storeSome(at, v, left);
 }
 
-/** kind 0: Σ x, 1: Σ x y, 2: Σ (x − m)², 3: Σ (x − m) y, over n floats. Blocks of 64. */
+/** The sums of `accumulate` in float64 alone, over elements `step` bytes apart: for what overflowed in a block. */
+export function carefully(kind: i32, x: usize, y: usize, m: f32, n: i32, step: usize): f64 {
+  let sum: f64 = 0;
+  for (let i = 0; i < n; i++, x += step, y += step) {
+    const d = <f64>load<f32>(x) - <f64>m;
+    if (kind == 0) sum += <f64>load<f32>(x);
+    else if (kind == 1) sum += <f64>load<f32>(x) * <f64>load<f32>(y);
+    else sum += kind == 2 ? d * d : d * <f64>load<f32>(y);
+  }
+  return sum;
+}
+
+/** kind 0: Σ x, 1: Σ x y, 2: Σ (x − m)², 3: Σ (x − m) y, over n floats. Blocks of 64; again in float64 where one overflows. */
 // @ts-ignore: decorator
 @inline function accumulate(kind: i32, x: usize, y: usize, m: f32, n: i32): f64 {
   const centre = f32x4.splat(m);
+  const firstX = x;
+  const firstY = y;
   let sums = f64x2.splat(0);
   for (let from = 0; from < n; from += 64) {
     let even = f32x4.splat(0);
@@ -47,7 +61,9 @@ import { Chunk } from './pool';
     }
     sums = widen(sums, f32x4.add(even, odd));
   }
-  return total(sums);
+  const result = total(sums);
+  if (isFinite(result)) return result;
+  return carefully(kind, firstX, firstY, m, n, 4);
 }
 // @ts-ignore: decorator
 @inline function term(kind: i32, x: usize, y: usize, centre: v128, m: f32, left: i32): v128 {
@@ -111,7 +127,7 @@ export function softmaxRow(x: usize, y: usize, n: i32, scale: f32): void {
 
 // @ts-ignore: decorator
 @inline function logSumExpRow(x: usize, n: i32): f64 {
-  const m = finiteMax(x, n, 1);
+  const m = min(finiteMax(x, n, 1), 3.4028234663852886e38); // finite, so that ∞ gives ∞ and not ∞ − ∞
   return <f64>m + Math.log(sumExp(x, 0, n, 1, m));
 }
 
@@ -142,11 +158,11 @@ export function softmaxGrad(
     softmaxGradRow(gradOutput + r * bytes, p + r * bytes, gradX + r * bytes, length, 1);
 }
 
-/** y = x − log Σ eˣ */
+/** y = (x − max) − log Σ e^(x − max) */
 export function logSoftmax(chunk: Chunk, x: usize, y: usize, rows: i32, length: i32, grain: i32): void {
   const bytes = <usize>length << 2;
   for (let r = <usize>(chunk * grain), end = <usize>min(rows, (chunk + 1) * grain); r < end; r++)
-    shiftRow(x + r * bytes, y + r * bytes, length, <f32>logSumExpRow(x + r * bytes, length));
+    logSoftmaxRow(x + r * bytes, y + r * bytes, length);
 }
 
 /** x̄ = g − eʸ Σ g */
@@ -174,12 +190,14 @@ export function logSumExpGrad(
     logSumExpGradRow(load<f32>(gradOutput + (r << 2)), x + r * bytes, gradX + r * bytes, length, load<f32>(y + (r << 2)));
 }
 
-/** y = x − shift */
-function shiftRow(x: usize, y: usize, n: i32, shift: f32): void {
-  const s = f32x4.splat(shift);
+/** y = (x − max) − ln Σ e^(x − max): in one step x − ln Σ eˣ would round to the digits of x. */
+function logSoftmaxRow(x: usize, y: usize, n: i32): void {
+  const m = finiteMax(x, n, 1);
+  const centre = f32x4.splat(m);
+  const logarithm = f32x4.splat(<f32>Math.log(sumExp(x, 0, n, 1, m)));
   for (let i = 0; i < n; i += 4) {
     const at = <usize>i << 2;
-    put(y + at, f32x4.sub(v128.load(x + at), s), n - i);
+    put(y + at, f32x4.sub(f32x4.sub(v128.load(x + at), centre), logarithm), n - i);
   }
 }
 
