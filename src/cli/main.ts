@@ -13,6 +13,7 @@ import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
 import { addProbeCommand } from './probe.js';
 import { addSearchCommand } from './search.js';
+import { addStatsCommand } from './stats.js';
 import { addTrainCommand } from './train.js';
 import { addZeroShotCommand } from './zero-shot.js';
 
@@ -25,6 +26,7 @@ function makeProgram(): Command {
   addEvalCommand(program);
   addZeroShotCommand(program);
   addProbeCommand(program);
+  addStatsCommand(program);
   addEmbedCommand(program);
   addSearchCommand(program);
   addConvertCommand(program);

@@ -1,6 +1,7 @@
 /** `hopgrad zero-shot`: classification of labelled pictures by the names of their classes. */
 import Table from 'cli-table3';
 import type { Command } from 'commander';
+import { imageNetTemplates } from '../evaluate/imagenet-templates.js';
 import { readClassNames, readTemplates } from '../evaluate/prompts.js';
 import { chanceOfClasses, classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import { DataError } from '../tensor/errors.js';
@@ -23,7 +24,10 @@ export function addZeroShotCommand(program: Command): void {
       '--class-names <file>',
       'names to use, one a line in the order of the classes (default: the folders’ names)',
     )
-    .option('--templates <file>', 'prompts, one a line with {} for the name (default: "{}" and "a drawing of {}")');
+    .option(
+      '--templates <file>',
+      'prompts, one a line with {} for the name, or imagenet for CLIP’s 80 (default: "{}" and "a drawing of {}")',
+    );
   addLabelledFlags(command);
   addModelFlags(command).action(zeroShot);
 }
@@ -38,7 +42,7 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
       expected: 'pictures with classes, and a name for each class',
       ...(!names && { hint: 'Shards have class numbers only: give the names with --class-names.' }),
     });
-  const templates = flags.templates === undefined ? ['{}', 'a drawing of {}'] : readTemplates(flags.templates);
+  const templates = templatesOf(flags.templates);
   const ready = await loadModel(flags);
   const { features, labels } = await embedLabelled(ready, opened, flags, names);
   const classifier = zeroShotClassifier(ready.model, ready.tokenizer, { classNames: names, templates });
@@ -68,4 +72,9 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
   console.log(
     `top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance[1]!)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(chance[5]!)} %)`,
   );
+}
+
+function templatesOf(path: string | undefined): readonly string[] {
+  if (path === undefined) return ['{}', 'a drawing of {}'];
+  return path === 'imagenet' ? imageNetTemplates : readTemplates(path);
 }

@@ -124,7 +124,8 @@ describe('hopgrad, evaluating and searching', function () {
     writeFileSync(join(folder, 'names.txt'), 'red square\ngreen square\nblue square\n');
     writeFileSync(join(folder, 'same.txt'), 'square\nsquare\nsquare\n');
     const zeroShot = (...flags: string[]) => json('zero-shot', '--val-data', 'classes.tar', ...flags);
-    assert.equal((await zeroShot('--class-names', 'names.txt')).pictures, 3);
+    const named = await zeroShot('--class-names', 'names.txt', '--templates', 'imagenet');
+    assert.deepEqual([named.pictures, named.templates.length], [3, 80]);
     const same = await zeroShot('--class-names', 'same.txt', '--limit', '2');
     assert.deepEqual([same.pictures, same.accuracy[1], same.chance[1]], [2, 1, 1]);
     assert.match((await run('zero-shot', '--val-data', 'classes.tar')).stderr, /give the names with --class-names/);
@@ -135,5 +136,16 @@ describe('hopgrad, evaluating and searching', function () {
       const wrong = await run('zero-shot', '--val-data', 'squares', '--limit', limit);
       assert.deepEqual([wrong.code, /\n\s+at /.test(wrong.stderr)], [2, false], limit);
     }
+  });
+
+  it('stats tells how the embeddings lie, in a table and as JSON', async () => {
+    const told = await json('stats', '--val-data', 'pairs.tsv', '--limit', '8');
+    assert.deepEqual([told.pairs, told.pictures.eigenvalues.length, told.partnerProbability.count], [8, 8, 8]);
+    for (const side of [told.pictures, told.captions]) {
+      assert.ok(side.uniformity <= 0 && side.ajne > 0 && side.ajne <= 2);
+      assert.ok(side.effectivePatterns >= 1 && side.effectivePatterns <= 8);
+    }
+    const { stdout } = await run('stats', '--val-data', 'pairs.tsv');
+    assert.match(stdout, /12 pairs of pairs\.tsv[\s\S]*uniformity[\s\S]*Ajne[\s\S]*99 %[\s\S]*p₁/);
   });
 });
