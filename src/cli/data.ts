@@ -13,11 +13,19 @@ export interface TableFlags {
 }
 
 export function addTableFlags(command: Command): Command {
+  return addColumnFlags(command).option(
+    '--max-bad-share <n>',
+    'largest tolerated share of broken rows (default: 0.1)',
+    parseNumber,
+  );
+}
+
+/** Those of {@link addTableFlags} that say what the columns are. */
+export function addColumnFlags(command: Command): Command {
   return command
     .option('--csv-img-key <column>', 'column of picture paths (default: filepath)')
     .option('--csv-caption-key <column>', 'column of captions (default: title)')
-    .option('--csv-separator <mark>', 'between columns (default: tab, or comma for .csv)')
-    .option('--max-bad-share <n>', 'largest tolerated share of broken rows (default: 0.1)', parseNumber);
+    .option('--csv-separator <mark>', 'between columns (default: tab, or comma for .csv)');
 }
 
 export interface ReadingFlags {

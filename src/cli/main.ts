@@ -4,7 +4,6 @@
  * for Ctrl-C).
  */
 import '../autograd/ops/index.js';
-import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { HopgradError, UsageError } from '../tensor/errors.js';
 import { say } from '../train/progress.js';
@@ -15,12 +14,11 @@ import { addProbeCommand } from './probe.js';
 import { addSearchCommand } from './search.js';
 import { addStatsCommand } from './stats.js';
 import { addTrainCommand } from './train.js';
+import { description, version } from './version.js';
 import { addZeroShotCommand } from './zero-shot.js';
 
-const { version, description } = createRequire(import.meta.url)('hopgrad/package.json') as Record<string, string>;
-
 function makeProgram(): Command {
-  const program = new Command('hopgrad').description(description!).version(version!);
+  const program = new Command('hopgrad').description(description).version(version);
   program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
   addTrainCommand(program);
   addEvalCommand(program);

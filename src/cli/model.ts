@@ -54,6 +54,7 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
   const path = checkpointPath(flags);
   await startDevice(flags);
   const { model, tokenizer, metadata } = await loadCheckpoint(path);
+  await checkFinite(path, model);
   model.eval();
   const label = metadata.method ?? 'model';
   if (tokenizer) return { path, model, tokenizer, label };
@@ -63,4 +64,15 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
     received: `${path}: ${model.config.vocab_size} tokens and no tokenizer`,
     expected: 'a checkpoint of hopgrad train, or one with the published vocabulary',
   });
+}
+
+/** @throws CheckpointError for weights that nothing can be computed with */
+async function checkFinite(path: string, model: CloobModel): Promise<void> {
+  for (const [name, value] of Object.entries(model.stateDict()))
+    if (!(await value.data()).every((x) => Number.isFinite(x)))
+      throw new CheckpointError('hopgrad', {
+        received: `${path}: ${name} with numbers that are not finite`,
+        expected: 'the weights of a training that went well',
+        hint: 'An earlier checkpoint of the run may have them.',
+      });
 }

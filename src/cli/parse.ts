@@ -14,8 +14,8 @@ export function parseWhole(text: string): number {
 }
 
 /** "0.8", "80%" or "400". */
-export function parseShareOrSteps(text: string): number {
-  return text.endsWith('%') ? parseNumber(text.slice(0, -1)) / 100 : parseNumber(text);
+export function parseShareOrSteps(text: string): number | `${number}%` {
+  return text.endsWith('%') ? `${parseNumber(text.slice(0, -1))}%` : parseNumber(text);
 }
 
 /** A whole number ≥ 1, such as a number of pictures. */

@@ -4,8 +4,7 @@ import type { Command } from 'commander';
 import { noGrad } from '../autograd/graph.js';
 import { bestOf } from '../evaluate/ranks.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
-import { DataError, UsageError } from '../tensor/errors.js';
-import { printable } from '../train/progress.js';
+import { DataError, printable, UsageError } from '../tensor/errors.js';
 import { writeSheet } from './contact-sheet.js';
 import {
   addReadingFlags,

@@ -1,109 +1,109 @@
-/** The flags of `hopgrad train`, named as in the official code and open_clip where they mean the same. */
+/** The flags of `hopgrad train`, made from the table of options, and named as in the official code and open_clip. */
+import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { configs } from '../models/cloob/config.js';
-import { UsageError } from '../tensor/errors.js';
-import { checkTrainOptions, lossNames, methods, schedulers, type TrainOptions } from '../train/options.js';
+import {
+  checkSettings,
+  checkTrainOptions,
+  defaultSettings,
+  flagOf,
+  type Kind,
+  methods,
+  presets,
+  presetTexts,
+  type RunSettings,
+  settingsTable,
+  type Option as TableOption,
+  type TrainOptions,
+  trainTable,
+} from '../train/options.js';
 import { parseNumber, parseShareOrSteps, parseWhole } from './parse.js';
 
-/** Defaults for the embedded data; the README says how they were found. */
-export const emojiDefaults: TrainOptions = {
-  model: 'emoji-resnet',
-  center: 'off',
-  loss: 'infoloob',
-  hopfield: true,
-  hopfieldFrom: 0.8,
-  scaleHopfield: 8,
-  learnableScaleHopfield: false,
-  initInvTau: 30,
-  learnableInvTau: false,
-  batchSize: 128,
-  epochs: 44,
-  steps: null,
-  lr: 2e-3,
-  wd: 0.1,
-  beta1: 0.9,
-  beta2: 0.999,
-  eps: 1e-8,
-  warmup: null,
-  lrScheduler: 'cosine',
-  restartCycles: 1,
-  maxGradNorm: null,
-  seed: 1,
-  vocabSize: null,
+/** What commander makes of the flags; only flags that were given are there. */
+export type TrainFlags = Partial<TrainOptions> &
+  Partial<RunSettings> & {
+    method?: keyof typeof methods;
+    preset?: keyof typeof presets;
+  };
+
+const parsers: Partial<Record<Kind['type'], (text: string) => unknown>> = {
+  number: parseNumber,
+  whole: parseWhole,
+  'share or steps': parseShareOrSteps,
 };
 
-/** What commander makes of the training flags; only flags that were given are there. */
-export type TrainFlags = Partial<Omit<TrainOptions, 'loss' | 'hopfield'>> & {
-  method?: keyof typeof methods;
-  loss?: TrainOptions['loss'];
-  hopfield?: boolean;
-};
+/** The values of an option that presets give, in words. */
+function defaultText(key: string, { whenNull }: TableOption): string {
+  if (key in defaultSettings) return String(defaultSettings[key as keyof RunSettings] ?? whenNull);
+  const shown = (name: keyof typeof presets) => presets[name][key as keyof TrainOptions] ?? whenNull;
+  return shown('emoji') === shown('pairs')
+    ? String(shown('emoji'))
+    : `${shown('emoji')}, of your own data ${shown('pairs')}`;
+}
 
-const choice = (flags: string, description: string, choices: readonly string[]) =>
-  new Option(flags, description).choices(choices);
+/** Adds the flags of one group of the table. */
+function addGroup(command: Command, group: TableOption['group']): void {
+  for (const [key, option] of Object.entries({ ...trainTable, ...settingsTable }).filter(
+    ([, o]) => o.group === group,
+  )) {
+    const { kind, mark, help } = option;
+    if (kind.type === 'switch') command.option(flagOf(key), help);
+    else {
+      const flag = new Option(`${flagOf(key)} <${mark}>`, `${help} (default: ${defaultText(key, option)})`);
+      const parser = parsers[kind.type];
+      if (kind.choices) flag.choices(kind.choices);
+      else if (parser) flag.argParser(parser);
+      command.addOption(flag);
+    }
+    if (key === 'hopfield') command.option('--no-hopfield', 'compare embeddings as they are, whatever the method');
+  }
+}
 
-/** Adds the flags that describe a training. */
+/** Adds the flags that describe a training and how it is carried out. */
 export function addTrainFlags(command: Command): Command {
-  const d = emojiDefaults;
-  const number = (flags: string, text: string, parse = parseNumber) =>
-    command.addOption(new Option(flags, text).argParser(parse));
+  const texts = Object.entries(presetTexts).map(([name, text]) => `${name}: ${text}`);
+  addGroup(command, 'Data');
   command
     .optionsGroup('Objective:')
     .addOption(
-      choice('--method <name>', 'cloob: InfoLOOB with Hopfield; clip: InfoNCE (default: cloob)', Object.keys(methods)),
+      new Option('--preset <name>', `options that belong together; ${texts.join('; ')} (default: by the data)`).choices(
+        Object.keys(presets),
+      ),
     )
-    .addOption(choice('--loss <name>', 'loss, instead of the method’s', lossNames))
-    .option('--hopfield', 'let Hopfield memories answer for the embeddings, whatever the method')
-    .option('--no-hopfield', 'compare embeddings as they are, whatever the method');
-  command.addOption(
-    choice('--center <how>', `take the batch’s mean off the embeddings (default: ${d.center})`, ['batch', 'off']),
-  );
-  number(
-    '--hopfield-from <n>',
-    `compare embeddings as they are at first, ask the memories from this step on; below 1 or with %: a share of the training (default: ${d.hopfieldFrom})`,
-    parseShareOrSteps,
-  );
-  number('--scale-hopfield <beta>', `β, the memories’ inverse temperature (default: ${d.scaleHopfield})`);
-  command.option('--learnable-scale-hopfield', 'learn β');
-  number('--init-inv-tau <n>', `τ⁻¹, the inverse temperature of the loss (default: ${d.initInvTau})`);
-  command.option('--learnable-inv-tau', 'learn τ⁻¹, kept in [1, 100]');
-  command
-    .optionsGroup('Model and optimisation:')
-    .option('--model <name>', `${Object.keys(configs).join(', ')} (default: ${d.model})`);
-  number('--vocab-size <n>', 'tokens of the vocabulary trained on the captions (default: the model’s)', parseWhole);
-  number('--batch-size <n>', `pairs a step (default: ${d.batchSize})`, parseWhole);
-  number('--epochs <n>', `(default: ${d.epochs})`, parseWhole);
-  number('--steps <n>', 'steps in all, instead of --epochs', parseWhole);
-  number('--lr <n>', `highest learning rate (default: ${d.lr})`);
-  number('--wd <n>', `weight decay (default: ${d.wd})`);
-  number('--beta1 <n>', `Adam’s decay of the mean (default: ${d.beta1})`);
-  number('--beta2 <n>', `Adam’s decay of the square (default: ${d.beta2})`);
-  number('--eps <n>', `Adam’s ε (default: ${d.eps})`);
-  number('--warmup <steps>', 'steps in which the rate grows (default: a twentieth)', parseWhole);
-  command.addOption(choice('--lr-scheduler <name>', `(default: ${d.lrScheduler})`, schedulers));
-  number('--restart-cycles <n>', 'cycles of cosine-restarts (default: 1)', parseWhole);
-  number('--max-grad-norm <n>', 'scale larger gradients down to this norm (default: never)');
-  number('--seed <n>', `same seed, same numbers (default: ${d.seed})`, parseWhole);
+    .addOption(
+      new Option('--method <name>', 'cloob: InfoLOOB with Hopfield; clip: InfoNCE (default: cloob)').choices(
+        Object.keys(methods),
+      ),
+    );
+  addGroup(command, 'Objective');
+  command.optionsGroup('Model and optimisation:');
+  addGroup(command, 'Model and optimisation');
+  command.optionsGroup('Run:');
+  addGroup(command, 'Run');
   return command;
 }
 
 /** Names of the flags that fix a training: they cannot be given again when it is resumed. */
-export const trainingFlags = [...Object.keys(emojiDefaults), 'method'];
+export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset'];
+
+const chosen = <T extends object>(flags: object, table: Record<keyof T & string, unknown>): Partial<T> =>
+  Object.fromEntries(Object.entries(flags).filter(([key]) => Object.hasOwn(table, key))) as Partial<T>;
 
 /**
- * Options from flags over defaults. `--loss` and `--hopfield` win over `--method`.
- * @throws UsageError, DomainError for values out of range
+ * Options from flags over a preset: the one that is named, else that of the data. `--loss` and `--hopfield` win over
+ * `--method`.
+ * @throws UsageError for values out of range, all of them
  */
-export function resolveTrainOptions(flags: TrainFlags, defaults: TrainOptions = emojiDefaults): TrainOptions {
-  const { method = 'cloob', ...given } = flags;
-  const known = Object.fromEntries(Object.entries(given).filter(([name]) => name in defaults));
-  const options = { ...defaults, ...methods[method], ...known } as TrainOptions;
-  if (!Object.hasOwn(configs, options.model))
-    throw new UsageError('train', {
-      received: `--model ${options.model}`,
-      expected: `one of ${Object.keys(configs).join(', ')}`,
-    });
+export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: boolean }): TrainOptions {
+  const { method, preset = ownData ? 'pairs' : 'emoji' } = flags;
+  const given = chosen<TrainOptions>(flags, trainTable);
+  const options = { ...presets[preset], ...(method && methods[method]), ...given };
+  if (options.model.endsWith('.json')) options.model = resolve(options.model); // found again from anywhere
   return checkTrainOptions(options);
+}
+
+/** Settings from flags over those that a run had, or the defaults. @throws UsageError */
+export function resolveSettings(flags: TrainFlags, before: RunSettings = defaultSettings): RunSettings {
+  return checkSettings({ ...before, ...chosen<RunSettings>(flags, settingsTable) });
 }
 
 /** "CLOOB", "CLIP", or the cell of the grid: "InfoNCE + Hopfield". */

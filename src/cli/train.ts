@@ -1,33 +1,45 @@
 /** `hopgrad train`: data, training, evaluation, and a table of what came out. */
 import { existsSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type Preprocessing, preprocessing, resolveConfig } from '../models/cloob/config.js';
+import type { InitResult } from '../kernels/init.js';
+import { preprocessing } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
-import { type Corpus, openCorpus } from '../train/corpus.js';
-import type { TrainOptions } from '../train/options.js';
+import { findResumePoint, openCheckpoint, type ResumePoint, removeLeftovers } from '../train/checkpoints.js';
+import { type Corpus, type CorpusRequest, openCorpus } from '../train/corpus.js';
+import { lockFolder } from '../train/lock.js';
+import { flagOf, modelConfig, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
+import { newRecord, type RunRecord, type Session } from '../train/record.js';
 import { runTraining } from '../train/run.js';
-import { newRunName, RunFolder } from '../train/run-folder.js';
-import { readTrainingFacts } from '../train/state.js';
-import { addTableFlags, dataRequest, type TableFlags } from './data.js';
+import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
+import { isCheckpoint } from '../train/state.js';
+import { addColumnFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
-import { parseWhole } from './parse.js';
-import { addTrainFlags, methodName, resolveTrainOptions, type TrainFlags, trainingFlags } from './train-flags.js';
+import { parseCount } from './parse.js';
+import {
+  addTrainFlags,
+  methodName,
+  resolveSettings,
+  resolveTrainOptions,
+  type TrainFlags,
+  trainingFlags,
+} from './train-flags.js';
+import { version } from './version.js';
 
-interface RunFlags extends DeviceFlags, TrainFlags, TableFlags {
-  trainData?: string;
-  valData?: string;
-  trainNumSamples?: number;
-  workers?: number;
-  validation?: boolean;
-  resume?: string;
-  logs: string;
-  name?: string;
-  saveFrequency: number;
-  cache: string;
-}
+type RunFlags = DeviceFlags &
+  TrainFlags &
+  Omit<TableFlags, 'maxBadShare'> & {
+    trainData?: string;
+    valData?: string;
+    trainNumSamples?: number;
+    validation?: boolean;
+    resume?: string;
+    overwrite?: boolean;
+    logs: string;
+    name?: string;
+  };
 
 export function addTrainCommand(program: Command): void {
   const command = program.command('train').description('train a model, on the embedded emoji unless told otherwise');
@@ -38,91 +50,181 @@ export function addTrainCommand(program: Command): void {
       'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
     )
     .option('--val-data <path>', 'the same, to evaluate on')
-    .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseWhole)
-    .option('--workers <n>', 'threads that read pictures', parseWhole)
-    .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this')
-    .option('--cache <folder>', 'folder for prepared data', '.cache');
-  addTableFlags(command);
-  addTrainFlags(command);
-  command
-    .optionsGroup('Run:')
+    .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseCount)
+    .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
+  addColumnFlags(command);
+  addTrainFlags(command)
     .option('--logs <folder>', 'folder of all runs', 'runs')
     .option('--name <name>', 'name of the run (default: time, method and seed)')
-    .option('--save-frequency <epochs>', 'epochs between checkpoints, 0: only at the end', parseWhole, 5)
-    .option('--resume <path>', 'go on with a run: its folder or its training.safetensors');
+    .option('--overwrite', 'replace the run that has the name')
+    .option('--resume <run>', 'go on with a run: latest, its folder, or one of its checkpoints');
   addDeviceFlags(command).action((flags: RunFlags) => train(flags, command));
 }
 
 async function train(flags: RunFlags, command: Command): Promise<void> {
-  const resume = flags.resume === undefined ? null : checkpointToResume(flags.resume, command);
-  const options = resume === null ? resolveTrainOptions(flags) : readTrainingFacts(resume).facts.options;
-  const label = methodName(options);
-  const output = process.stderr;
-  const device = await startDevice(flags);
-  console.log(`hopgrad train: ${describe(options, label)}, on ${device.description}`);
-  const corpus = await open(flags, preprocessing(resolveConfig(options.model)));
-  console.log(`Data: ${corpus.description}`);
-  const name = flags.name ?? newRunName(flags.logs, `${label.replaceAll(/\W+/g, '-')}-seed${options.seed}`);
-  const folder = new RunFolder(resume === null ? join(flags.logs, name) : dirname(resume));
-  const interrupt = listenForInterrupt('Stopping after this step and writing a checkpoint; once more to quit at once.');
-  const { signal } = interrupt;
-  const goOn = `npx hopgrad train --resume ${shellWord(folder.path)}`;
-  const onTrained = () => interrupt.quitAtOnce(`Stopped. The training is saved; evaluate it with: ${goOn}`);
-  const environment = { device: device.description, node: process.version, platform: process.platform };
-  const { saveFrequency } = flags;
-  const run = { options, corpus, folder, label, resume, saveFrequency, environment, output, signal, onTrained };
-  const { complete, steps, seconds, evaluation } = await runTraining(run).finally(() => interrupt.release());
-  if (!complete) {
-    console.log(`Stopped at step ${steps}. Go on with: ${goOn}`);
-    process.exitCode = interrupt.exitCode;
-    return;
+  const folder = flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command);
+  const release = await lockFolder(folder.path);
+  try {
+    removeLeftovers(folder);
+    await (flags.resume === undefined ? begin(flags, folder) : goOn(flags, folder, command));
+  } finally {
+    release();
+    folder.removeIfEmpty(); // a new one, where something was wrong before the beginning
   }
-  console.log(`\n${label} after ${steps} steps, ${clock(seconds)} of training\n`);
-  if (evaluation) console.log(`${evaluation.text}\n`);
-  console.log(
-    `Written to ${folder.path}: model.safetensors, training.safetensors, log.jsonl${evaluation ? ', results.json' : ''}`,
-  );
 }
 
-function open(flags: RunFlags, preprocessing: Preprocessing): Promise<Corpus> {
-  const { trainData = 'emoji', valData, cache: cacheFolder, validation, workers, maxBadShare } = flags;
-  if (flags.trainData === undefined && valData !== undefined)
-    throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
-  const samples = flags.trainNumSamples;
-  const train = {
-    ...dataRequest(trainData, flags),
-    ...(validation && { validation }),
-    ...(samples !== undefined && { samples }),
-  };
-  const val = valData === undefined ? null : dataRequest(valData, flags);
-  return openCorpus(
-    { train, val },
-    {
-      preprocessing,
-      cacheFolder,
-      log: say,
-      ...(workers !== undefined && { workers }),
-      ...(maxBadShare !== undefined && { maxBadShare }),
-    },
-  );
+async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
+  const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  const settings = resolveSettings(flags);
+  const request = requestOf(flags);
+  const device = await startDevice(flags);
+  const method = methodName(options);
+  console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
+  const corpus = await open(request, options, settings);
+  if (flags.overwrite) folder.clear();
+  const sessions = [sessionOf(device, 0)];
+  const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
+  await run({ record, corpus, folder, checkpoint: null });
+}
+
+async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promise<void> {
+  const asked = resolve(flags.resume!);
+  const {
+    record: before,
+    checkpoint,
+    passedOver,
+  } = isCheckpoint(asked) ? openCheckpoint(asked, folder) : findResumePoint(folder);
+  for (const why of passedOver) say(`Passed over a damaged checkpoint: ${why}`);
+  const settings = resolveSettings(flags, before.settings);
+  const last = before.sessions.at(-1)!;
+  const chosen = command.getOptionValueSource('device') === 'cli' ? flags.device : last.device;
+  const device = await startDevice({ ...flags, device: chosen as DeviceFlags['device'] });
+  const { options, method } = before;
+  console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
+  if (device.device !== last.device)
+    say(`The run was on ${last.device} before: numbers agree with an unbroken one to rounding only.`);
+  const { train: spec, val } = before.data;
+  const moved = flags.trainData === undefined ? spec : { ...spec, path: flags.trainData }; // the same elsewhere
+  const other = flags.valData === undefined ? val : dataRequest(flags.valData);
+  const corpus = await open({ train: moved, val: other }, options, settings);
+  const session = sessionOf(device, checkpoint?.facts.position.step ?? 0);
+  const record = { ...before, data: corpus.spec, settings, sessions: [...before.sessions, session] };
+  await run({ record, corpus, folder, checkpoint });
+}
+
+/** Trains, with the signals heard, and tells what came out. */
+async function run(parts: {
+  record: RunRecord;
+  corpus: Corpus;
+  folder: RunFolder;
+  checkpoint: ResumePoint['checkpoint'];
+}): Promise<void> {
+  const { record, corpus, folder } = parts;
+  console.log(`Data: ${corpus.description}`);
+  const interrupt = listenForInterrupt('Stopping after this step and writing a checkpoint; once more to quit at once.');
+  const { signal } = interrupt;
+  const command = `npx hopgrad train --resume ${shellWord(folder.path)}`;
+  const onTrained = () => interrupt.quitAtOnce(`Stopped. The training is saved; evaluate it with: ${command}`);
+  try {
+    const result = await runTraining({ ...parts, output: process.stderr, signal, onTrained });
+    if (!result.complete) {
+      console.log(`Stopped at step ${result.steps}. Go on with: ${command}`);
+      process.exitCode = interrupt.exitCode;
+      return;
+    }
+    console.log(`\n${record.method} after ${result.steps} steps, ${clock(result.seconds)} of training\n`);
+    if (result.evaluation) console.log(`${result.evaluation.text}\n`);
+    const written = ['model.safetensors', 'checkpoints', 'log.jsonl', 'manifest.json'];
+    console.log(
+      `Written to ${folder.path}: ${[...written, ...(result.evaluation ? ['results.json'] : [])].join(', ')}`,
+    );
+  } finally {
+    interrupt.release();
+  }
+}
+
+/** The folder that a new run gets. @throws UsageError for a name that leaves `logs`, or that a run has */
+function freshFolder(flags: RunFlags): RunFolder {
+  const { logs, name, overwrite } = flags;
+  const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  if (name === undefined) {
+    return new RunFolder(
+      join(logs, newRunName(logs, `${methodName(options).replaceAll(/\W+/g, '-')}-seed${options.seed}`)),
+    );
+  }
+  if (!/^[^\s\-.\\/:][^\\/:]*$/.test(name))
+    throw new UsageError('train', {
+      received: `--name ${name}`,
+      expected: 'the name of a folder inside --logs: without / \\ and :, not beginning with . or -',
+    });
+  const path = join(logs, name);
+  const folder = existsSync(path) ? new RunFolder(path) : null;
+  if (folder?.used && !overwrite)
+    throw new UsageError('train', {
+      received: `--name ${name}, and there is a run in ${path}`,
+      expected: 'a new name',
+      hint: `Go on with it by --resume ${shellWord(path)}, or replace it by --overwrite.`,
+    });
+  return folder ?? new RunFolder(path);
 }
 
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
-function checkpointToResume(path: string, command: Command): string {
-  const given = trainingFlags.filter((name) => command.getOptionValueSource(name) === 'cli');
-  if (given.length > 0) {
-    const flag = given[0]!.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    command.error(`error: --${flag} cannot be changed by --resume: a run goes on with the options it began with`);
+function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
+  const data = ['validation', 'trainNumSamples', 'csvImgKey', 'csvCaptionKey', 'csvSeparator'];
+  const given = [...trainingFlags, ...data, 'name', 'overwrite'].filter(
+    (name) => command.getOptionValueSource(name) === 'cli',
+  );
+  if (given.length > 0)
+    command.error(
+      `error: ${given.map(flagOf).join(', ')} cannot be changed by --resume: a run goes on with the options it began with`,
+    );
+  if (resume === 'latest') return newestRun(logs, 'record');
+  const path = resume!;
+  if (existsSync(path) && statSync(path).isDirectory()) {
+    if (!isCheckpoint(path)) return new RunFolder(path);
+    const parent = dirname(resolve(path));
+    if (basename(parent) === 'checkpoints') return new RunFolder(relative('.', dirname(parent)) || '.');
   }
-  const file = existsSync(path) && statSync(path).isDirectory() ? join(path, 'training.safetensors') : path;
-  if (existsSync(file)) return file;
   throw new DataError('train', {
-    received: `--resume ${path}: no such file`,
-    expected: 'the folder of a run, or its training.safetensors',
+    received: `--resume ${path}: no such ${/\.safetensors$/.test(path) ? 'run; a file alone cannot be resumed' : 'folder'}`,
+    expected: 'latest, the folder of a run, or one of its checkpoints',
   });
 }
 
-/** A path as a shell takes it: in quotes where it has more than plain letters. */
+function requestOf(flags: RunFlags): CorpusRequest {
+  const { trainData, valData, validation, trainNumSamples: samples } = flags;
+  if (trainData === undefined && valData !== undefined)
+    throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
+  const train = {
+    ...dataRequest(trainData ?? 'emoji', flags),
+    ...(validation && { validation }),
+    ...(samples !== undefined && { samples }),
+  };
+  return { train, val: valData === undefined ? null : dataRequest(valData, flags) };
+}
+
+function open(request: CorpusRequest, options: TrainOptions, settings: RunSettings): Promise<Corpus> {
+  const { workers, maxBadShare, cache: cacheFolder } = settings;
+  return openCorpus(request, {
+    preprocessing: preprocessing(modelConfig(options)),
+    cacheFolder,
+    log: say,
+    maxBadShare,
+    ...(workers !== null && { workers }),
+  });
+}
+
+const sessionOf = ({ device, description }: InitResult, step: number): Session => ({
+  date: new Date().toISOString(),
+  command: ['npx hopgrad', ...process.argv.slice(2).map(shellWord)].join(' '),
+  step,
+  device,
+  description,
+  node: process.version,
+  platform: process.platform,
+});
+
+/** A word as a shell takes it: in quotes where it has more than plain letters. */
 function shellWord(text: string): string {
   return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
@@ -130,7 +232,12 @@ function shellWord(text: string): string {
 /** "CLOOB, InfoLOOB, τ⁻¹ 30, Hopfield β 8 from 80 %, batch 128, seed 1" */
 function describe(options: TrainOptions, label: string): string {
   const { hopfield, hopfieldFrom, scaleHopfield, initInvTau, batchSize, seed } = options;
-  const from = hopfieldFrom < 1 ? `${Math.round(100 * hopfieldFrom)} % on` : `step ${hopfieldFrom} on`;
-  const memory = hopfield ? `Hopfield β ${scaleHopfield} from ${from}, ` : '';
+  const isShare = typeof hopfieldFrom === 'number' && hopfieldFrom < 1;
+  const from = isShare
+    ? `${Math.round(100 * hopfieldFrom)}%`
+    : typeof hopfieldFrom === 'number'
+      ? `step ${hopfieldFrom}`
+      : hopfieldFrom;
+  const memory = hopfield ? `Hopfield β ${scaleHopfield} from ${from} on, ` : '';
   return `${label}, τ⁻¹ ${initInvTau}, ${memory}batch ${batchSize}, seed ${seed}`;
 }

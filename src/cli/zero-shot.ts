@@ -4,8 +4,7 @@ import type { Command } from 'commander';
 import { imageNetTemplates } from '../evaluate/imagenet-templates.js';
 import { readClassNames, readTemplates } from '../evaluate/prompts.js';
 import { chanceOfClasses, classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
-import { DataError } from '../tensor/errors.js';
-import { printable } from '../train/progress.js';
+import { DataError, printable } from '../tensor/errors.js';
 import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 

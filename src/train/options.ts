@@ -1,4 +1,10 @@
-/** The knobs of training, their defaults, and the check that they make sense together. */
+/**
+ * What can be chosen about a training: one table, from which come the flags, `--help`, the checks, what a run record may
+ * hold, and docs/training.md.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { parseJson } from '../formats/files.js';
+import { type CloobConfig, configs, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 
 export const lossNames = ['infoloob', 'infonce', 'dcl', 'siglip'] as const;
@@ -6,16 +12,17 @@ export type LossName = (typeof lossNames)[number];
 export const schedulers = ['cosine', 'cosine-restarts', 'const'] as const;
 export type SchedulerName = (typeof schedulers)[number];
 
+/** What a run is: it can be chosen at the beginning only, and decides every number that comes out. */
 export interface TrainOptions {
-  /** A model preset; see hopgrad/models/cloob. */
+  /** A model preset of hopgrad/models/cloob, or the path of a configuration (.json). */
   model: string;
   /** Whether the batch's mean is taken off the embeddings. */
   center: 'batch' | 'off';
   loss: LossName;
   /** Whether Hopfield memories of the batch answer for the embeddings before the loss. */
   hopfield: boolean;
-  /** Steps (≥ 1) or share of the training (< 1) on raw embeddings before retrieval is switched on. */
-  hopfieldFrom: number;
+  /** Steps (≥ 1) or share of the training (< 1, or a text with %) on raw embeddings before retrieval is switched on. */
+  hopfieldFrom: number | `${number}%`;
   /** β. */
   scaleHopfield: number;
   learnableScaleHopfield: boolean;
@@ -44,54 +51,308 @@ export interface TrainOptions {
   vocabSize: number | null;
 }
 
+/** How a run is carried out: stored as well, but it may be chosen anew when the run goes on. */
+export interface RunSettings {
+  /** Threads that read pictures; null: one fewer than processors. */
+  workers: number | null;
+  /** Largest tolerated share of broken rows. */
+  maxBadShare: number;
+  /** Folder for prepared data. */
+  cache: string;
+  /** Epochs between checkpoints; 0: none because of epochs. */
+  saveFrequency: number;
+  /** Steps between checkpoints; 0: none because of steps. */
+  saveSteps: number;
+  /** Minutes between checkpoints; 0: none because of time. */
+  saveMinutes: number;
+  /** Checkpoints kept, the newest. */
+  keepCheckpoints: number;
+}
+
+/** What values an option may have, and how text becomes one of them. */
+export interface Kind {
+  type: 'number' | 'whole' | 'share or steps' | 'switch' | 'choice' | 'text';
+  /** In words, after "expected". */
+  range: string;
+  choices?: readonly string[];
+  ok(value: unknown): boolean;
+}
+
+/** One line of the table. */
+export interface Option {
+  group: 'Objective' | 'Model and optimisation' | 'Run' | 'Data';
+  kind: Kind;
+  /** What stands for the value in --help. */
+  mark?: string;
+  help: string;
+  /** What null means; without it null is no value. */
+  whenNull?: string;
+}
+
+const number = (range: string, ok: (value: number) => boolean): Kind => ({
+  type: 'number',
+  range,
+  ok: (value) => typeof value === 'number' && Number.isFinite(value) && ok(value),
+});
+const positive = number('a positive number', (value) => value > 0);
+const notNegative = number('a number ≥ 0', (value) => value >= 0);
+const decay = number('a number in [0, 1)', (value) => value >= 0 && value < 1);
+const share = number('a share, 0 … 1', (value) => value >= 0 && value <= 1);
+/** @param most far beyond sense, so that a damaged or hostile record is refused before anything is built */
+const whole = (least: number, most = 1e9): Kind => ({
+  type: 'whole',
+  range: `a whole number ≥ ${least}`,
+  ok: (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
+});
+const onOff: Kind = { type: 'switch', range: 'true or false', ok: (value) => typeof value === 'boolean' };
+const choice = (choices: readonly string[]): Kind => ({
+  type: 'choice',
+  range: choices.join(', '),
+  choices,
+  ok: (value) => choices.includes(value as string),
+});
+const modelNames = Object.keys(configs);
+const model: Kind = {
+  type: 'text',
+  range: `one of ${modelNames.join(', ')}, or a configuration (.json)`,
+  ok: (value) => typeof value === 'string' && (modelNames.includes(value) || value.endsWith('.json')),
+};
+const folder: Kind = { type: 'text', range: 'a folder', ok: (value) => typeof value === 'string' && value !== '' };
+
+const percent = (text: string) => Number(text.slice(0, -1)) / 100;
+const shareOrSteps: Kind = {
+  type: 'share or steps',
+  range: 'a share of the training (below 1, or up to 100%), or a whole number of steps',
+  ok: (value) =>
+    typeof value === 'string'
+      ? /^[\d.]+%$/.test(value) && percent(value) <= 1
+      : typeof value === 'number' && value >= 0 && (value < 1 || Number.isSafeInteger(value)),
+};
+
+const [objective, optimisation, run, data] = ['Objective', 'Model and optimisation', 'Run', 'Data'] as const;
+
+export const trainTable: Record<keyof TrainOptions, Option> = {
+  loss: { group: objective, kind: choice(lossNames), mark: 'name', help: 'loss, instead of the method’s' },
+  hopfield: {
+    group: objective,
+    kind: onOff,
+    help: 'let Hopfield memories answer for the embeddings, whatever the method',
+  },
+  hopfieldFrom: {
+    group: objective,
+    kind: shareOrSteps,
+    mark: 'n',
+    help: 'compare embeddings as they are at first, ask the memories from this step on; below 1 or with %: a share of the training',
+  },
+  scaleHopfield: {
+    group: objective,
+    kind: positive,
+    mark: 'beta',
+    help: 'β, the memories’ inverse temperature',
+  },
+  learnableScaleHopfield: { group: objective, kind: onOff, help: 'learn β' },
+  initInvTau: { group: objective, kind: positive, mark: 'n', help: 'τ⁻¹, the inverse temperature of the loss' },
+  learnableInvTau: { group: objective, kind: onOff, help: 'learn τ⁻¹, kept in [1, 100]' },
+  model: {
+    group: optimisation,
+    kind: model,
+    mark: 'name',
+    help: `${modelNames.join(', ')}, or a configuration (.json)`,
+  },
+  center: {
+    group: optimisation,
+    kind: choice(['batch', 'off']),
+    mark: 'how',
+    help: 'take the batch’s mean off the embeddings',
+  },
+  vocabSize: {
+    group: optimisation,
+    kind: whole(514, 1e6),
+    mark: 'n',
+    help: 'tokens of the vocabulary: 49408 is the published one, others are trained on the captions',
+    whenNull: 'the model’s',
+  },
+  batchSize: { group: optimisation, kind: whole(1, 1e6), mark: 'n', help: 'pairs a step' },
+  epochs: { group: optimisation, kind: whole(1, 1e6), mark: 'n', help: 'times that every pair is seen' },
+  steps: {
+    group: optimisation,
+    kind: whole(1),
+    mark: 'n',
+    help: 'steps in all, instead of --epochs',
+    whenNull: 'as the epochs have',
+  },
+  lr: { group: optimisation, kind: notNegative, mark: 'n', help: 'highest learning rate' },
+  wd: { group: optimisation, kind: notNegative, mark: 'n', help: 'weight decay' },
+  beta1: { group: optimisation, kind: decay, mark: 'n', help: 'Adam’s decay of the mean' },
+  beta2: { group: optimisation, kind: decay, mark: 'n', help: 'Adam’s decay of the square' },
+  eps: { group: optimisation, kind: positive, mark: 'n', help: 'Adam’s ε' },
+  warmup: {
+    group: optimisation,
+    kind: whole(0),
+    mark: 'steps',
+    help: 'steps in which the rate grows',
+    whenNull: 'a twentieth of all',
+  },
+  lrScheduler: { group: optimisation, kind: choice(schedulers), mark: 'name', help: 'how the rate goes on' },
+  restartCycles: { group: optimisation, kind: whole(1, 1e6), mark: 'n', help: 'cycles of cosine-restarts' },
+  maxGradNorm: {
+    group: optimisation,
+    kind: positive,
+    mark: 'n',
+    help: 'scale larger gradients down to this norm',
+    whenNull: 'never',
+  },
+  seed: { group: optimisation, kind: whole(0, Number.MAX_SAFE_INTEGER), mark: 'n', help: 'same seed, same numbers' },
+};
+
+export const settingsTable: Record<keyof RunSettings, Option> = {
+  workers: {
+    group: data,
+    kind: whole(0, 1024),
+    mark: 'n',
+    help: 'threads that read pictures',
+    whenNull: 'one fewer than processors',
+  },
+  maxBadShare: { group: data, kind: share, mark: 'n', help: 'largest tolerated share of broken rows' },
+  cache: { group: data, kind: folder, mark: 'folder', help: 'folder for prepared data' },
+  saveFrequency: { group: run, kind: whole(0), mark: 'epochs', help: 'epochs between checkpoints, 0: none by epochs' },
+  saveSteps: { group: run, kind: whole(0), mark: 'n', help: 'steps between checkpoints, 0: none by steps' },
+  saveMinutes: { group: run, kind: notNegative, mark: 'n', help: 'minutes between checkpoints, 0: none by time' },
+  keepCheckpoints: { group: run, kind: whole(1, 1e6), mark: 'n', help: 'checkpoints kept, the newest' },
+};
+
+export const defaultSettings: RunSettings = {
+  workers: null,
+  maxBadShare: 0.1,
+  cache: '.cache',
+  saveFrequency: 5,
+  saveSteps: 0,
+  saveMinutes: 10,
+  keepCheckpoints: 3,
+};
+
 /** What `--method` stands for: the loss, and whether memories are asked. */
 export const methods = {
   cloob: { loss: 'infoloob', hopfield: true },
   clip: { loss: 'infonce', hopfield: false },
 } as const satisfies Record<string, Pick<TrainOptions, 'loss' | 'hopfield'>>;
 
-/** @throws UsageError that names the flag */
+const emoji: TrainOptions = {
+  model: 'emoji-resnet',
+  center: 'off',
+  ...methods.cloob,
+  hopfieldFrom: 0.8,
+  scaleHopfield: 8,
+  learnableScaleHopfield: false,
+  initInvTau: 30,
+  learnableInvTau: false,
+  batchSize: 128,
+  epochs: 44,
+  steps: null,
+  lr: 2e-3,
+  wd: 0.1,
+  beta1: 0.9,
+  beta2: 0.999,
+  eps: 1e-8,
+  warmup: null,
+  lrScheduler: 'cosine',
+  restartCycles: 1,
+  maxGradNorm: null,
+  seed: 1,
+  vocabSize: null,
+};
+
+/** Options that belong together. Flags that are given win over them. */
+export const presets = {
+  /** For the embedded data; the README says how they were found. */
+  emoji,
+  /** For pictures of one's own, as long as nothing better is known about them: the small model, batches that few pairs fill. */
+  pairs: { ...emoji, batchSize: 64, epochs: 30 },
+  /** The command of the official code for Conceptual Captions; its batch of 512 was spread over four cards. */
+  'conceptual-captions': {
+    ...emoji,
+    model: 'RN50',
+    hopfieldFrom: 0,
+    batchSize: 512,
+    epochs: 70,
+    lr: 1e-3,
+    warmup: 20000,
+    lrScheduler: 'cosine-restarts',
+    restartCycles: 10,
+  },
+} satisfies Record<string, TrainOptions>;
+
+export const presetTexts: Record<keyof typeof presets, string> = {
+  emoji: 'the embedded data',
+  pairs: 'pictures of your own',
+  'conceptual-captions': 'the official command',
+};
+
+/** "--batch-size" of batchSize. */
+export const flagOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+
+/** A value that an option cannot have. */
+export interface Mistake {
+  received: string;
+  expected: string;
+  hint?: string;
+}
+
+/** Every value of a table that is missing, unknown or out of range. */
+export function tableMistakes(table: Record<string, Option>, values: Record<string, unknown>): Mistake[] {
+  const wrong = Object.entries(table)
+    .filter(([key, { kind, whenNull }]) => !(kind.ok(values[key]) || (values[key] === null && whenNull)))
+    .map(([key, { kind }]) => ({ received: `${flagOf(key)} ${values[key]}`, expected: kind.range }));
+  const unknown = Object.keys(values).filter((key) => !Object.hasOwn(table, key));
+  return [...wrong, ...unknown.map((key) => ({ received: flagOf(key), expected: 'no such option' }))];
+}
+
+/** Every mistake in the options of a training, those of values that do not fit each other included. */
+export function optionMistakes(options: Record<string, unknown>): Mistake[] {
+  const mistakes = tableMistakes(trainTable, options);
+  const { loss, batchSize, learnableInvTau, initInvTau } = options as unknown as TrainOptions;
+  if (batchSize === 1 && loss !== 'siglip')
+    mistakes.push({
+      received: '--batch-size 1',
+      expected: 'at least 2',
+      hint: 'It must be: the other pairs of the batch are the negatives of these losses.',
+    });
+  if (learnableInvTau === true && (initInvTau < 1 || initInvTau > 100))
+    mistakes.push({ received: `--init-inv-tau ${initInvTau}`, expected: 'a number in [1, 100] when it is learnt' });
+  return mistakes;
+}
+
+/** @throws UsageError that lists every mistake with its flag */
 export function checkTrainOptions(options: TrainOptions): TrainOptions {
-  const check = (flag: string, value: unknown, ok: boolean, expected: string, hint?: string) => {
-    if (!ok) throw new UsageError('train', { received: `--${flag} ${value}`, expected, ...(hint && { hint }) });
-  };
-  const whole = (flag: string, value: number, least: number) =>
-    check(flag, value, Number.isSafeInteger(value) && value >= least, `a whole number ≥ ${least}`);
-  const positive = (flag: string, value: number) =>
-    check(flag, value, Number.isFinite(value) && value > 0, 'a positive number');
-  const notNegative = (flag: string, value: number) =>
-    check(flag, value, Number.isFinite(value) && value >= 0, 'a number ≥ 0');
-  const rate = (flag: string, value: number) => check(flag, value, value >= 0 && value < 1, 'a number in [0, 1)');
-  const { loss, batchSize, hopfieldFrom } = options;
-  check('loss', loss, lossNames.includes(loss), lossNames.join(', '));
-  check('lr-scheduler', options.lrScheduler, schedulers.includes(options.lrScheduler), schedulers.join(', '));
-  whole('batch-size', batchSize, 1);
-  const others = 'the other pairs of the batch are the negatives of these losses';
-  check('batch-size', batchSize, batchSize > 1 || loss === 'siglip', 'at least 2', `It must be: ${others}.`);
-  whole('epochs', options.epochs, 1);
-  if (options.steps !== null) whole('steps', options.steps, 1);
-  if (options.warmup !== null) whole('warmup', options.warmup, 0);
-  whole('restart-cycles', options.restartCycles, 1);
-  whole('seed', options.seed, 0);
-  positive('init-inv-tau', options.initInvTau);
-  const limits = 'a number in [1, 100] when it is learnt';
-  const { learnableInvTau, initInvTau } = options;
-  check('init-inv-tau', initInvTau, !learnableInvTau || (initInvTau >= 1 && initInvTau <= 100), limits);
-  positive('scale-hopfield', options.scaleHopfield);
-  const from = 'a share of the training below 1, or a whole number of steps';
-  check('hopfield-from', hopfieldFrom, hopfieldFrom >= 0 && (hopfieldFrom < 1 || Number.isInteger(hopfieldFrom)), from);
-  notNegative('lr', options.lr);
-  notNegative('wd', options.wd);
-  rate('beta1', options.beta1);
-  rate('beta2', options.beta2);
-  positive('eps', options.eps);
-  if (options.maxGradNorm !== null) positive('max-grad-norm', options.maxGradNorm);
-  if (options.vocabSize !== null) whole('vocab-size', options.vocabSize, 514);
+  failOn(optionMistakes(options as unknown as Record<string, unknown>));
   return options;
 }
 
+/** @throws UsageError that lists every mistake with its flag */
+export function checkSettings(settings: RunSettings): RunSettings {
+  failOn(tableMistakes(settingsTable, settings as unknown as Record<string, unknown>));
+  return settings;
+}
+
+function failOn(mistakes: readonly Mistake[]): void {
+  const [first, ...others] = mistakes;
+  if (!first) return;
+  if (others.length === 0) throw new UsageError('train', first);
+  const all = mistakes.map(({ received, expected }) => `${received} (expected ${expected})`);
+  throw new UsageError('train', { received: all.join(', ') });
+}
+
 /** The step at which Hopfield retrieval begins, of `total`; never when it is off. */
-export function firstHopfieldStep({ hopfield, hopfieldFrom }: TrainOptions, total: number): number {
+export function firstHopfieldStep({ hopfield, hopfieldFrom: from }: TrainOptions, total: number): number {
   if (!hopfield) return Infinity;
-  return hopfieldFrom < 1 ? Math.round(hopfieldFrom * total) : hopfieldFrom;
+  if (typeof from === 'string') return Math.round(percent(from) * total);
+  return from < 1 ? Math.round(from * total) : from;
+}
+
+/** Sizes of the model that the options name. @throws UsageError, DataError, DomainError for a file that describes none */
+export function modelConfig({ model, center }: Pick<TrainOptions, 'model' | 'center'>): CloobConfig {
+  if (!model.endsWith('.json')) return { ...resolveConfig(model), center };
+  if (!existsSync(model))
+    throw new UsageError('train', { received: `--model ${model}`, expected: 'a file that exists' });
+  return { ...resolveConfig(parseJson('train', model, readFileSync(model, 'utf8')) as CloobConfig), center };
 }

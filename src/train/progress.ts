@@ -1,5 +1,6 @@
 /** Progress for people: a bar on a terminal, a line now and then elsewhere. */
 import cliProgress from 'cli-progress';
+import { printable } from '../tensor/errors.js';
 import type { StepReport } from './trainer.js';
 
 export interface Output {
@@ -47,16 +48,9 @@ export async function withProgress<T>(
   }
 }
 
-/** Text without what would steer a terminal: file names and captions of strangers may hold escape sequences. */
-export function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028-\u202e\u2066-\u2069]/gu, (mark) =>
-    mark === '\n' || mark === '\t' ? mark : `\\u{${mark.codePointAt(0)!.toString(16)}}`,
-  );
-}
-
 /** Writes a line for people: above the bar, when one is up. */
 export function say(message: string, output: Output = process.stderr): void {
-  const text = printable(message);
+  const text = printable(message, Infinity); // file names and captions of strangers may hold escape sequences
   const display = shown.at(-1);
   if (display) display.say(text);
   else output.write(`${text}\n`);

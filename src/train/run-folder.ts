@@ -1,7 +1,43 @@
-/** The folder of a run: what was asked, a line for every step, checkpoints, results. */
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** The folder of a run: its record, a line for every step, checkpoints, results; docs/run-folder.md describes it. */
+import {
+  appendFileSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
+
+/** Makes what was written under a path, and the names in a folder, outlive a power cut. */
+export function sync(path: string): void {
+  if (process.platform === 'win32' && statSync(path).isDirectory()) return; // Windows has no such call for folders
+  const file = openSync(path, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Writes a file as a whole: whoever reads it, and whatever happens meanwhile, it is the old one or the new one. */
+export function writeWhole(path: string, text: string): void {
+  const partial = `${path}.partial`;
+  writeFileSync(partial, text);
+  sync(partial);
+  renameSync(partial, path);
+  sync(dirname(path));
+}
 
 export class RunFolder {
   readonly path: string;
@@ -12,35 +48,82 @@ export class RunFolder {
     this.#guard(() => mkdirSync(path, { recursive: true }));
   }
 
-  /** Weights, configuration and tokenizer: what other commands and the official code read. */
+  /** Weights of the newest checkpoint, with configuration and tokenizer: what other commands and the official code read. */
   get model(): string {
     return join(this.path, 'model.safetensors');
   }
 
-  /** What `--resume` reads. */
-  get training(): string {
-    return join(this.path, 'training.safetensors');
+  /** What was asked, and with what. */
+  get record(): string {
+    return join(this.path, 'manifest.json');
+  }
+
+  /** A folder for each checkpoint. */
+  get checkpoints(): string {
+    return join(this.path, 'checkpoints');
+  }
+
+  get #log(): string {
+    return join(this.path, 'log.jsonl');
   }
 
   /** Writes a JSON file of the run, such as manifest.json. */
   writeJson(name: string, value: unknown): void {
-    this.#guard(() => writeFileSync(join(this.path, name), `${JSON.stringify(value, null, 2)}\n`));
+    this.#guard(() => writeWhole(join(this.path, name), `${JSON.stringify(value, null, 2)}\n`));
   }
 
   /** Adds a line to log.jsonl. */
   log(entry: object): void {
-    this.#guard(() => appendFileSync(join(this.path, 'log.jsonl'), `${JSON.stringify(entry)}\n`));
+    this.#guard(() => appendFileSync(this.#log, `${JSON.stringify(entry)}\n`));
+  }
+
+  /** Makes the lines written so far outlive a power cut. */
+  syncLog(): void {
+    if (existsSync(this.#log)) this.#guard(() => sync(this.#log));
   }
 
   /** Drops log lines after `step`: those of steps that a resumed run takes again. */
   rewindLog(step: number): void {
-    const file = join(this.path, 'log.jsonl');
-    if (!existsSync(file)) return;
+    if (!existsSync(this.#log)) return;
     this.#guard(() => {
-      const lines = readFileSync(file, 'utf8').split('\n');
+      const lines = readFileSync(this.#log, 'utf8').split('\n');
       const kept = lines.filter((line) => line !== '' && !((stepOf(line) ?? Infinity) > step));
-      writeFileSync(file, kept.map((line) => `${line}\n`).join(''));
+      writeWhole(this.#log, kept.map((line) => `${line}\n`).join(''));
     });
+  }
+
+  /** Lets model.safetensors be the weights of a checkpoint: the same file under a second name, or a copy. */
+  showModel(weights: string): void {
+    this.#guard(() => {
+      const partial = `${this.model}.partial`;
+      rmSync(partial, { force: true });
+      try {
+        linkSync(weights, partial);
+      } catch {
+        copyFileSync(weights, partial); // a file system without links
+      }
+      renameSync(partial, this.model);
+      sync(this.path);
+    });
+  }
+
+  /** Whether there is a run in the folder. */
+  get used(): boolean {
+    return [this.record, this.#log, this.model].some((file) => existsSync(file));
+  }
+
+  /** Removes the folder when there is nothing in it. */
+  removeIfEmpty(): void {
+    if (readdirSync(this.path).length === 0) this.#guard(() => rmdirSync(this.path));
+  }
+
+  /** Removes the run that is in the folder, and nothing else. */
+  clear(): void {
+    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
+      join(this.path, name),
+    );
+    for (const path of [this.record, this.#log, this.model, this.checkpoints, ...others])
+      this.#guard(() => rmSync(path, { recursive: true, force: true }));
   }
 
   #guard(write: () => void): void {
@@ -74,18 +157,22 @@ export function newRunName(logs: string, label: string, now = new Date()): strin
   return candidate;
 }
 
-/** The newest run with weights in `logs`. @throws DataError when there is none */
-export function newestRun(logs: string): RunFolder {
+/**
+ * The newest run in `logs`.
+ * @param having what it must have: weights, or a record, which is written before the first checkpoint
+ * @throws DataError when there is none
+ */
+export function newestRun(logs: string, having: 'model' | 'record' = 'model'): RunFolder {
+  const name = having === 'model' ? 'model.safetensors' : 'manifest.json';
+  const time = (path: string) => statSync(join(path, name)).mtimeMs;
   const runs = (existsSync(logs) ? readdirSync(logs) : [])
-    .map((name) => join(logs, name))
-    .filter((path) => existsSync(join(path, 'model.safetensors')))
+    .map((run) => join(logs, run))
+    .filter((path) => existsSync(join(path, name)))
     .sort((a, b) => time(b) - time(a));
   if (runs[0]) return new RunFolder(runs[0]);
   throw new DataError('newestRun', {
-    received: `no finished run in ${logs}`,
-    expected: 'a folder with model.safetensors',
+    received: `no ${having === 'model' ? 'finished ' : ''}run in ${logs}`,
+    expected: `a folder with ${name}`,
     hint: 'Train one first (hopgrad train), or name a checkpoint.',
   });
 }
-
-const time = (path: string) => statSync(join(path, 'model.safetensors')).mtimeMs;

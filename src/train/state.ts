@@ -1,66 +1,119 @@
-/** Checkpoints of a training: everything that continuing bit for bit needs, in one file. */
+/**
+ * A checkpoint of a training: everything that continuing bit for bit needs, in a folder of two files. model.safetensors
+ * has the weights, for everyone; training.safetensors has what else there is: the objective, the optimiser's moments, the
+ * place in the data, the record of the run, and the checksum of the weights that it belongs to.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import * as v from 'valibot';
 import type { Tensor } from '../autograd/tensor.js';
-import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
-import type { CloobConfig } from '../models/cloob/config.js';
-import { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { parseJson } from '../formats/files.js';
+import { openSafetensors, readSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { CheckpointError } from '../tensor/errors.js';
-import type { TrainOptions } from './options.js';
+import { checked, count, type RunRecord, recordSchema } from './record.js';
 import type { Position, Trainer } from './trainer.js';
 
-/** What a checkpoint says besides its tensors. Random numbers need no state: every batch has a stream of its own. */
+const version = 2; // 1 had no record, no checksums, and the weights in the same file
+
+/** What training.safetensors says besides its tensors. Random numbers need no state: every batch has a stream of its own. */
 export interface TrainingFacts {
-  options: TrainOptions;
+  format: 'hopgrad training';
+  version: typeof version;
+  record: RunRecord;
   position: Position;
   /** Updates that the optimiser has made. */
   updates: number;
-  /** What the data was: continuing with other data is refused. */
-  data: unknown;
-  config: CloobConfig;
+  /** Checksum of model.safetensors. */
+  weights: string;
 }
+
+const factsSchema = v.strictObject({
+  format: v.literal('hopgrad training'),
+  version: v.literal(version),
+  record: recordSchema,
+  position: v.strictObject({ step: count, epoch: count, row: count, bad: count }),
+  updates: count,
+  weights: v.string(),
+});
+
+export const weightsOf = (checkpoint: string) => join(checkpoint, 'model.safetensors');
+const restOf = (checkpoint: string) => join(checkpoint, 'training.safetensors');
 
 const prefixed = (prefix: string, tensors: Record<string, Tensor> | readonly Tensor[]) =>
   Object.entries(tensors).map(([name, value]) => [`${prefix}.${name}`, value] as const);
 
 /**
- * Writes weights, objective, moments and position.
- * @param data any description of the data, compared on resuming
- * @throws DataError when the file cannot be written
+ * Writes both files into a folder that is there.
+ * @throws DataError when a file cannot be written; DomainError for numbers that are not finite
  */
-export async function saveTraining(path: string, trainer: Trainer, data: unknown): Promise<void> {
-  const { model, objective, optimizer, options, position, tokenizer } = trainer;
-  const { step: updates, m, v } = optimizer.state();
-  const facts: TrainingFacts = { options, position, updates, data, config: model.config };
+export async function saveTraining(checkpoint: string, trainer: Trainer, record: RunRecord): Promise<void> {
+  const { model, tokenizer, objective, optimizer, position } = trainer;
+  const metadata = { method: record.method, step: String(position.step) };
+  await saveCheckpoint(weightsOf(checkpoint), { model, tokenizer, metadata, finite: true });
+  const { step: updates, m, v: squares } = optimizer.state();
+  const weights = checksumOf(weightsOf(checkpoint));
+  const facts: TrainingFacts = { format: 'hopgrad training', version, record, position, updates, weights };
   const tensors = Object.fromEntries([
-    ...prefixed('model', model.stateDict()),
     ...prefixed('objective', objective.stateDict()),
     ...prefixed('m', m),
-    ...prefixed('v', v),
+    ...prefixed('v', squares),
   ]);
-  await writeSafetensors(path, tensors, {
-    training: JSON.stringify(facts),
-    tokenizer: JSON.stringify(tokenizer.toJSON()),
-  });
+  await writeSafetensors(restOf(checkpoint), tensors, { training: JSON.stringify(facts) }, { finite: true });
 }
 
-/** The facts and the tokenizer of a training checkpoint, without reading tensors. @throws CheckpointError, DataError */
-export function readTrainingFacts(path: string): { facts: TrainingFacts; tokenizer: ClipTokenizer } {
-  const { metadata } = readSafetensors(path, { select: () => false });
-  if (!metadata.training || !metadata.tokenizer)
+function checksumOf(path: string): string {
+  const file = openSafetensors(path);
+  file.close();
+  if (file.checksum !== undefined) return file.checksum;
+  throw new CheckpointError('resume', { received: `${path} without checksums`, expected: 'what hopgrad train writes' });
+}
+
+/**
+ * Reads both files to their ends and checks all that can be checked without a model.
+ * @throws CheckpointError, DataError that name the file
+ */
+export function verifyTraining(checkpoint: string): TrainingFacts {
+  for (const path of [weightsOf(checkpoint), restOf(checkpoint)]) {
+    checksumOf(path);
+    const file = openSafetensors(path);
+    try {
+      for (const [name, stored] of file.tensors) {
+        const at = stored.read().findIndex((value) => !Number.isFinite(value));
+        if (at >= 0)
+          throw new CheckpointError('resume', {
+            received: `${path}: ${name} with a number that is not finite, at position ${at}`,
+            expected: 'finite numbers',
+          });
+      }
+    } finally {
+      file.close();
+    }
+  }
+  const path = restOf(checkpoint);
+  const { training = '' } = readSafetensors(path, { select: () => false }).metadata;
+  const name = `the metadata of ${path}`;
+  const facts = checked<TrainingFacts>(factsSchema, parseJson('resume', name, training), name, version);
+  const weights = checksumOf(weightsOf(checkpoint));
+  if (facts.weights !== weights)
     throw new CheckpointError('resume', {
-      received: `${path} without the state of a training`,
-      expected: 'the file training.safetensors of a run, or its folder',
-      hint: 'Weights alone, such as model.safetensors, cannot be resumed.',
+      received: `${weightsOf(checkpoint)} of checksum ${weights}`,
+      expected: `${facts.weights}, the weights that training.safetensors beside it belongs to`,
     });
-  return {
-    facts: JSON.parse(metadata.training) as TrainingFacts,
-    tokenizer: ClipTokenizer.fromJSON(JSON.parse(metadata.tokenizer)),
-  };
+  return facts;
 }
 
-/** Puts a trainer where the checkpoint stands. @throws CheckpointError when it belongs to another model */
-export function restoreTraining(path: string, trainer: Trainer): void {
-  const { facts } = readTrainingFacts(path);
-  const { tensors } = readSafetensors(path, { device: trainer.model.logit_inv_tau.device });
+/**
+ * Puts a trainer, whose model has its weights already, where a checkpoint stands.
+ * @throws CheckpointError when it belongs to another model or training
+ */
+export function restoreTraining(checkpoint: string, trainer: Trainer, { position, updates }: TrainingFacts): void {
+  if (position.step > trainer.total)
+    throw new CheckpointError('resume', {
+      received: `${checkpoint} at step ${position.step}`,
+      expected: `at most the ${trainer.total} steps of the training`,
+    });
+  const { tensors } = readSafetensors(restOf(checkpoint), { device: trainer.model.logit_inv_tau.device });
   const part = (prefix: string) =>
     Object.fromEntries(
       Object.entries(tensors).flatMap(([name, value]) =>
@@ -69,11 +122,13 @@ export function restoreTraining(path: string, trainer: Trainer): void {
     );
   const list = (prefix: string) => {
     const found = part(prefix);
-    return Object.keys(found).map((_, i) => found[i]!);
+    return Object.keys(found).flatMap((_, i) => found[i] ?? []);
   };
-  trainer.model.loadStateDict(part('model'));
   trainer.objective.loadStateDict(part('objective'));
-  trainer.optimizer.loadState({ step: facts.updates, m: list('m'), v: list('v') });
-  trainer.position = { ...facts.position };
+  trainer.optimizer.loadState({ step: updates, m: list('m'), v: list('v') });
+  trainer.position = { ...position };
   for (const value of Object.values(tensors)) value.dispose();
 }
+
+/** Whether a folder is a checkpoint, whole or not. */
+export const isCheckpoint = (path: string) => existsSync(restOf(path));

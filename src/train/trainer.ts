@@ -89,7 +89,7 @@ export class Trainer {
     onEpoch = async () => {},
     signal,
   }: {
-    onStep?: (report: StepReport) => void;
+    onStep?: (report: StepReport) => void | Promise<void>;
     onEpoch?: (epochsDone: number) => Promise<void>;
     signal?: AbortSignal;
   } = {}): Promise<boolean> {
@@ -99,8 +99,9 @@ export class Trainer {
       let start = performance.now();
       for await (const batch of this.loader.batches(this.position)) {
         if (signal?.aborted) return false;
-        onStep(await this.#step(batch, start));
+        const report = await this.#step(batch, start);
         this.position = { step: this.position.step + 1, ...batch.next };
+        await onStep(report);
         if (this.position.step === this.total) return true;
         start = performance.now();
       }

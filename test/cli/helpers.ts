@@ -1,5 +1,5 @@
 /** What the tests of the command share. */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,7 +18,7 @@ export interface Outcome {
 export function hopgrad(
   cwd: string,
   args: string[],
-  until?: (stderr: string) => NodeJS.Signals | null,
+  until?: (stderr: string, child: ChildProcess) => NodeJS.Signals | null,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
     const child = spawn(process.execPath, [main, ...args], { cwd, env: { ...process.env, HOPGRAD_THREADS: '1' } });
@@ -28,7 +28,7 @@ export function hopgrad(
     });
     child.stderr.on('data', (chunk) => {
       outcome.stderr += chunk;
-      const signal = until?.(outcome.stderr);
+      const signal = until?.(outcome.stderr, child);
       if (signal) child.kill(signal);
     });
     child.on('close', (code) => resolve({ code, ...outcome }));

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { inTerminal, makePictures, makeWeights, screen } from './helpers.js';
+import { inTerminal, makePictures, makeWeights, screen, tinyConfig } from './helpers.js';
 
 const missing = spawnSync('script', ['--version']).status !== 0;
 
@@ -16,6 +16,7 @@ describe('hopgrad on a terminal', function () {
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-terminal-'));
     await makePictures(folder);
     await makeWeights(join(folder, 'tiny.safetensors'));
+    writeFileSync(join(folder, 'tiny.json'), JSON.stringify(tinyConfig));
     const lines = [0, 1, 2].map((i) => `squares/missing-${i}.png\ta picture that is missing`);
     writeFileSync(join(folder, 'broken.tsv'), `filepath\ttitle\n${lines.join('\n')}\n`);
     for (const name of ['one', 'two']) {
@@ -46,7 +47,7 @@ describe('hopgrad on a terminal', function () {
       assert.ok(shown.lastIndexOf('\x1b[?25h') >= shown.lastIndexOf('\x1b[?25l'), 'the cursor stays hidden');
     });
 
-  const small = ['train', '--train-data', 'pairs.tsv', '--batch-size', '4', '--workers', '1'];
+  const small = ['train', '--train-data', 'pairs.tsv', '--model', 'tiny.json', '--batch-size', '4', '--workers', '1'];
 
   it('says above the bar what Ctrl-C does, ends with 130, and twice at once', async () => {
     let pressed = 0;

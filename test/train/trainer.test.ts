@@ -1,105 +1,17 @@
 /** The training loop on a tiny model: same seed same bits, resuming same bits, memory flat, faults told. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CheckpointError, DataError, DomainError, memory, Random, randn, UsageError } from 'hopgrad';
+import { CheckpointError, DataError, DomainError, memory, randn, UsageError } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { clipLoss, cloobLoss } from 'hopgrad/nn';
-import type { Batch } from '#src/data/loader.js';
 import { Objective } from '#src/train/objective.js';
 import { checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
-import { readTrainingFacts, restoreTraining, saveTraining } from '#src/train/state.js';
-import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
+import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
+import { Trainer } from '#src/train/trainer.js';
 import { values } from '../helpers.js';
-
-const config = {
-  embed_dim: 8,
-  image_resolution: 8,
-  vision_layers: [1, 1, 1, 1],
-  vision_width: 4,
-  vision_heads: 2,
-  stem_reduction: 1,
-  context_length: 6,
-  vocab_size: 520,
-  transformer_width: 8,
-  transformer_heads: 2,
-  transformer_layers: 1,
-} as const;
-
-const defaults: TrainOptions = {
-  model: 'tiny',
-  center: 'off',
-  loss: 'infoloob',
-  hopfield: true,
-  hopfieldFrom: 0.5,
-  scaleHopfield: 8,
-  learnableScaleHopfield: false,
-  initInvTau: 30,
-  learnableInvTau: false,
-  batchSize: 4,
-  epochs: 2,
-  steps: null,
-  lr: 1e-2,
-  wd: 0.1,
-  beta1: 0.9,
-  beta2: 0.999,
-  eps: 1e-8,
-  warmup: 2,
-  lrScheduler: 'cosine',
-  restartCycles: 1,
-  maxGradNorm: null,
-  seed: 3,
-  vocabSize: null,
-};
-
-const colours = ['red', 'green', 'blue', 'yellow'];
-
-/** Noise around a colour for each caption; three batches of four an epoch. */
-function colourBatches(seed: number): Batches {
-  const make = (epoch: number, index: number): Batch => {
-    const random = new Random(seed).fork(`${epoch} ${index}`);
-    const order = random.shuffle(colours.keys());
-    const images = Float32Array.from({ length: 4 * 3 * 64 }, (_, i) => {
-      const [row, channel] = [Math.floor(i / 192), Math.floor(i / 64) % 3];
-      const colour = order[row]!;
-      return (colour === 3 ? channel < 2 : channel === colour) ? 1 + 0.1 * random.normal() : 0.1 * random.normal();
-    });
-    const captions = order.map((c) => colours[c]!);
-    const next = { epoch, row: 4 * (index + 1), bad: 0 };
-    return { count: 4, images, captions, names: captions, labels: Int32Array.from(order), indices: order, next };
-  };
-  return {
-    source: { name: 'colours', size: 12 },
-    batchesPerEpoch: 3,
-    async *batches({ epoch, row = 0 }) {
-      for (let index = row / 4; index < 3; index++) yield make(epoch, index);
-    },
-  };
-}
-
-function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
-  const all = checkTrainOptions({ ...defaults, ...options });
-  return new Trainer({
-    model: createModel(config, { seed: all.seed }),
-    tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
-    loader: colourBatches(all.seed),
-    options: all,
-  });
-}
-
-async function losses(trainer: Trainer, stopAfter = Infinity): Promise<number[]> {
-  const found: number[] = [];
-  const controller = new AbortController();
-  const onStep = ({ loss, step }: StepReport) => {
-    found.push(loss);
-    if (step >= stopAfter) controller.abort();
-  };
-  await trainer.run({ onStep, signal: controller.signal });
-  return found;
-}
-
-const weights = ({ model }: Trainer) => Object.values(model.stateDict()).map(values);
+import { colourBatches, colours, config, defaults, loadInto, losses, makeTrainer, record, weights } from './helpers.js';
 
 describe('Trainer', () => {
   let folder: string;
@@ -125,13 +37,15 @@ describe('Trainer', () => {
     it(`goes on bit for bit from a checkpoint, options ${JSON.stringify(options)}`, async () => {
       const whole = makeTrainer(options);
       const expected = await losses(whole);
-      const path = join(folder, 'training.safetensors');
+      const path = mkdtempSync(join(folder, 'checkpoint-'));
       const begun = makeTrainer(options);
       const before = await losses(begun, 4); // in the middle of the second epoch, after retrieval began
-      await saveTraining(path, begun, { name: 'colours' });
-      assert.deepEqual(readTrainingFacts(path).facts.data, { name: 'colours' });
+      await saveTraining(path, begun, record(begun));
+      const facts = verifyTraining(path);
+      assert.deepEqual(facts.record, record(begun));
       const resumed = makeTrainer({ ...options, seed: defaults.seed });
-      restoreTraining(path, resumed);
+      await loadInto(resumed, path);
+      restoreTraining(path, resumed, facts);
       assert.equal(resumed.position.step, 4);
       assert.deepEqual([...before, ...(await losses(resumed))], expected);
       assert.deepEqual(weights(resumed), weights(whole));
@@ -146,7 +60,7 @@ describe('Trainer', () => {
   it('keeps device memory flat', async () => {
     const trainer = makeTrainer({ steps: 30 });
     const counts: number[] = [];
-    await trainer.run({ onStep: () => counts.push(memory().storages) });
+    await trainer.run({ onStep: () => void counts.push(memory().storages) });
     // Tensors of other tests may be collected meanwhile: the count can fall, but must not grow.
     assert.ok(Math.max(...counts.slice(3)) <= counts[2]!, String(counts));
   });
@@ -196,16 +110,17 @@ describe('Trainer', () => {
   });
 
   it('refuses a checkpoint of another model, and weights without a training', async () => {
-    const path = join(folder, 'other.safetensors');
+    const path = join(folder, 'other');
+    mkdirSync(path);
     const trainer = makeTrainer();
-    await saveTraining(path, trainer, {});
+    await saveTraining(path, trainer, record(trainer));
     const wider = new Trainer({
       model: createModel({ ...config, embed_dim: 12 }),
       tokenizer: trainer.tokenizer,
       loader: colourBatches(1),
       options: defaults,
     });
-    assert.throws(() => restoreTraining(path, wider), CheckpointError);
+    assert.throws(() => restoreTraining(path, wider, verifyTraining(path)), CheckpointError);
   });
 });
 
@@ -251,6 +166,10 @@ describe('options of training', () => {
     [{ beta2: 1 }, /--beta2 1/],
     [{ vocabSize: 100 }, /--vocab-size 100/],
     [{ seed: -1 }, /--seed -1/],
+    [{ hopfieldFrom: '101%' }, /--hopfield-from 101%/],
+    [{ epochs: 1e300 }, /--epochs 1e\+300/],
+    [{ model: 'nope' }, /--model nope; expected one of RN50, /],
+    [{ lr: -1, wd: -1 }, /--lr -1 \(expected a number ≥ 0\), --wd -1 \(/],
   ];
   for (const [options, message] of bad)
     it(`refuses ${JSON.stringify(options)}`, () => {
@@ -271,6 +190,8 @@ describe('options of training', () => {
   it('begins retrieval at a share or at a step', () => {
     assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: 0.8 }, 100), 80);
     assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: 30 }, 100), 30);
+    assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: 1 }, 100), 1);
+    assert.equal(firstHopfieldStep({ ...defaults, hopfieldFrom: '100%' }, 100), 100);
     assert.equal(firstHopfieldStep({ ...defaults, hopfield: false }, 100), Infinity);
   });
 });

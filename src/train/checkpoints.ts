@@ -1,0 +1,119 @@
+/** The checkpoints of a run: a folder each, complete or not there at all; the newest few are kept. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { basename, join } from 'node:path';
+import { CheckpointError, DataError, HopgradError } from '../tensor/errors.js';
+import { type RunRecord, readRecord } from './record.js';
+import { type RunFolder, sync } from './run-folder.js';
+import { isCheckpoint, saveTraining, type TrainingFacts, verifyTraining, weightsOf } from './state.js';
+import type { Trainer } from './trainer.js';
+
+const nameOf = (step: number) => `step-${String(step).padStart(8, '0')}`;
+
+/** Folders of the checkpoints of a run, the newest first. */
+export function listCheckpoints(folder: RunFolder): string[] {
+  if (!existsSync(folder.checkpoints)) return [];
+  const names = readdirSync(folder.checkpoints).filter((name) => /^step-\d+$/.test(name));
+  const step = (name: string) => Number(name.slice('step-'.length));
+  return names.sort((a, b) => step(b) - step(a)).map((name) => join(folder.checkpoints, name));
+}
+
+/**
+ * Writes a checkpoint, then drops all but the newest `keep`. Its folder gets its name when everything in it is on the disk.
+ * @throws DataError when it cannot be written, DomainError for weights that are not finite; the older ones stay
+ */
+export async function writeCheckpoint(
+  folder: RunFolder,
+  trainer: Trainer,
+  { record, keep }: { record: RunRecord; keep: number },
+): Promise<void> {
+  const path = join(folder.checkpoints, nameOf(trainer.position.step));
+  if (!(existsSync(path) && isWhole(path))) {
+    const partial = `${path}.partial`;
+    try {
+      rmSync(path, { recursive: true, force: true }); // damaged: it was passed over
+      mkdirSync(partial, { recursive: true });
+      folder.syncLog();
+      await saveTraining(partial, trainer, record);
+      sync(partial);
+      renameSync(partial, path);
+      sync(folder.checkpoints);
+    } catch (error) {
+      rmSync(partial, { recursive: true, force: true });
+      if (error instanceof HopgradError) throw error;
+      throw new DataError('checkpoint', {
+        received: `${path}: ${(error as Error).message}`,
+        expected: 'a writable folder',
+      });
+    }
+  }
+  folder.showModel(weightsOf(path));
+  for (const old of listCheckpoints(folder).slice(keep)) rmSync(old, { recursive: true, force: true });
+}
+
+function isWhole(path: string): boolean {
+  try {
+    verifyTraining(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Removes what interrupted writes have left. */
+export function removeLeftovers(folder: RunFolder): void {
+  for (const at of [folder.path, folder.checkpoints])
+    for (const name of existsSync(at) ? readdirSync(at) : [])
+      if (name.endsWith('.partial')) rmSync(join(at, name), { recursive: true, force: true });
+}
+
+/** Where a run goes on: its record, and a checkpoint; null when none was written, and it begins anew. */
+export interface ResumePoint {
+  record: RunRecord;
+  checkpoint: { path: string; facts: TrainingFacts } | null;
+  /** Why newer checkpoints are not used. */
+  passedOver: string[];
+}
+
+/**
+ * The newest checkpoint of a run that is whole.
+ * @throws CheckpointError, DataError when there are checkpoints and all are damaged, or no record
+ */
+export function findResumePoint(folder: RunFolder): ResumePoint {
+  const passedOver: string[] = [];
+  for (const path of listCheckpoints(folder))
+    try {
+      const facts = verifyTraining(path);
+      return { record: facts.record, checkpoint: { path, facts }, passedOver };
+    } catch (error) {
+      if (!(error instanceof HopgradError)) throw error;
+      passedOver.push(error.received);
+    }
+  if (passedOver.length > 0)
+    throw new CheckpointError('resume', {
+      received: `${folder.path}, all of whose checkpoints are damaged: ${passedOver.join('; ')}`,
+      expected: 'a whole one',
+      hint: 'Begin again with --overwrite.',
+    });
+  return { record: readRecord(folder.record), checkpoint: null, passedOver };
+}
+
+/**
+ * One checkpoint, by its folder.
+ * @throws CheckpointError, DataError that name what is wrong with it, and the newest other one that is whole
+ */
+export function openCheckpoint(path: string, folder: RunFolder): ResumePoint {
+  if (!isCheckpoint(path))
+    throw new DataError('resume', { received: `${path} without training.safetensors`, expected: 'a checkpoint' });
+  try {
+    const facts = verifyTraining(path);
+    return { record: facts.record, checkpoint: { path, facts }, passedOver: [] };
+  } catch (error) {
+    if (!(error instanceof HopgradError)) throw error;
+    const other = listCheckpoints(folder).find((one) => basename(one) !== basename(path) && isWhole(one));
+    throw new CheckpointError('resume', {
+      received: error.received,
+      ...(error.expected && { expected: error.expected }),
+      hint: other ? `${other} is whole: resume that, or the run.` : 'There is no other whole checkpoint.',
+    });
+  }
+}

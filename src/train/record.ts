@@ -1,0 +1,142 @@
+/** The record of a run, manifest.json: what was asked, and with what it was done. A copy is in every checkpoint. */
+import { existsSync, readFileSync } from 'node:fs';
+import * as v from 'valibot';
+import { parseJson } from '../formats/files.js';
+import { CheckpointError, DataError, printable } from '../tensor/errors.js';
+import type { CorpusSpec } from './corpus.js';
+import { optionMistakes, type RunSettings, settingsTable, type TrainOptions, tableMistakes } from './options.js';
+
+/** Raised when an older program could not read the record. */
+const version = 1;
+
+/** A start of the process, the first or one that goes on. */
+export interface Session {
+  /** ISO 8601. */
+  date: string;
+  /** As it was typed. */
+  command: string;
+  /** Steps that were done before. */
+  step: number;
+  /** Name, and what it said about itself. */
+  device: string;
+  description: string;
+  node: string;
+  platform: string;
+}
+
+export interface RunRecord {
+  format: 'hopgrad run';
+  version: typeof version;
+  /** Version of the program that began the run. */
+  hopgrad: string;
+  /** For people. */
+  method: string;
+  options: TrainOptions;
+  data: CorpusSpec;
+  settings: RunSettings;
+  sessions: Session[];
+}
+
+/** A record that is new. */
+export const newRecord = (facts: Omit<RunRecord, 'format' | 'version'>): RunRecord => ({
+  format: 'hopgrad run',
+  version,
+  ...facts,
+});
+
+/** A table of options as a schema: every mistake is an issue of its own. */
+const options = (mistakes: (values: Record<string, unknown>) => { received: string; expected: string }[]) =>
+  v.pipe(
+    v.record(v.string(), v.unknown()),
+    v.rawCheck(({ dataset, addIssue }) => {
+      if (!dataset.typed) return;
+      for (const { received, expected } of mistakes(dataset.value))
+        addIssue({ message: `${printable(received)}, expected ${expected}` });
+    }),
+  );
+
+export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+const dataSpec = v.strictObject({
+  path: v.string(),
+  columns: v.optional(
+    v.strictObject({
+      separator: v.optional(v.string()),
+      imageColumn: v.optional(v.string()),
+      captionColumn: v.optional(v.string()),
+    }),
+  ),
+  classes: v.optional(v.boolean()),
+  split: v.optional(v.picklist(['t10k', 'train'])),
+  validation: v.optional(v.boolean()),
+  samples: v.optional(count),
+  digest: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+  rows: v.nullable(count),
+});
+
+const session = v.strictObject({
+  date: v.pipe(v.string(), v.isoTimestamp()),
+  command: v.string(),
+  step: count,
+  device: v.string(),
+  description: v.string(),
+  node: v.string(),
+  platform: v.string(),
+});
+
+/** What a record must be. */
+export const recordSchema = v.strictObject({
+  format: v.literal('hopgrad run'),
+  version: v.literal(version),
+  hopgrad: v.string(),
+  method: v.string(),
+  options: options(optionMistakes),
+  data: v.strictObject({ train: dataSpec, val: v.nullable(dataSpec) }),
+  settings: options((values) => tableMistakes(settingsTable, values)),
+  sessions: v.pipe(v.array(session), v.minLength(1)),
+});
+
+/**
+ * What a file says, checked.
+ * @throws CheckpointError that names the file and lists every mistake, or the newer version that wrote it
+ */
+export function checked<T>(schema: v.GenericSchema, value: unknown, name: string, newest: number): T {
+  const found = (value as { version?: unknown } | null)?.version;
+  if (typeof found === 'number' && found > newest)
+    throw new CheckpointError('resume', {
+      received: `${name} of version ${found}, by a newer hopgrad`,
+      expected: `version ${newest}`,
+      hint: 'Install the hopgrad that wrote it.',
+    });
+  const { success, issues } = v.safeParse(schema, value);
+  if (success) return value as T;
+  const lines = issues.map((issue) => {
+    const path = v.getDotPath(issue);
+    return `${path ? `${printable(path)}: ` : ''}${issue.message}`;
+  });
+  throw new CheckpointError('resume', {
+    received: `${name} with ${issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`}: ${lines.join('; ')}`,
+    expected: 'what hopgrad train writes',
+  });
+}
+
+/** Checks a record. @throws CheckpointError */
+export const checkRecord = (value: unknown, name: string) => checked<RunRecord>(recordSchema, value, name, version);
+
+/** Reads manifest.json. @throws CheckpointError, DataError when it is missing or no record */
+export function readRecord(path: string): RunRecord {
+  if (!existsSync(path))
+    throw new DataError('resume', {
+      received: `no file ${path}`,
+      expected: 'the folder of a run, which has one',
+      hint: 'Runs of hopgrad 0.1.0 before there were checkpoint folders cannot be resumed; their weights can be used.',
+    });
+  const value = parseJson('resume', path, readFileSync(path, 'utf8'));
+  if (typeof value === 'object' && value !== null && !('format' in value) && 'options' in value)
+    throw new CheckpointError('resume', {
+      received: `${path} of an early hopgrad 0.1.0, which did not record enough to go on`,
+      expected: 'a run of this version',
+      hint: 'Its model.safetensors can be used by all commands.',
+    });
+  return checkRecord(value, path);
+}
