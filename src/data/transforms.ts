@@ -95,6 +95,7 @@ function resize(picture: Picture, crop: Box, width: number, height: number, wind
 /** The evaluation transform up to RGB: shorter side to S, central S×S. */
 function resizeAndCrop(picture: Picture, size: number): Picture {
   const { width, height } = picture;
+  if (width === size && height === size) return picture;
   const long = Math.trunc((size * Math.max(width, height)) / Math.min(width, height));
   const [w, h] = width <= height ? [size, long] : [long, size];
   const window = { left: roundHalfEven((w - size) / 2), top: roundHalfEven((h - size) / 2), width: size, height: size };
