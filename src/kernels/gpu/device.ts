@@ -5,9 +5,11 @@
  * Buffers are written once, by the kernel (or upload) that makes them. So copies share a buffer, and an update "in
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
+
 import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
+import { MemoryAccount } from '../account.js';
 import { collectGarbage } from '../collect.js';
 import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
 import { same } from '../scalar.js';
@@ -65,9 +67,7 @@ const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
 
 export abstract class GpuDevice<B> extends SourceDevice {
   readonly dtypes = ['float32', 'int32'] as const;
-  #liveBytes = 0;
-  #peakBytes = 0;
-  #count = 0;
+  readonly #account = new MemoryAccount();
   #threshold = leastThreshold;
   #countThreshold = leastCount;
   #collecting = false;
@@ -107,18 +107,16 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const entry = { buffer, bytes: 4 * size, live: true };
     this.#entries.set(storage, entry);
     this.#registry.register(storage, entry);
-    this.#liveBytes += entry.bytes;
-    this.#count++;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
-    if (this.#liveBytes > this.#threshold || this.#count > this.#countThreshold) this.#collect();
+    this.#account.add(entry.bytes);
+    const { liveBytes, storages } = this.#account;
+    if (liveBytes > this.#threshold || storages > this.#countThreshold) this.#collect();
     return storage;
   }
 
   #retire(entry: Entry<B>): void {
     if (!entry.live) return;
     entry.live = false;
-    this.#liveBytes -= entry.bytes;
-    this.#count--;
+    this.#account.remove(entry.bytes);
     this.discard(entry.buffer);
   }
 
@@ -126,8 +124,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   #collect(): void {
     collectGarbage();
     this.#collecting = true;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
-    this.#countThreshold = Math.max(leastCount, 2 * this.#count);
+    this.#threshold = Math.max(leastThreshold, 2 * this.#account.liveBytes);
+    this.#countThreshold = Math.max(leastCount, 2 * this.#account.storages);
   }
 
   /** A later turn of the event loop, and after a forced collection another one for its finalizers. */
@@ -136,8 +134,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
     if (!this.#collecting) return;
     await turn();
     this.#collecting = false;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#liveBytes);
-    this.#countThreshold = Math.max(leastCount, 2 * this.#count);
+    this.#threshold = Math.max(leastThreshold, 2 * this.#account.liveBytes);
+    this.#countThreshold = Math.max(leastCount, 2 * this.#account.storages);
   }
 
   protected bufferOf(x: Storage): B {
@@ -149,12 +147,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   memory(): MemoryInfo {
-    return {
-      liveBytes: this.#liveBytes,
-      peakBytes: this.#peakBytes,
-      storages: this.#count,
-      reservedBytes: this.#liveBytes,
-    };
+    return this.#account.info();
   }
 
   upload(data: TypedArray): Storage {

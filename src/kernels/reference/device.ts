@@ -4,6 +4,7 @@
  */
 import { allocate, type DType, type TypedArray, toTypedArray } from '../../tensor/dtype.js';
 import { sizeOf } from '../../tensor/shape.js';
+import { MemoryAccount } from '../account.js';
 import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
 import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
@@ -17,9 +18,7 @@ export class ReferenceDevice extends SourceDevice {
   readonly description = 'the kernel texts as plain JavaScript, float32 and float64, one thread';
   readonly dtypes = ['float32', 'float64', 'int32'] as const;
   readonly synchronous = true;
-  #peakBytes = 0;
-  #liveBytes = 0;
-  #count = 0;
+  readonly #account = new MemoryAccount();
   // JavaScript collects the arrays by itself; the registry only keeps memory() true.
   #registry = new FinalizationRegistry<{ bytes: number }>((token) => this.#forget(token));
   #tokens = new WeakMap<Storage, { bytes: number }>();
@@ -29,16 +28,13 @@ export class ReferenceDevice extends SourceDevice {
     const token = { bytes: array.byteLength };
     this.#tokens.set(storage, token);
     this.#registry.register(storage, token);
-    this.#liveBytes += token.bytes;
-    this.#count++;
-    this.#peakBytes = Math.max(this.#peakBytes, this.#liveBytes);
+    this.#account.add(token.bytes);
     return storage;
   }
 
   #forget(token: { bytes: number }): void {
     if (token.bytes < 0) return;
-    this.#liveBytes -= token.bytes;
-    this.#count--;
+    this.#account.remove(token.bytes);
     token.bytes = -1;
   }
 
@@ -67,12 +63,7 @@ export class ReferenceDevice extends SourceDevice {
   }
 
   memory(): MemoryInfo {
-    return {
-      liveBytes: this.#liveBytes,
-      peakBytes: this.#peakBytes,
-      storages: this.#count,
-      reservedBytes: this.#liveBytes,
-    };
+    return this.#account.info();
   }
 
   settle(): Promise<void> {

@@ -3,6 +3,7 @@
  * which join again when neighbours are free.
  */
 import { MemoryLimitError } from '../../tensor/errors.js';
+import { MemoryAccount } from '../account.js';
 import type { MemoryInfo } from '../device.js';
 
 const pageBytes = 65536;
@@ -31,9 +32,7 @@ export class Heap {
   readonly #ends = new Map<number, number>();
   readonly #limit: number;
   readonly #collectNow: () => void;
-  #liveBytes = 0;
-  #peakBytes = 0;
-  #count = 0;
+  readonly #account = new MemoryAccount();
   #threshold = leastThreshold;
   /** A collection was forced, and its finalizers have not had their turn. */
   collectionPending = false;
@@ -49,19 +48,16 @@ export class Heap {
   /** @throws MemoryLimitError when the address space does not suffice; everything stays usable */
   allocate(bytes: number): Block {
     const size = bytes <= smallBytes ? 2 ** Math.max(6, Math.ceil(Math.log2(bytes || 1))) : roundUp(bytes, smallBytes);
-    if (this.#liveBytes + size > this.#threshold) this.#collect();
+    if (this.#account.liveBytes + size > this.#threshold) this.#collect();
     const address = size <= smallBytes ? this.#smallBlock(size, bytes) : this.#largeBlock(size, bytes);
-    this.#liveBytes += size;
-    this.#count++;
-    if (this.#liveBytes > this.#peakBytes) this.#peakBytes = this.#liveBytes;
+    this.#account.add(size);
     return { address, bytes: size, live: true };
   }
 
   release(block: Block): void {
     if (!block.live) return;
     block.live = false;
-    this.#liveBytes -= block.bytes;
-    this.#count--;
+    this.#account.remove(block.bytes);
     if (block.bytes <= smallBytes) this.#small.get(block.bytes)!.push(block.address);
     else this.#join(block.address, block.bytes);
   }
@@ -144,7 +140,7 @@ export class Heap {
   }
 
   #fail(requested: number): never {
-    const { liveBytes, storages } = this.info();
+    const { liveBytes, storages } = this.#account;
     this.#collect();
     throw new MemoryLimitError('wasm', {
       received: `a request for ${requested} bytes with ${liveBytes} bytes live in ${storages} tensors`,
@@ -162,7 +158,8 @@ export class Heap {
 
   /** Twice what is live; where memory ends before that, half way to its end. */
   #nextThreshold(): number {
-    return Math.max(leastThreshold, Math.min(2 * this.#liveBytes, (this.#liveBytes + this.#limit) / 2));
+    const { liveBytes } = this.#account;
+    return Math.max(leastThreshold, Math.min(2 * liveBytes, (liveBytes + this.#limit) / 2));
   }
 
   /** Called when finalizers have run. */
@@ -172,12 +169,7 @@ export class Heap {
   }
 
   info(): MemoryInfo {
-    return {
-      liveBytes: this.#liveBytes,
-      peakBytes: this.#peakBytes,
-      storages: this.#count,
-      reservedBytes: this.memory.buffer.byteLength,
-    };
+    return this.#account.info(this.memory.buffer.byteLength);
   }
 }
 
