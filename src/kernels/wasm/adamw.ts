@@ -8,10 +8,19 @@ export function adamW({ engine }: Context, parameter: Storage, grad: Storage, m:
   const elements = parameter.size;
   const { learningRate, beta1, beta2, eps, gradScale } = s;
   engine.call(kernel.adamW, chunksOf(elements, grain), {
-    ...{ parameter: at(parameter), grad: at(grad), m: at(m), v: at(v), elements },
-    ...{ learningRate, beta1, beta2, eps, gradScale, grain },
+    parameter: at(parameter),
+    grad: at(grad),
+    m: at(m),
+    v: at(v),
+    elements,
+    learningRate,
+    beta1,
+    beta2,
+    eps,
     decay: 1 - learningRate * s.weightDecay,
     correction1: 1 / (1 - beta1 ** s.step),
     correction2: 1 / (1 - beta2 ** s.step),
+    gradScale,
+    grain,
   });
 }

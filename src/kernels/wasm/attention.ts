@@ -4,23 +4,28 @@ import { at, type Context } from './context.js';
 import { packed } from './gemm.js';
 import * as kernel from './generated/calls.js';
 
-const sizesOf = ({ heads, queries, keys, headDim, scale }: AttentionSpec) => ({
-  heads,
-  queries,
-  keys,
-  d: headDim,
-  scale,
-});
 /** Bytes of the packed factors of a head's products. */
 const factors = ({ queries, keys, headDim }: AttentionSpec) => 2 * packed(Math.max(queries, keys, headDim));
 
 export function attention({ engine, allocate }: Context, q: Storage, k: Storage, v: Storage, s: AttentionSpec) {
   const output = allocate('float32', q.size);
   const probabilities = allocate('float32', s.batch * s.heads * s.queries * s.keys);
-  const addresses = { q: at(q), k: at(k), v: at(v), y: at(output), p: at(probabilities) };
-  const { causal } = s;
   engine.withScratch(factors(s), (scratch, scratchBytes) =>
-    engine.call(kernel.attention, s.batch * s.heads, { ...addresses, ...sizesOf(s), causal, scratch, scratchBytes }),
+    engine.call(kernel.attention, s.batch * s.heads, {
+      q: at(q),
+      k: at(k),
+      v: at(v),
+      y: at(output),
+      p: at(probabilities),
+      heads: s.heads,
+      queries: s.queries,
+      keys: s.keys,
+      d: s.headDim,
+      scale: s.scale,
+      causal: s.causal,
+      scratch,
+      scratchBytes,
+    }),
   );
   return { output, probabilities };
 }
@@ -39,13 +44,21 @@ export function attentionGrad(
     k: allocate('float32', k.size),
     v: allocate('float32', v.size),
   };
-  const inputs = { gradOutput: at(gradOutput), q: at(q), k: at(k), v: at(v), p: at(probabilities) };
-  const outputs = { gradQ: at(grads.q), gradK: at(grads.k), gradV: at(grads.v) };
   engine.withScratch(4 * (s.queries * s.keys + 16) + factors(s), (scratch, scratchBytes) =>
     engine.call(kernel.attentionGrad, s.batch * s.heads, {
-      ...inputs,
-      ...outputs,
-      ...sizesOf(s),
+      gradOutput: at(gradOutput),
+      q: at(q),
+      k: at(k),
+      v: at(v),
+      p: at(probabilities),
+      gradQ: at(grads.q),
+      gradK: at(grads.k),
+      gradV: at(grads.v),
+      heads: s.heads,
+      queries: s.queries,
+      keys: s.keys,
+      d: s.headDim,
+      scale: s.scale,
       scratch,
       scratchBytes,
     }),

@@ -53,19 +53,6 @@ function withOffsets<T>(
   }
 }
 
-/** What all three kernels are told of a convolution over padded images. */
-function geometry(s: Conv2dSpec, { height, width }: { height: number; width: number }) {
-  return {
-    imageSize: s.inChannels * height * width,
-    channels: s.outChannels,
-    depth: s.inChannels * s.kernelHeight * s.kernelWidth,
-    positions: s.outHeight * s.outWidth,
-    outWidth: s.outWidth,
-    rowStep: s.strideY * width,
-    columnStep: s.strideX,
-  };
-}
-
 export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
   const positions = s.outHeight * s.outWidth;
@@ -73,6 +60,7 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
   if (size === 0 || s.inChannels === 0) return zeros(context, size);
   const y = allocate('float32', size);
   const image = padded(context, x, s);
+  const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
   // About this many columns of the patch matrix a chunk: part of a large image, or several small ones.
   let columns = 256;
   while (columns > 64 && chunksOf(s.batch * positions, columns) < 3 * engine.threads) columns /= 2;
@@ -86,8 +74,23 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
   withOffsets(context, s, image.height, image.width, (offsets) =>
     engine.withScratch(bytes, (scratch, scratchBytes) =>
       engine.call(kernel.convolve, chunks, {
-        ...{ x: at(image.storage), weight: at(weight), y: at(y), offsets, batch: s.batch, ...geometry(s, image) },
-        ...{ imagesPerChunk, positionsPerChunk, chunksPerImage, scratch, scratchBytes },
+        x: at(image.storage),
+        weight: at(weight),
+        y: at(y),
+        offsets,
+        batch: s.batch,
+        imageSize: s.inChannels * image.height * image.width,
+        channels: s.outChannels,
+        depth,
+        positions,
+        outWidth: s.outWidth,
+        rowStep: s.strideY * image.width,
+        columnStep: s.strideX,
+        imagesPerChunk,
+        positionsPerChunk,
+        chunksPerImage,
+        scratch,
+        scratchBytes,
       }),
     ),
   );
@@ -138,8 +141,20 @@ function stridedInputGrad(context: Context, gradOutput: Storage, weight: Storage
     withOffsets(context, s, height, width, (offsets) =>
       engine.withScratch(4 * (depth * block + 16) + packed(depth) + packed(block), (scratch, scratchBytes) =>
         engine.call(kernel.convolveInputGrad, s.batch, {
-          ...{ gradOutput: at(gradOutput), weight: at(weight), x: at(image), offsets },
-          ...{ ...geometry(s, { height, width }), block, scratch, scratchBytes },
+          gradOutput: at(gradOutput),
+          weight: at(weight),
+          x: at(image),
+          offsets,
+          imageSize: s.inChannels * height * width,
+          channels: s.outChannels,
+          depth,
+          positions,
+          outWidth: s.outWidth,
+          rowStep: s.strideY * width,
+          columnStep: s.strideX,
+          block,
+          scratch,
+          scratchBytes,
         }),
       ),
     );
@@ -173,8 +188,23 @@ export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Stora
   withOffsets(context, s, image.height, image.width, (offsets) =>
     engine.withScratch(packed(rows) + packed(s.outChannels), (scratch, scratchBytes) =>
       engine.call(kernel.convolveWeightGrad, parts * chunksPerPart, {
-        ...{ x: at(image.storage), gradOutput: at(gradOutput), weightGrad: at(partial), offsets, batch: s.batch },
-        ...{ ...geometry(s, image), rowsPerChunk: rows, scratch, scratchBytes, chunksPerPart, imagesPerPart },
+        x: at(image.storage),
+        gradOutput: at(gradOutput),
+        weightGrad: at(partial),
+        offsets,
+        batch: s.batch,
+        imageSize: s.inChannels * image.height * image.width,
+        channels: s.outChannels,
+        depth,
+        positions,
+        outWidth: s.outWidth,
+        rowStep: s.strideY * image.width,
+        columnStep: s.strideX,
+        rowsPerChunk: rows,
+        scratch,
+        scratchBytes,
+        chunksPerPart,
+        imagesPerPart,
       }),
     ),
   );

@@ -29,11 +29,27 @@ export function matmul({ engine, allocate }: Context, a: Storage, b: Storage, s:
   const [rows, columns] = m * n * k < 32768 ? [m, n] : blockOf(m, n, batch, engine.threads);
   const blocksAlongN = chunksOf(n, columns);
   const blocks = chunksOf(m, rows) * blocksAlongN;
-  const sizes = { m, n, k, rows, columns, blocksAlongN, blocks };
-  const left = { a: at(a), aRow, aColumn, aBatch: s.broadcastA ? 0 : m * k };
-  const right = { b: at(b), bRow, bColumn, bBatch: s.broadcastB ? 0 : k * n };
   engine.withScratch(packed(rows) + packed(columns), (scratch, scratchBytes) =>
-    engine.call(kernel.matmul, batch * blocks, { ...left, ...right, c: at(y), ...sizes, scratch, scratchBytes }),
+    engine.call(kernel.matmul, batch * blocks, {
+      a: at(a),
+      aRow,
+      aColumn,
+      aBatch: s.broadcastA ? 0 : m * k,
+      b: at(b),
+      bRow,
+      bColumn,
+      bBatch: s.broadcastB ? 0 : k * n,
+      c: at(y),
+      m,
+      n,
+      k,
+      rows,
+      columns,
+      blocksAlongN,
+      blocks,
+      scratch,
+      scratchBytes,
+    }),
   );
   return y;
 }

@@ -26,11 +26,9 @@ export function moveBlock({ engine }: Context, sizes: readonly number[], source:
   const rows = outer.reduce((product, { size }) => product * size, 1);
   if (rows * inner.size === 0) return;
   const grain = Math.ceil(rowGrain(inner.size) / 4) * 4; // whole blocks of four for transposing
-  const sizesAndStrides = {
-    sizes: outer.map(({ size }) => size),
-    sourceStrides: outer.map(({ s }) => s),
-    targetStrides: outer.map(({ t }) => t),
-  };
+  const lengths = outer.map(({ size }) => size);
+  const sourceStrides = outer.map(({ s }) => s);
+  const targetStrides = outer.map(({ t }) => t);
   const walk = (level: number, from: number, to: number): void => {
     const loop = loops[level];
     if (loop) {
@@ -38,8 +36,16 @@ export function moveBlock({ engine }: Context, sizes: readonly number[], source:
       return;
     }
     engine.call(kernel.moveRows, chunksOf(rows, grain), {
-      ...{ source: from, target: to, n: inner.size, stride: inner.s, rows, grain, axes: outer.length },
-      ...sizesAndStrides,
+      source: from,
+      target: to,
+      n: inner.size,
+      stride: inner.s,
+      rows,
+      grain,
+      axes: outer.length,
+      sizes: lengths,
+      sourceStrides,
+      targetStrides,
     });
   };
   walk(0, at(source.storage) + 4 * source.offset, at(target.storage) + 4 * target.offset);
@@ -76,8 +82,16 @@ export function gather(
   const all = outer * count;
   const y = allocate(x.dtype, all * inner);
   const grain = rowGrain(inner);
-  const addresses = { x: at(x), indices: at(indices), y: at(y) };
-  engine.call(kernel.gather, chunksOf(all, grain), { ...addresses, count, rows, inner, all, grain });
+  engine.call(kernel.gather, chunksOf(all, grain), {
+    x: at(x),
+    indices: at(indices),
+    y: at(y),
+    count,
+    rows,
+    inner,
+    all,
+    grain,
+  });
   return y;
 }
 
@@ -93,7 +107,14 @@ export function scatterAdd(
 ): void {
   const columns = Math.min(inner, 64);
   const chunksAlongInner = chunksOf(inner, columns);
-  const addresses = { x: at(x), indices: at(indices), y: at(y) };
-  const sizes = { count: indices.size, rows, inner, columns, chunksAlongInner };
-  engine.call(kernel.scatterAdd, outer * chunksAlongInner, { ...addresses, ...sizes });
+  engine.call(kernel.scatterAdd, outer * chunksAlongInner, {
+    x: at(x),
+    indices: at(indices),
+    y: at(y),
+    count: indices.size,
+    rows,
+    inner,
+    columns,
+    chunksAlongInner,
+  });
 }

@@ -8,24 +8,53 @@ export function batchNorms({ engine, allocate }: Context): Pick<FusedKernels, 'b
   return {
     batchNorm(x, weight, bias, s) {
       const [output, mean, variance] = [vector(x.size), vector(s.channels), vector(s.channels)];
-      const inputs = { x: at(x), weight: at(weight), bias: at(bias) };
-      const all = { ...inputs, y: at(output), mean: at(mean), variance: at(variance), ...s };
+      const all = {
+        x: at(x),
+        weight: at(weight),
+        bias: at(bias),
+        y: at(output),
+        mean: at(mean),
+        variance: at(variance),
+        batch: s.batch,
+        channels: s.channels,
+        inner: s.inner,
+        eps: s.eps,
+        scratch: 0,
+        scratchBytes: 0,
+      };
       if (byColumns(s))
-        engine.withScratch(320, (scratch, scratchBytes) =>
-          engine.call(kernel.batchNormColumns, strips(s), { ...all, scratch, scratchBytes }),
-        );
+        engine.withScratch(320, (scratch, scratchBytes) => {
+          all.scratch = scratch;
+          all.scratchBytes = scratchBytes;
+          engine.call(kernel.batchNormColumns, strips(s), all);
+        });
       else engine.call(kernel.batchNorm, s.channels, all);
       return { output, mean, variance };
     },
     batchNormGrad(g, x, weight, mean, variance, s) {
       const grads = { x: vector(x.size), weight: vector(s.channels), bias: vector(s.channels) };
-      const inputs = { gradOutput: at(g), x: at(x), weight: at(weight), mean: at(mean), variance: at(variance) };
-      const outputs = { gradX: at(grads.x), gradWeight: at(grads.weight), gradBias: at(grads.bias) };
-      const all = { ...inputs, ...outputs, ...s };
+      const all = {
+        gradOutput: at(g),
+        x: at(x),
+        weight: at(weight),
+        mean: at(mean),
+        variance: at(variance),
+        gradX: at(grads.x),
+        gradWeight: at(grads.weight),
+        gradBias: at(grads.bias),
+        batch: s.batch,
+        channels: s.channels,
+        inner: s.inner,
+        eps: s.eps,
+        scratch: 0,
+        scratchBytes: 0,
+      };
       if (byColumns(s))
-        engine.withScratch(512, (scratch, scratchBytes) =>
-          engine.call(kernel.batchNormColumnsGrad, strips(s), { ...all, scratch, scratchBytes }),
-        );
+        engine.withScratch(512, (scratch, scratchBytes) => {
+          all.scratch = scratch;
+          all.scratchBytes = scratchBytes;
+          engine.call(kernel.batchNormColumnsGrad, strips(s), all);
+        });
       else engine.call(kernel.batchNormGrad, s.channels, all);
       return grads;
     },

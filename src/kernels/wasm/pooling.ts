@@ -7,13 +7,39 @@ import * as kernel from './generated/calls.js';
 export function avgPool2d({ engine, allocate }: Context, x: Storage, s: Pool2dSpec): Storage {
   const y = allocate('float32', s.planes * s.outHeight * s.outWidth);
   const grain = rowGrain(s.height * s.width);
-  engine.call(kernel.avgPool, chunksOf(s.planes, grain), { x: at(x), y: at(y), ...s, grain });
+  engine.call(kernel.avgPool, chunksOf(s.planes, grain), {
+    x: at(x),
+    y: at(y),
+    height: s.height,
+    width: s.width,
+    kernelY: s.kernelY,
+    kernelX: s.kernelX,
+    strideY: s.strideY,
+    strideX: s.strideX,
+    outHeight: s.outHeight,
+    outWidth: s.outWidth,
+    planes: s.planes,
+    grain,
+  });
   return y;
 }
 
 export function avgPool2dGrad({ engine, allocate }: Context, gradOutput: Storage, s: Pool2dSpec): Storage {
   const x = allocate('float32', s.planes * s.height * s.width);
   const grain = rowGrain(s.height * s.width);
-  engine.call(kernel.avgPoolGrad, chunksOf(s.planes, grain), { gradOutput: at(gradOutput), x: at(x), ...s, grain });
+  engine.call(kernel.avgPoolGrad, chunksOf(s.planes, grain), {
+    gradOutput: at(gradOutput),
+    x: at(x),
+    height: s.height,
+    width: s.width,
+    kernelY: s.kernelY,
+    kernelX: s.kernelX,
+    strideY: s.strideY,
+    strideX: s.strideX,
+    outHeight: s.outHeight,
+    outWidth: s.outWidth,
+    planes: s.planes,
+    grain,
+  });
   return x;
 }

@@ -42,8 +42,15 @@ export function reduceColumns(
   const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 16) * 16));
   const chunksAlongInner = chunksOf(inner, columns);
   const kind = kernel.Reduction[reduction];
-  const sizes = { length, inner, columns, chunksAlongInner };
-  engine.call(kernel.reduceColumns, outer * chunksAlongInner, { kind, x: at(x), y: at(y), ...sizes });
+  engine.call(kernel.reduceColumns, outer * chunksAlongInner, {
+    kind,
+    x: at(x),
+    y: at(y),
+    length,
+    inner,
+    columns,
+    chunksAlongInner,
+  });
   return y;
 }
 
