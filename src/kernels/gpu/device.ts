@@ -5,7 +5,6 @@
  * Buffers are written once, by the kernel (or upload) that makes them. So copies share a buffer, and an update "in
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
-
 import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
