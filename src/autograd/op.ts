@@ -186,11 +186,13 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
     const { storage } = input;
     if (storage.freed) throw freedError(op.name, input);
     device = storage.device;
-    if (!op.untyped?.includes(i)) dtype = storage.dtype;
+    const free = !op.untyped?.includes(i);
+    if (free) dtype = storage.dtype;
     else if (storage.dtype === 'float64') choosing = 'float64';
     shapes[i] = input.shape;
     storages[i] = storage;
-    if (input.node !== null) tracked = true;
+    if (input.node !== null)
+      tracked ||= free; // nothing flows through a condition or an index
     else if (input.whyNoGradient !== null) why = input.whyNoGradient;
   }
   dtype ??= choosing;

@@ -1,5 +1,5 @@
 /** The devices of this process: made on first use, chosen by name, one of them the default. */
-import { DeviceError } from '../tensor/errors.js';
+import { DeviceError, describeValue } from '../tensor/errors.js';
 import { context, within } from './context.js';
 import type { Device, DeviceName } from './device.js';
 import { ReferenceDevice } from './reference/device.js';
@@ -38,7 +38,7 @@ export function deviceByName(name: string): Device {
       hint: `Call await init({ device: '${name}' }) once before using it.`,
     });
   throw new DeviceError('device', {
-    received: `unknown device ${JSON.stringify(name)}`,
+    received: `unknown device ${describeValue(name)}`,
     expected: `one of ${names.join(', ')}`,
   });
 }

@@ -4,7 +4,7 @@
  */
 import { arange } from '../autograd/create.js';
 import { Tensor } from '../autograd/tensor.js';
-import { DomainError, DTypeError, ShapeError, UsageError } from '../tensor/errors.js';
+import { DomainError, DTypeError, describeValue, ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 
 export interface ReductionOptions {
@@ -16,7 +16,7 @@ function reduced(op: string, losses: Tensor, { reduction = 'mean' }: ReductionOp
   if (reduction === 'mean') return losses.mean();
   if (reduction === 'sum') return losses.sum();
   if (reduction === 'none') return losses;
-  throw new UsageError(op, { received: `reduction ${JSON.stringify(reduction)}`, expected: 'mean, sum or none' });
+  throw new UsageError(op, { received: `reduction ${describeValue(reduction)}`, expected: 'mean, sum or none' });
 }
 
 function checkSame(op: string, predicted: Tensor, target: Tensor): void {

@@ -1,10 +1,11 @@
 /** Scaled dot-product attention over several heads, without moving the heads to an axis of their own. */
 import type { AttentionSpec, Storage } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
+import { checkOptions } from './options.js';
 
 const attentionOp = defineBuiltIn<AttentionSpec>({
   name: 'attention',
@@ -19,8 +20,8 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
     return output;
   },
   vjp({ gradOutput, inputs, params: s }) {
-    const split = (x: Tensor) => x.reshape([s.batch, -1, s.heads, s.headDim]).permute([0, 2, 1, 3]);
-    const join = (x: Tensor) => x.permute([0, 2, 1, 3]).reshape([s.batch, -1, s.heads * s.headDim]);
+    const split = (x: Tensor) => x.reshape([s.batch, x.shape[1]!, s.heads, s.headDim]).permute([0, 2, 1, 3]);
+    const join = (x: Tensor) => x.permute([0, 2, 1, 3]).reshape([s.batch, x.shape[2]!, s.heads * s.headDim]);
     const [q, k, v, g] = [...inputs, gradOutput].map(split) as [Tensor, Tensor, Tensor, Tensor];
     let logits = q.matmul(k, { transposeB: true }).mul(s.scale); // [batch, heads, queries, keys]
     if (s.causal) logits = futureMask(logits, s).where(-Infinity, logits);
@@ -58,10 +59,12 @@ export function attention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { heads, causal = false, scale }: { heads: number; causal?: boolean; scale?: number },
+  options: { heads: number; causal?: boolean; scale?: number },
 ): Tensor {
+  const { heads, causal = false, scale } = checkOptions('attention', options, ['heads', 'causal', 'scale']);
+  for (const [name, x] of Object.entries({ queries: q, keys: k, values: v })) checkTensor('attention', name, x);
   const [batch, queries, width] = q.shape as [number, number, number];
-  const keys = k.shape[1]!;
+  const keys = k.shape[1] as number;
   const fits = (x: Tensor) => x.rank === 3 && x.shape[0] === batch && x.shape[1] === keys && x.shape[2] === width;
   if (q.rank !== 3 || !fits(k) || !fits(v) || (causal && queries !== keys))
     throw new ShapeError('attention', {
@@ -70,7 +73,7 @@ export function attention(
     });
   if (!Number.isInteger(heads) || heads < 1 || width % heads !== 0)
     throw new DomainError('attention', {
-      received: `${heads} heads for width ${width}`,
+      received: `${describeValue(heads)} heads for width ${width}`,
       expected: 'a divisor of the width',
     });
   const headDim = width / heads;

@@ -1,10 +1,11 @@
 /** Batch normalisation. A function only: layers know the rest of its state. */
 import type { BatchNormSpec, Storage } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
+import { checkOptions } from './options.js';
 
 /** Sums over batch and inner axes of [batch, channels, inner]. */
 const perChannel = (x: Tensor) => x.sum({ axis: [0, 2], keepDims: true });
@@ -71,10 +72,16 @@ export function batchNorm(
   x: Tensor,
   weight: Tensor,
   bias: Tensor,
-  { eps, onStatistics }: { eps: number; onStatistics?: (mean: Tensor, variance: Tensor) => void },
+  options: { eps: number; onStatistics?: (mean: Tensor, variance: Tensor) => void },
 ): Tensor {
+  const { eps, onStatistics } = checkOptions('batchNorm', options, ['eps', 'onStatistics']);
+  checkTensor('batchNorm', 'x', x);
   const [batch, channels] = x.shape as [number, number];
-  if (x.rank < 2 || weight.size !== channels || bias.size !== channels)
+  for (const [name, t] of Object.entries({ weight, bias })) checkTensor('batchNorm', name, t);
+  if (!(eps >= 0))
+    throw new DomainError('batchNorm', { received: `eps ${describeValue(eps)}`, expected: 'a number ≥ 0' });
+  const fits = (t: Tensor) => t.rank === 1 && t.shape[0] === channels;
+  if (x.rank < 2 || !fits(weight) || !fits(bias))
     throw new ShapeError('batchNorm', {
       received: `shape ${formatShape(x.shape)} with weight ${formatShape(weight.shape)} and bias ${formatShape(bias.shape)}`,
       expected: '[batch, channels, …] and [channels] twice',

@@ -5,7 +5,7 @@ import type { DType } from '../../tensor/dtype.js';
 import { checkDType } from '../../tensor/dtype.js';
 import { DeviceError, DTypeError } from '../../tensor/errors.js';
 import { defineBuiltIn } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 
 const castOp = defineBuiltIn<{ from: DType; to: DType }>({
   name: 'cast',
@@ -20,6 +20,7 @@ const castOp = defineBuiltIn<{ from: DType; to: DType }>({
 
 /** The same values as another dtype; toward zero when going to int32. @throws DTypeError when the device lacks it */
 export function cast(x: Tensor, dtype: DType): Tensor {
+  checkTensor('cast', 'x', x);
   checkDType('cast', dtype);
   if (dtype === x.dtype) return x;
   const { device } = x.storage;
@@ -45,6 +46,7 @@ const transfer = defineBuiltIn<{ from: string; to: string }>({
 
 /** The same values on another device. Differentiable. Copies through the host. */
 export function to(x: Tensor, device: string): Tensor {
+  checkTensor('to', 'x', x);
   const target = deviceByName(device);
   if (target === x.storage.device) return x;
   if (!target.dtypes.includes(x.dtype))

@@ -5,7 +5,7 @@ import { walk } from '../../kernels/walk.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
-import type { Operand, Tensor } from '../tensor.js';
+import { checkTensor, type Operand, type Tensor } from '../tensor.js';
 import { type Binary, defineBinary } from './elementwise.js';
 
 const why = 'a comparison is constant wherever it is continuous';
@@ -90,5 +90,6 @@ const choose = defineBuiltIn<void>({
 
 /** y = a where `condition` is not 0, b elsewhere; all three broadcast. The condition gets no gradient. */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
+  checkTensor('where', 'condition', condition);
   return choose([condition, a, b]);
 }

@@ -89,6 +89,7 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
  * @throws ShapeError when channels differ or the kernel does not fit
  */
 export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tensor {
+  checkTensor('conv2d', 'x', x);
   const { stride = 1, padding = 0, bias = null } = checkOptions('conv2d', options, ['stride', 'padding', 'bias']);
   checkTensor('conv2d', 'weight', weight);
   const [strideY, strideX] = pair('conv2d', 'stride', stride, 1);
@@ -121,8 +122,14 @@ export function conv2d(x: Tensor, weight: Tensor, options?: Conv2dOptions): Tens
       received: `${shapes} with padding ${paddingY}, ${paddingX}`,
       expected: 'a kernel no larger than the padded image',
     });
-  const y = convOp([x, weight], spec);
-  return bias ? y.add(bias.reshape([1, -1, 1, 1])) : y;
+  if (bias === null) return convOp([x, weight], spec);
+  checkTensor('conv2d', 'bias', bias);
+  if (bias.rank !== 1 || bias.shape[0] !== outChannels)
+    throw new ShapeError('conv2d', {
+      received: `bias ${formatShape(bias.shape)} for weight ${formatShape(weight.shape)}`,
+      expected: `[${outChannels}], a number an output channel`,
+    });
+  return convOp([x, weight], spec).add(bias.reshape([1, outChannels, 1, 1]));
 }
 
 const poolShapes = (s: Pool2dSpec): { input: Shape; output: Shape } => ({
@@ -154,6 +161,7 @@ const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
 
 /** Mean over windows of `kernel`, every `stride` (default: kernel); windows that do not fit are left out. */
 export function avgPool2d(x: Tensor, options: { kernel: Pair; stride?: Pair }): Tensor {
+  checkTensor('avgPool2d', 'x', x);
   const { kernel, stride = kernel } = checkOptions('avgPool2d', options, ['kernel', 'stride']);
   const [kernelY, kernelX] = pair('avgPool2d', 'kernel', kernel, 1);
   const [strideY, strideX] = pair('avgPool2d', 'stride', stride, 1);

@@ -1,9 +1,9 @@
 /** Picking entries by index, and the transpose of it. */
 import type { Storage } from '../../kernels/device.js';
-import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, DTypeError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
 
 interface GatherParams {
@@ -73,6 +73,7 @@ function checkIndices(op: string, indices: Tensor, rows: number): void {
  * @throws DomainError for an index outside [0, size), where the device can be read at once
  */
 export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }): Tensor {
+  checkTensor('gather', 'x', x);
   const { axis = 0 } = checkOptions('gather', options, ['axis']);
   const place = normalizeAxis('gather', axis, x.shape);
   checkIndices('gather', indices, x.shape[place]!);
@@ -81,8 +82,11 @@ export function gather(x: Tensor, indices: Tensor, options?: { axis?: number }):
 
 /** The transpose of gather: sums entries of `this` into `rows` places along `axis`, by index. */
 export function scatterAdd(x: Tensor, indices: Tensor, rows: number, options?: { axis?: number }): Tensor {
+  checkTensor('scatterAdd', 'x', x);
   const { axis = 0 } = checkOptions('scatterAdd', options, ['axis']);
   const place = normalizeAxis('scatterAdd', axis, x.shape);
+  if (!Number.isInteger(rows) || rows < 0)
+    throw new DomainError('scatterAdd', { received: `${describeValue(rows)} rows`, expected: 'a whole number ≥ 0' });
   checkIndices('scatterAdd', indices, rows);
   if (indices.size !== x.shape[place])
     throw new ShapeError('scatterAdd', {

@@ -1,6 +1,6 @@
 /** Joining tensors. As functions these take a list, as methods what follows the first tensor. */
 import type { Storage } from '../../kernels/device.js';
-import { ShapeError } from '../../tensor/errors.js';
+import { describeValue, ShapeError, UsageError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
@@ -40,8 +40,9 @@ const concatOp = defineBuiltIn<{ axis: number }>({
 });
 
 /** Joins tensors along an existing axis (default 0). All other sizes must agree. @throws ShapeError naming all shapes */
-export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  if (tensors.length === 0) throw new ShapeError('concat', { received: 'no tensors', expected: 'at least one' });
+export function concat(tensors: readonly Tensor[], options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('concat', options, ['axis']);
+  checkList('concat', tensors);
   const first = tensors[0]!.shape;
   const place = normalizeAxis('concat', axis, first);
   if (
@@ -57,8 +58,9 @@ export function concat(tensors: readonly Tensor[], { axis = 0 }: { axis?: number
 }
 
 /** Joins same-shape tensors along a new axis (default 0). @throws ShapeError naming all shapes */
-export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number } = {}): Tensor {
-  if (tensors.length === 0) throw new ShapeError('stack', { received: 'no tensors', expected: 'at least one' });
+export function stack(tensors: readonly Tensor[], options?: { axis?: number }): Tensor {
+  const { axis = 0 } = checkOptions('stack', options, ['axis']);
+  checkList('stack', tensors);
   const place = normalizeAxis('stack', axis, [...tensors[0]!.shape, 1]);
   if (!tensors.every(({ shape }) => formatShape(shape) === formatShape(tensors[0]!.shape)))
     throw new ShapeError('stack', {
@@ -72,16 +74,22 @@ export function stack(tensors: readonly Tensor[], { axis = 0 }: { axis?: number 
   );
 }
 
-function list(op: string, x: Tensor, others: Tensor | readonly Tensor[]): Tensor[] {
-  return [x, ...(Array.isArray(others) ? others : [others])].map((t, i) => {
+function checkList(op: string, tensors: readonly Tensor[]): void {
+  if (!Array.isArray(tensors))
+    throw new UsageError(op, {
+      received: describeValue(tensors),
+      expected: 'a list of tensors',
+      hint: `${op}([a, b]) or a.${op}(b).`,
+    });
+  if (tensors.length === 0) throw new ShapeError(op, { received: 'no tensors', expected: 'at least one' });
+  tensors.forEach((t, i) => {
     checkTensor(op, `tensor ${i}`, t);
-    return t;
   });
 }
 
 addMethods({
   concat: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    concat(list('concat', x, others), checkOptions('concat', options, ['axis'])),
+    concat([x, ...[others].flat()], options),
   stack: (x: Tensor, others: Tensor | readonly Tensor[], options?: { axis?: number }) =>
-    stack(list('stack', x, others), checkOptions('stack', options, ['axis'])),
+    stack([x, ...[others].flat()], options),
 });

@@ -88,7 +88,9 @@ function multiply(a: Tensor, b: Tensor, transposeA: boolean, transposeB: boolean
 
 /** A matrix shared by a batch gets the sum of the batch's gradients. */
 function shared(grad: Tensor, shape: Shape): Tensor {
-  return shape.length === 2 && grad.rank > 2 ? grad.reshape([-1, ...shape]).sum({ axis: 0 }) : grad;
+  return shape.length === 2 && grad.rank > 2
+    ? grad.reshape([sizeOf(grad.shape.slice(0, -2)), ...shape]).sum({ axis: 0 })
+    : grad;
 }
 
 /**
@@ -98,6 +100,7 @@ function shared(grad: Tensor, shape: Shape): Tensor {
  */
 export function matmul(a: Tensor, b: Tensor, options?: MatmulOptions): Tensor {
   const { transposeA = false, transposeB = false } = checkOptions('matmul', options, ['transposeA', 'transposeB']);
+  checkTensor('matmul', 'left factor', a);
   checkTensor('matmul', 'right factor', b);
   if (a.rank === 0 || b.rank === 0)
     throw new ShapeError('matmul', {

@@ -1,10 +1,10 @@
 /** Normalisations along an axis: layer norm, and unit length. */
 import type { Storage } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
-import { DomainError, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, rowsOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { div } from './arithmetic.js';
 import { checkOptions } from './options.js';
 
@@ -64,6 +64,7 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
 
 /** (x − mean)/√(variance + eps) · weight + bias over the last axis; weight and bias are [size] (default 1 and 0). */
 export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: Tensor | null; eps?: number }): Tensor {
+  checkTensor('layerNorm', 'x', x);
   const { weight, bias, eps = 1e-5 } = checkOptions('layerNorm', options, ['weight', 'bias', 'eps']);
   const size = x.shape[x.rank - 1];
   if (!size)
@@ -71,16 +72,20 @@ export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: 
       received: `shape ${formatShape(x.shape)}`,
       expected: 'a last axis with at least one element',
     });
-  if (!(eps >= 0)) throw new DomainError('layerNorm', { received: `eps ${eps}`, expected: 'a number ≥ 0' });
+  if (!(eps >= 0))
+    throw new DomainError('layerNorm', { received: `eps ${describeValue(eps)}`, expected: 'a number ≥ 0' });
   for (const [name, t] of [
     ['weight', weight],
     ['bias', bias],
   ] as const)
-    if (t && (t.rank !== 1 || t.shape[0] !== size))
+    if (t !== undefined && t !== null) {
+      checkTensor('layerNorm', name, t);
+      if (t.rank === 1 && t.shape[0] === size) continue;
       throw new ShapeError('layerNorm', {
         received: `${name} ${formatShape(t.shape)} for shape ${formatShape(x.shape)}`,
         expected: `[${size}]`,
       });
+    }
   const constant = (value: number) => new Tensor(x.storage.device.fill(size, value, x.dtype), [size]);
   return layerNormOp([x, weight ?? constant(1), bias ?? constant(0)], { eps });
 }
@@ -90,8 +95,11 @@ export function layerNorm(x: Tensor, options?: { weight?: Tensor | null; bias?: 
  * gives zeros and finite gradients. eps default 1e-12.
  */
 export function l2Normalize(x: Tensor, options?: { axis?: number; eps?: number }): Tensor {
+  checkTensor('l2Normalize', 'x', x);
   const { axis = -1, eps = 1e-12 } = checkOptions('l2Normalize', options, ['axis', 'eps']);
   normalizeAxis('l2Normalize', axis, x.shape);
+  if (!(eps >= 0))
+    throw new DomainError('l2Normalize', { received: `eps ${describeValue(eps)}`, expected: 'a number ≥ 0' });
   if (x.size === 0) return x;
   const over = { axis, keepDims: true };
   // Squares of what is far from 1 overflow or vanish: such rows are divided by their largest element first.

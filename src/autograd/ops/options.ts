@@ -1,5 +1,5 @@
 /** Options of tensor methods, checked: a bare number where an object belongs must not be ignored silently. */
-import { UsageError } from '../../tensor/errors.js';
+import { describeValue, UsageError } from '../../tensor/errors.js';
 
 export interface AxisOptions {
   /** Axis or axes, negative counting from the last. Default: all. */
@@ -13,7 +13,7 @@ export function checkOptions<T extends object>(op: string, options: T | undefine
   if (options === undefined) return {} as T;
   if (typeof options !== 'object' || options === null || Array.isArray(options))
     throw new UsageError(op, {
-      received: `${JSON.stringify(options)} as options`,
+      received: `${describeValue(options)} as options`,
       expected: `an object with ${known.join(', ')}`,
       hint: `For example ${op}({ ${known[0]}: … }).`,
     });

@@ -3,7 +3,7 @@ import type { ReduceKind, Storage } from '../../kernels/device.js';
 import { DomainError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type ForwardContext } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 import { type AxisOptions, checkOptions } from './options.js';
 
 interface ReduceParams {
@@ -125,6 +125,7 @@ const argMaxOp = argExtreme('max');
 const argMinOp = argExtreme('min');
 
 function params(op: string, x: Tensor, options: AxisOptions | undefined): ReduceParams {
+  checkTensor(op, 'x', x);
   const { axis, keepDims = false } = checkOptions(op, options, ['axis', 'keepDims']);
   return { axes: normalizeAxes(op, axis, x.shape), keepDims };
 }
@@ -170,6 +171,7 @@ export function min(x: Tensor, options?: AxisOptions): Tensor {
 }
 
 function argReduce(op: 'argmax' | 'argmin', x: Tensor, options?: { axis?: number; keepDims?: boolean }): Tensor {
+  checkTensor(op, 'x', x);
   const { axis, keepDims = false } = checkOptions(op, options, ['axis', 'keepDims']);
   const target = axis === undefined ? x.reshape([x.size]) : x;
   const normal = normalizeAxis(op, axis ?? 0, target.shape);

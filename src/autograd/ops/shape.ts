@@ -13,7 +13,7 @@ import {
 } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
 import { defineBuiltIn } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 
 const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   name: 'reshape',
@@ -27,10 +27,17 @@ const reshapeOp = defineBuiltIn<{ shape: Shape }>({
 
 /** The same elements in another shape; one size may be −1 and is worked out. No copy. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
+  checkTensor('reshape', 'x', x);
   if (Array.isArray(shape) && sameShape(shape, x.shape)) return x;
   const holes = Array.isArray(shape) ? shape.filter((size) => size === -1).length : 0;
   const known = checkShape('reshape', holes ? shape.map((size) => (size === -1 ? 1 : size)) : shape);
-  const rest = holes === 1 && sizeOf(known) > 0 ? x.size / sizeOf(known) : 1;
+  if (holes === 1 && sizeOf(known) === 0)
+    throw new ShapeError('reshape', {
+      received: `${formatShape(shape)} for shape ${formatShape(x.shape)}`,
+      expected: 'sizes that say what -1 is',
+      hint: 'Beside a 0 it could be anything: write the number.',
+    });
+  const rest = holes === 1 ? x.size / sizeOf(known) : 1;
   const full = holes ? shape.map((size) => (size === -1 ? rest : size)) : [...known];
   if (holes > 1 || !Number.isInteger(rest) || sizeOf(full) !== x.size)
     throw new ShapeError('reshape', {
@@ -53,6 +60,7 @@ const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
 
 /** Axis i of the result is axis axes[i] of this. Without axes: all reversed. */
 export function permute(x: Tensor, axes?: readonly number[]): Tensor {
+  checkTensor('permute', 'x', x);
   if (axes !== undefined && !Array.isArray(axes))
     throw new AxisError('permute', {
       received: describeValue(axes),
@@ -70,6 +78,7 @@ export function permute(x: Tensor, axes?: readonly number[]): Tensor {
 
 /** Exchanges two axes, by default the last two. */
 export function transpose(x: Tensor, axis0 = -2, axis1 = -1): Tensor {
+  checkTensor('transpose', 'x', x);
   if (x.rank < 2)
     throw new ShapeError('transpose', {
       received: `shape ${formatShape(x.shape)}`,
@@ -97,6 +106,7 @@ const expandOp = defineBuiltIn<{ shape: Shape }>({
 
 /** Repeats axes of size 1 (and missing leading axes) up to `shape`, NumPy's broadcast_to. */
 export function expand(x: Tensor, shape: readonly number[]): Tensor {
+  checkTensor('expand', 'x', x);
   checkShape('expand', shape);
   if (sameShape(x.shape, shape)) return x;
   if (!sameShape(broadcastShapes('expand', x.shape, shape), shape))
@@ -110,12 +120,14 @@ export function expand(x: Tensor, shape: readonly number[]): Tensor {
 
 /** Inserts an axis of size 1. */
 export function unsqueeze(x: Tensor, axis: number): Tensor {
+  checkTensor('unsqueeze', 'x', x);
   const place = normalizeAxis('unsqueeze', axis, [...x.shape, 1]);
   return reshape(x, [...x.shape.slice(0, place), 1, ...x.shape.slice(place)]);
 }
 
 /** Removes one axis of size 1, or all. */
 export function squeeze(x: Tensor, axis?: number): Tensor {
+  checkTensor('squeeze', 'x', x);
   if (axis === undefined)
     return reshape(
       x,
@@ -135,6 +147,7 @@ export function squeeze(x: Tensor, axis?: number): Tensor {
 
 /** Merges all axes from `from` on. Default 0: a vector. */
 export function flatten(x: Tensor, from = 0): Tensor {
+  checkTensor('flatten', 'x', x);
   if (x.rank === 0) return reshape(x, [1]);
   const first = normalizeAxis('flatten', from, x.shape);
   return reshape(x, [...x.shape.slice(0, first), sizeOf(x.shape.slice(first))]);

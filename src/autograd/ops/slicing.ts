@@ -1,10 +1,10 @@
 /** Taking parts, and the transpose of it: slice, split, pad. */
 import type { Storage } from '../../kernels/device.js';
 import { checkInt32 } from '../../tensor/dtype.js';
-import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError, UsageError } from '../../tensor/errors.js';
 import { checkShape, formatShape, normalizeAxis } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import type { Tensor } from '../tensor.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
 
 const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
@@ -25,6 +25,7 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
  * end, and `null` as end means the end. @throws ShapeError for ranges outside the tensor
  */
 export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
+  checkTensor('slice', 'x', x);
   if (!Array.isArray(ranges) || ranges.length > x.rank || !ranges.every(Array.isArray))
     throw new ShapeError('slice', {
       received: `${describeValue(ranges)} for shape ${formatShape(x.shape)}`,
@@ -63,6 +64,7 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
 
 /** Surrounds with `value`: [before, after] for each axis. */
 export function pad(x: Tensor, widths: readonly (readonly [number, number])[], value = 0): Tensor {
+  checkTensor('pad', 'x', x);
   const natural = (width: number) => Number.isInteger(width) && width >= 0;
   const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every(natural);
   if (!Array.isArray(widths) || widths.length !== x.rank || !widths.every(isPair))
@@ -71,6 +73,8 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
       expected: `${x.rank} pairs of non-negative whole numbers [before, after]`,
     });
   if (x.dtype === 'int32') checkInt32('pad', value);
+  if (typeof value !== 'number')
+    throw new UsageError('pad', { received: `${describeValue(value)} as value`, expected: 'a number' });
   if (widths.every(([before, after]) => before + after === 0)) return x;
   const shape = x.shape.map((size, i) => size + widths[i]![0] + widths[i]![1]);
   return padOp([x], { before: widths.map(([before]) => before), shape, value });
@@ -81,6 +85,7 @@ export function pad(x: Tensor, widths: readonly (readonly [number, number])[], v
  * @throws ShapeError when the sizes do not add up to the axis
  */
 export function split(x: Tensor, sizes: number | readonly number[], options?: { axis?: number }): Tensor[] {
+  checkTensor('split', 'x', x);
   const { axis = 0 } = checkOptions('split', options, ['axis']);
   const place = normalizeAxis('split', axis, x.shape);
   const length = x.shape[place]!;
@@ -102,5 +107,6 @@ export function split(x: Tensor, sizes: number | readonly number[], options?: { 
 }
 
 const sizeSum = (sizes: readonly number[]) => sizes.reduce((sum, size) => sum + size, 0);
+/** Of an empty axis one part, which is empty. */
 const partsOf = (length: number, size: number) =>
-  Array.from({ length: Math.ceil(length / size) }, (_, i) => Math.min(size, length - i * size));
+  Array.from({ length: Math.max(1, Math.ceil(length / size)) }, (_, i) => Math.min(size, length - i * size));

@@ -4,7 +4,7 @@ import { fused } from '../../kernels/fused.js';
 import { DomainError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, rowsOf } from '../../tensor/shape.js';
 import { defineBuiltIn } from '../op.js';
-import { Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
 
 const softmaxOp = defineBuiltIn<void>({
@@ -60,6 +60,7 @@ const logSumExpOp = defineBuiltIn<void>({
 
 /** Runs a last-axis op along any axis. */
 function along(op: string, x: Tensor, axis: number, run: (x: Tensor) => Tensor): Tensor {
+  checkTensor(op, 'x', x);
   if (x.rank === 0)
     throw new ShapeError(op, {
       received: 'a scalar',

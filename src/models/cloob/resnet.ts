@@ -78,8 +78,7 @@ class AttentionPool2d extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    const [batch, channels] = x.shape as [number, number];
-    const positions = x.reshape([batch, channels, -1]).transpose(); // [batch, positions, channels]
+    const positions = x.flatten(2).transpose(); // [batch, positions, channels]
     const mean = positions.mean({ axis: 1, keepDims: true });
     const tokens = mean.concat(positions, { axis: 1 }).add(this.positional_embedding); // [batch, 1 + positions, channels]
     const query = this.q_proj.forward(
