@@ -37,8 +37,10 @@ function makeProgram(): Command {
  * Only a full disk is a failure, told at the end.
  */
 for (const stream of [process.stdout, process.stderr])
-  stream.on('error', ({ code }: NodeJS.ErrnoException) => {
-    if (code !== 'EPIPE' && code !== 'EIO') process.exitCode = 1;
+  stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE' || code === 'EIO' || process.exitCode === 1) return;
+    process.exitCode = 1;
+    if (stream === process.stdout) say(`hopgrad: output could not be written (${message}); the work goes on`);
   });
 
 try {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
 import { loadSharp } from '#src/data/decode.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
 import { colours, hopgrad, makePictures, tinyConfig } from './helpers.js';
@@ -187,4 +188,21 @@ describe('hopgrad, the command', function () {
       assert.equal(evaluated.code, 0, evaluated.stderr);
       assert.match(evaluated.stdout, /4 pairs[\s\S]*caption → picture/);
     });
+
+  it('trains a small model with the published vocabulary', async () => {
+    const { code, stderr } = await run(...small, '--steps', '1', '--vocab-size', '49408', '--name', 'published');
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /49408 tokens/);
+  });
+
+  it('refuses to evaluate weights that are not finite', async () => {
+    const model = createModel(tinyConfig);
+    const [parameter] = model.parameters();
+    parameter!.storage.device.copyInto(parameter!.storage, parameter!.mul(Number.NaN).storage);
+    const tokenizer = ClipTokenizer.train(['a square'], { vocabSize: 520 });
+    await saveCheckpoint(join(folder, 'nan.safetensors'), { model, tokenizer });
+    const { code, stderr } = await run('eval', '--val-data', 'pairs.tsv', '--checkpoint', 'nan.safetensors');
+    assert.equal(code, 1);
+    assert.match(stderr, /nan.safetensors: .* not finite/);
+  });
 });

@@ -1,0 +1,86 @@
+/** The table of options and what is made of it: presets that pass their own checks, and docs/training.md. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addTrainFlags, resolveSettings, resolveTrainOptions } from '#src/cli/train-flags.js';
+import {
+  checkTrainOptions,
+  defaultSettings,
+  flagOf,
+  modelConfig,
+  type Option,
+  optionMistakes,
+  presets,
+  settingsTable,
+  trainTable,
+} from '#src/train/options.js';
+
+/** The table of docs/training.md, as it should be. */
+function documented(): string {
+  const cell = (value: unknown, { whenNull }: Option) => String(value ?? whenNull);
+  const lines = Object.entries(trainTable).map(([key, option]) => {
+    const [emoji, pairs, official] = (['emoji', 'pairs', 'conceptual-captions'] as const).map((name) =>
+      cell(presets[name][key as keyof typeof trainTable], option),
+    );
+    return `| \`${flagOf(key)}\` | ${option.help} | ${option.kind.range} | ${emoji} | ${pairs} | ${official} |`;
+  });
+  const settings = Object.entries(settingsTable).map(([key, option]) => {
+    const value = cell(defaultSettings[key as keyof typeof settingsTable], option);
+    return `| \`${flagOf(key)}\` | ${option.help} | ${option.kind.range} | ${value} |`;
+  });
+  return [
+    '| option | what it is | values | emoji | pairs | conceptual-captions |\n| --- | --- | --- | --- | --- | --- |',
+    ...lines,
+    '',
+    '| option | what it is | values | default |\n| --- | --- | --- | --- |',
+    ...settings,
+  ].join('\n');
+}
+
+describe('options of hopgrad train', () => {
+  it('are documented as the table has them', () => {
+    const page = readFileSync(new URL('../../../docs/training.md', import.meta.url), 'utf8');
+    assert.ok(page.includes(documented()), `docs/training.md should have:\n\n${documented()}`);
+  });
+
+  it('have presets that pass their own checks, for models that exist', () => {
+    for (const preset of Object.values(presets)) {
+      assert.equal(checkTrainOptions(preset), preset);
+      assert.ok(modelConfig(preset).embed_dim > 0);
+    }
+  });
+
+  it('each refuse nonsense, and null where it means nothing', () => {
+    for (const [key, { whenNull }] of Object.entries(trainTable)) {
+      for (const value of [Number.NaN, Infinity, -1, {}, undefined, '', 'nope'])
+        assert.equal(optionMistakes({ ...presets.emoji, [key]: value }).length > 0, true, `${key} ${value}`);
+      const mistakes = optionMistakes({ ...presets.emoji, [key]: null });
+      assert.equal(mistakes.length, whenNull ? 0 : 1, key);
+    }
+  });
+
+  /** What the flags come to. */
+  const parsed = (...args: string[]) => {
+    const command = addTrainFlags(new Command().exitOverride().configureOutput({ writeErr: () => {} }));
+    return command.parse(args, { from: 'user' }).opts();
+  };
+
+  it('come from the preset of the data, then --preset, then --method, then their own flags', () => {
+    const resolved = (args: string[], ownData = false) => resolveTrainOptions(parsed(...args), { ownData });
+    assert.deepEqual(resolved([]), presets.emoji);
+    assert.deepEqual(resolved([], true), presets.pairs);
+    assert.deepEqual(resolved(['--preset', 'conceptual-captions'], true), presets['conceptual-captions']);
+    const clip = resolved(['--method', 'clip', '--hopfield', '--hopfield-from', '100%', '--lr', '0.5']);
+    assert.deepEqual([clip.loss, clip.hopfield, clip.hopfieldFrom, clip.lr], ['infonce', true, '100%', 0.5]);
+    assert.equal(resolved(['--no-hopfield']).hopfield, false);
+    assert.throws(() => resolved(['--model', 'nope']), /--model nope; expected one of RN50, /);
+  });
+
+  it('about how a run is carried out can be chosen anew', () => {
+    const before = resolveSettings(parsed('--workers', '2', '--save-minutes', '0.5'));
+    assert.deepEqual(before, { ...defaultSettings, workers: 2, saveMinutes: 0.5 });
+    assert.deepEqual(resolveSettings(parsed('--keep-checkpoints', '1'), before), { ...before, keepCheckpoints: 1 });
+    assert.throws(() => resolveSettings(parsed('--keep-checkpoints', '0')), /--keep-checkpoints 0/);
+    assert.throws(() => resolveSettings(parsed('--max-bad-share', '2')), /--max-bad-share 2; expected a share/);
+  });
+});
