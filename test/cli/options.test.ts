@@ -40,7 +40,8 @@ function documented(): string {
 describe('options of hopgrad train', () => {
   it('are documented as the table has them', () => {
     const page = readFileSync(new URL('../../../docs/training.md', import.meta.url), 'utf8');
-    assert.ok(page.includes(documented()), `docs/training.md should have:\n\n${documented()}`);
+    const unaligned = page.replaceAll(/ +(?=\|)/g, ' ').replaceAll(/-{3,}/g, '---');
+    assert.ok(unaligned.includes(documented()), `docs/training.md should have:\n\n${documented()}`);
   });
 
   it('have presets that pass their own checks, for models that exist', () => {
