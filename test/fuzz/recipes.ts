@@ -1,0 +1,43 @@
+/** Programs as fast-check draws and shrinks them, and how many: seconds in the suite, as long as wanted by itself. */
+import fc from 'fast-check';
+import { type Recipe, stepNames } from './build.js';
+
+const numbers = (count: number) => fc.array(fc.nat(65535), { minLength: count, maxLength: count });
+
+/** Recipes of `steps` steps at most, of all steps there are or of those named. */
+export function recipes({
+  steps = 6,
+  names = stepNames(),
+}: {
+  steps?: number;
+  names?: readonly string[];
+} = {}): fc.Arbitrary<Recipe> {
+  return fc.record({
+    inputs: fc.array(numbers(12), { minLength: 1, maxLength: 2 }),
+    steps: fc.array(fc.record({ name: fc.constantFrom(...names), choices: numbers(16) }), {
+      minLength: 1,
+      maxLength: steps,
+    }),
+  });
+}
+
+/**
+ * Declares a property as a test. The suite tries the same programs every time; `npm run fuzz -- --times 20` tries twenty
+ * times as many new ones, and `--seed` and `--path` repeat what a failure names.
+ */
+export function fuzz(
+  name: string,
+  runs: number,
+  recipe: fc.Arbitrary<Recipe>,
+  check: (recipe: Recipe) => Promise<void>,
+): void {
+  it(name, async function () {
+    const { HOPGRAD_FUZZ_TIMES: times = '1', HOPGRAD_FUZZ_SEED: seed = '1', HOPGRAD_FUZZ_PATH: path } = process.env;
+    if (Number(times) > 1) this.timeout(0);
+    await fc.assert(fc.asyncProperty(recipe, check), {
+      numRuns: Math.ceil(runs * Number(times)),
+      seed: Number(seed),
+      ...(path && { path }),
+    });
+  });
+}
