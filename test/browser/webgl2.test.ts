@@ -165,7 +165,7 @@ describe('webgl2 in headless Chromium', function () {
       try {
         const other = await openWebGl2(plain);
         assert.equal(await other.evaluate(() => 'gc' in globalThis), false);
-        const { most, peakBytes } = await train(other, 2000); // each makes some twenty
+        const { most, peakBytes } = await train(other, 1000); // each makes some twenty
         assert.ok(most < 16_384, `${most} storages at once`);
         assert.ok(peakBytes < 16 * 2 ** 20, `${peakBytes} bytes at once`);
         const mebibytes = 2 ** 20;
