@@ -91,7 +91,7 @@ describe('architecture', () => {
   });
 
   it('files are short', () => {
-    for (const { name, text } of files) {
+    for (const { name, text } of files.filter((file) => !file.name.includes('/generated/'))) {
       assert.ok(text.split('\n').length <= 450, `src/${name} has ${text.split('\n').length} lines`);
     }
   });
