@@ -15,7 +15,16 @@ export {
   uniform,
   zeros,
 } from './autograd/create.js';
-export { type GradOptions, grad, scoped, ValueAndGrad, valueAndGrad } from './autograd/functional.js';
+export { hessian, hvp, jacobian, jvp, vjp, vmap } from './autograd/derivatives.js';
+export {
+  type GradientOf,
+  type GradOptions,
+  grad,
+  scoped,
+  type Tree,
+  ValueAndGrad,
+  valueAndGrad,
+} from './autograd/functional.js';
 export { type BackwardOptions, noGrad } from './autograd/graph.js';
 export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
 export * from './autograd/ops/index.js';

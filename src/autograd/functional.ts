@@ -15,84 +15,120 @@ export interface GradOptions {
    * inside another grad(), and when an input is itself tracked.
    */
   createGraph?: boolean;
+  /** Which inputs to differentiate by, from 0: one, or a list. The others may be anything. Default: all. */
+  argnums?: number | readonly number[];
+  /** f returns [result, aux]; aux, whatever it is, is handed on beside the gradient. Default false. */
+  hasAux?: boolean;
 }
 
-/** The gradient of one input is a tensor, that of several a list in their order. */
-export type Gradients<A extends readonly Tensor[]> = A['length'] extends 1 ? Tensor : { [K in keyof A]: Tensor };
+/** Tensors by themselves, or in lists and plain objects, nested at will. */
+export type Tree = Tensor | readonly Tree[] | { readonly [key: string]: Tree };
 
-/** A function's value and gradient; also iterates as [value, grad]. */
-export class ValueAndGrad<A extends readonly Tensor[]> {
+/** The same lists and objects with a gradient in every tensor's place. */
+export type GradientOf<T> = T extends Tensor ? Tensor : { -readonly [K in keyof T]: GradientOf<T[K]> };
+
+/** The gradient of one input has that input's form, that of several is a list in their order. */
+export type Gradients<A extends readonly unknown[], O = GradOptions> = O extends { argnums: infer N }
+  ? N extends number
+    ? GradientOf<A[N]>
+    : N extends readonly number[]
+      ? { -readonly [K in keyof N]: GradientOf<A[N[K] & number]> }
+      : never
+  : A['length'] extends 1
+    ? GradientOf<A[0]>
+    : { -readonly [K in keyof A]: GradientOf<A[K]> };
+
+/** What f returns: a tensor with one element, or with `hasAux` that and anything else. */
+type Result<O> = O extends { hasAux: true } ? readonly [Tensor, unknown] : Tensor;
+type Aux<R> = R extends readonly [Tensor, infer X] ? X : undefined;
+
+/** A function's value, gradient and, with `hasAux`, what else it returned; also iterates as [value, grad]. */
+export class ValueAndGrad<G = Tensor, X = undefined> {
   constructor(
     readonly value: Tensor,
-    readonly grad: Gradients<A>,
+    readonly grad: G,
+    readonly aux: X,
   ) {}
 
-  *[Symbol.iterator](): Generator<Tensor | Gradients<A>> {
+  *[Symbol.iterator](): Generator<Tensor | G> {
     yield this.value;
     yield this.grad;
   }
 }
 
 /**
- * The function that computes f and its gradient: ∇f(x) with respect to every input.
- * An input that f does not use has a gradient of zeros. `.grad` of tensors is not touched.
+ * The function that computes f and its gradient: ∇f(x) with respect to every input, or those that `argnums` names.
+ * Inputs are tensors, or lists and plain objects of tensors; gradients come in the same form. An input that f does not
+ * use has a gradient of zeros. `.grad` of tensors is not touched.
  *
- * @param f takes tensors, returns a tensor with one element
- * @throws ShapeError when f's result has several elements; DTypeError for int32 inputs
+ * @param f takes such inputs, returns a tensor with one element, or [tensor, aux] with `hasAux`
+ * @throws ShapeError when f's result has several elements; DTypeError for int32 inputs; UsageError for inputs that are
+ *   no tensors, and for `argnums` that name no input
+ * @example valueAndGrad(({ w, b }, x) => loss(x.matmul(w).add(b)), { argnums: 0 })({ w, b }, x).grad.w
  */
 export function valueAndGrad<A extends readonly Tensor[]>(
   f: (...inputs: A) => Tensor,
-  options: GradOptions = {},
-): (...inputs: A) => ValueAndGrad<A> {
-  return (...inputs) => {
-    const { value, grads } = gradients(f as (...inputs: readonly Tensor[]) => Tensor, inputs, options);
-    return new ValueAndGrad<A>(value, (inputs.length === 1 ? grads[0] : grads) as Gradients<A>);
-  };
+  options?: Pick<GradOptions, 'createGraph'>,
+): (...inputs: A) => ValueAndGrad<Gradients<A>>;
+export function valueAndGrad<A extends readonly unknown[], const O extends GradOptions, R extends Result<O>>(
+  f: (...inputs: A) => R,
+  options?: O,
+): (...inputs: A) => ValueAndGrad<Gradients<A, O>, Aux<R>>;
+export function valueAndGrad(f: (...inputs: unknown[]) => unknown, options: GradOptions = {}): unknown {
+  return (...inputs: unknown[]) => gradients(f, inputs, options);
 }
 
 /**
- * The gradient of a function: `grad(f)(x)` is ∇f(x); nested for higher derivatives.
- * With several inputs the result is a list. See {@link valueAndGrad}.
+ * The gradient of a function: `grad(f)(x)` is ∇f(x); nested for higher derivatives. With several inputs the result is a
+ * list, with `hasAux` it is [gradient, aux]. See {@link valueAndGrad}.
  *
  * @example grad((x) => x.pow(3).sum())(tensor([2]))          // [12]
  * @example grad((x) => grad((y) => y.pow(3).sum())(x).sum())(tensor([2])) // [12], the second derivative
  */
 export function grad<A extends readonly Tensor[]>(
   f: (...inputs: A) => Tensor,
-  options: GradOptions = {},
-): (...inputs: A) => Gradients<A> {
-  return (...inputs) => valueAndGrad(f, options)(...inputs).grad;
+  options?: Pick<GradOptions, 'createGraph'>,
+): (...inputs: A) => Gradients<A>;
+export function grad<A extends readonly unknown[], const O extends GradOptions, R extends Result<O>>(
+  f: (...inputs: A) => R,
+  options?: O,
+): (...inputs: A) => O extends { hasAux: true } ? [Gradients<A, O>, Aux<R>] : Gradients<A, O>;
+export function grad(f: (...inputs: unknown[]) => unknown, options: GradOptions = {}): unknown {
+  return (...inputs: unknown[]) => {
+    const { grad: found, aux } = gradients(f, inputs, options);
+    return options.hasAux ? [found, aux] : found;
+  };
 }
 
 function gradients(
-  f: (...inputs: readonly Tensor[]) => Tensor,
-  inputs: readonly Tensor[],
-  options: GradOptions,
-): { value: Tensor; grads: Tensor[] } {
-  inputs.forEach((x, i) => {
-    if (!(x instanceof Tensor))
-      throw new UsageError('grad', {
-        received: `${typeof x} as input ${i}`,
-        expected: 'tensors',
-        hint: 'Wrap numbers with tensor(…).',
-      });
-    if (x.dtype === 'int32') throw noGradientOfIntegers('grad');
+  f: (...inputs: unknown[]) => unknown,
+  inputs: readonly unknown[],
+  { argnums, hasAux = false, createGraph: wanted }: GradOptions,
+): ValueAndGrad<unknown, unknown> {
+  const places = checkPlaces(argnums, inputs.length);
+  const by = places.map((place) => inputs[place] as Tree);
+  const leaves = by.flatMap((tree, i) => leavesOf(tree, `input ${places[i]}`));
+  const nested = context.recording && (context.differentiating || leaves.some((x) => x.requiresGrad));
+  const createGraph = wanted ?? nested;
+  const own = leaves.map((x) => (nested && x.requiresGrad ? identity([x]) : fresh(x)));
+  const given = [...inputs];
+  const rebuilt = replaceLeaves(by, own);
+  places.forEach((place, i) => {
+    given[place] = rebuilt[i];
   });
-  const nested = context.recording && (context.differentiating || inputs.some((x) => x.requiresGrad));
-  const createGraph = options.createGraph ?? nested;
-  const own = inputs.map((x) => (nested && x.requiresGrad ? identity([x]) : fresh(x)));
-  const value = within('grad', { recording: true, differentiating: true }, () => f(...own));
+  const result = within('grad', { recording: true, differentiating: true }, () => f(...given));
+  const [value, aux] = hasAux && Array.isArray(result) ? result : [result, undefined];
   if (!(value instanceof Tensor) || value.size !== 1)
     throw new ShapeError('grad', {
       received:
         value instanceof Tensor
           ? `a function with a result of shape ${formatShape(value.shape)}`
           : 'a function whose result is no tensor',
-      expected: 'a function with one element as result',
-      hint: 'Reduce it: .sum() or .mean().',
+      expected: hasAux ? 'a function that returns [one element, aux]' : 'a function with one element as result',
+      hint: hasAux ? 'Return [loss, anything].' : 'Reduce it: .sum() or .mean().',
     });
   const found = value.node ? differentiate(value, null, { createGraph, wrt: own.map((x) => x.node) }) : [];
-  const taken = new Set([value, ...inputs].map(({ storage }) => storage));
+  const taken = new Set([value, ...leaves].map(({ storage }) => storage));
   const grads = own.map((x, i) => {
     const gradient = found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device });
     if (!taken.has(gradient.storage)) {
@@ -101,7 +137,53 @@ function gradients(
     }
     return gradient.clone(); // its memory is its own: whoever frees another tensor does not free it
   });
-  return { value: createGraph ? value : value.detach(), grads };
+  const formed = replaceLeaves(by, grads);
+  const single = argnums === undefined ? inputs.length === 1 : typeof argnums === 'number';
+  return new ValueAndGrad(createGraph ? value : value.detach(), single ? formed[0] : formed, aux);
+}
+
+/** The inputs to differentiate by. @throws UsageError */
+function checkPlaces(argnums: GradOptions['argnums'], count: number): readonly number[] {
+  const places = argnums === undefined ? Array.from({ length: count }, (_, i) => i) : [argnums].flat();
+  const wrong = places.find((place) => !Number.isInteger(place) || place < 0 || place >= count);
+  if (wrong !== undefined || new Set(places).size < places.length)
+    throw new UsageError('grad', {
+      received: `argnums ${JSON.stringify(argnums)} for ${count} inputs`,
+      expected: `different whole numbers in [0, ${count})`,
+    });
+  return places;
+}
+
+/** The tensors of a tree in order. @throws UsageError for what is no tree; DTypeError for int32 tensors */
+function leavesOf(tree: unknown, where: string): Tensor[] {
+  if (tree instanceof Tensor) {
+    if (tree.dtype === 'int32') throw noGradientOfIntegers('grad');
+    return [tree];
+  }
+  if (Array.isArray(tree)) return tree.flatMap((member, i) => leavesOf(member, `${where}[${i}]`));
+  if (typeof tree === 'object' && tree !== null && isPlain(tree))
+    return Object.entries(tree).flatMap(([key, member]) => leavesOf(member, `${where}.${key}`));
+  throw new UsageError('grad', {
+    received: `${tree === null ? 'null' : typeof tree === 'object' ? tree.constructor.name : typeof tree} as ${where}`,
+    expected: 'tensors, or lists and plain objects of tensors',
+    hint: 'Wrap numbers with tensor(…), or name the inputs to differentiate by with argnums.',
+  });
+}
+
+function isPlain(value: object): boolean {
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
+/** The trees with other tensors in place of theirs, in the order of {@link leavesOf}. */
+function replaceLeaves(trees: readonly Tree[], leaves: readonly Tensor[]): unknown[] {
+  let next = 0;
+  const replace = (tree: Tree): unknown => {
+    if (tree instanceof Tensor) return leaves[next++]!;
+    if (Array.isArray(tree)) return tree.map(replace);
+    return Object.fromEntries(Object.entries(tree).map(([key, member]) => [key, replace(member)]));
+  };
+  return trees.map(replace);
 }
 
 /** The same elements as a new leaf. */
