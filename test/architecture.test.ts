@@ -194,6 +194,20 @@ describe('the package', () => {
   ] as const)
     it(`${path} works when it is all that is imported`, () => assert.equal(run(code).trim(), '4'));
 
+  it('hopgrad/testing checks gradients where fast-check is not installed', () => {
+    const hook = `export const resolve = (name, context, next) => {
+      if (name === 'fast-check') throw new Error('no such package');
+      return next(name, context);
+    };`;
+    const printed = run(`
+      import { register } from 'node:module';
+      register('data:text/javascript,' + encodeURIComponent(${JSON.stringify(hook)}));
+      const { checkGradients, tensors } = await import('hopgrad/testing');
+      console.log((await checkGradients((x) => x.square(), [[1, 2, 3, 4]])).checked);
+      try { tensors() } catch (error) { console.log(error.message) }`);
+    assert.match(printed, /^4\ntensors: no fast-check \(Error: no such package\).*npm install/);
+  });
+
   it('the example of the README runs and prints what it says', () => {
     const readme = readFileSync(join(root, 'README.md'), 'utf8');
     const example = /```ts\n([\s\S]*?)```/.exec(readme)![1]!;
@@ -212,12 +226,18 @@ describe('the package', () => {
     assert.ok(Number(after[1]) < Number(before[1]) - 0.1, `${before[1]} → ${after[1]}`);
   });
 
-  it('the program of docs/tour.md runs and prints what its comments say', () => {
-    const tour = readFileSync(join(root, 'docs/tour.md'), 'utf8');
-    const program = [...tour.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]).join('\n');
-    const expected = [...program.matchAll(/console\.log\(.*\); \/\/ (.*)/g)].map((match) => match[1]!);
-    assert.ok(expected.length > 15);
-    const squeeze = (text: string) => text.replace(/\s+/g, '');
-    assert.equal(squeeze(run(program)), squeeze(expected.join('')));
-  });
+  for (const [page, least] of [
+    ['tour', 15],
+    ['pitfalls', 8],
+  ] as const)
+    it(`the program of docs/${page}.md runs and prints what its comments say`, () => {
+      const text = readFileSync(join(root, `docs/${page}.md`), 'utf8');
+      const program = [...text.matchAll(/```ts\n([\s\S]*?)```/g)].map((match) => match[1]).join('\n');
+      const expected = [...program.matchAll(/(?:console\.log|await slope)\(.*\); \/\/ (.*)/g)].map(
+        (match) => match[1]!,
+      );
+      assert.ok(expected.length > least, `${expected.length}`);
+      const squeeze = (printed: string) => printed.replace(/\s+/g, '');
+      assert.equal(squeeze(run(program)), squeeze(expected.join('')));
+    });
 });

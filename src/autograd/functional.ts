@@ -187,7 +187,7 @@ function replaceLeaves(trees: readonly Tree[], leaves: readonly Tensor[]): unkno
 }
 
 /** The same elements as a new leaf. */
-function fresh(x: Tensor): Tensor {
+export function fresh(x: Tensor): Tensor {
   const leaf = new Tensor(x.storage, x.shape);
   leaf.node = leafNode(leaf);
   return leaf;

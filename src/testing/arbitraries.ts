@@ -2,12 +2,13 @@
  * fast-check generators of shapes and tensors. Tensors are drawn as shape × seed, their values from our generator:
  * shrinking then works on what matters, and a failure is replayed by two small numbers.
  */
-import fc from 'fast-check';
+import type { Arbitrary } from 'fast-check';
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { DType } from '../tensor/dtype.js';
 import { Random } from '../tensor/random.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
+import { fastCheck } from './fast-check.js';
 
 export interface ShapeOptions {
   /** Default 0: scalars are included. */
@@ -21,17 +22,14 @@ export interface ShapeOptions {
 }
 
 /** Shapes: lists of sizes. */
-export function shapes({
-  minRank = 0,
-  maxRank = 4,
-  minSize = 0,
-  maxSize = 5,
-}: ShapeOptions = {}): fc.Arbitrary<number[]> {
+export function shapes({ minRank = 0, maxRank = 4, minSize = 0, maxSize = 5 }: ShapeOptions = {}): Arbitrary<number[]> {
+  const fc = fastCheck('shapes');
   return fc.array(fc.integer({ min: minSize, max: maxSize }), { minLength: minRank, maxLength: maxRank });
 }
 
 /** `count` shapes that broadcast together: each drops leading axes or sets axes of a common shape to 1. */
-export function broadcastableShapes(count = 2, options: ShapeOptions = {}): fc.Arbitrary<number[][]> {
+export function broadcastableShapes(count = 2, options: ShapeOptions = {}): Arbitrary<number[][]> {
+  const fc = fastCheck('broadcastableShapes');
   return shapes(options).chain((full) =>
     fc.array(
       fc
@@ -64,7 +62,8 @@ export function tensors({
   dtype = 'float64',
   device,
   ...options
-}: TensorArbitraryOptions = {}): fc.Arbitrary<Tensor> {
+}: TensorArbitraryOptions = {}): Arbitrary<Tensor> {
+  const fc = fastCheck('tensors');
   const drawn = shape ? fc.constant([...shape]) : shapes(options);
   return fc.tuple(drawn, fc.nat()).map(([dims, seed]) => {
     const random = new Random(seed);

@@ -2,8 +2,10 @@
  * Checking gradients against finite differences, in float64: the instrument that every op of this library is tested
  * with, for your functions as well.
  */
-import { randn, tensor } from '../autograd/create.js';
-import { differentiate, enableGrad, leafNode } from '../autograd/graph.js';
+import { ones, randn, tensor } from '../autograd/create.js';
+import { fresh } from '../autograd/functional.js';
+import { differentiate, enableGrad } from '../autograd/graph.js';
+import { checkOptions } from '../autograd/ops/options.js';
 import { type NestedArray, Tensor } from '../autograd/tensor.js';
 import { withDevice } from '../kernels/devices.js';
 import type { TypedArray } from '../tensor/dtype.js';
@@ -16,7 +18,7 @@ export type CheckMode = 'full' | 'projection' | 'coordinate' | 'taylor';
 export interface CheckOptions {
   /**
    * `full` (default): every coordinate. `projection`: one random direction per input, fast. `coordinate`: `coordinates`
-   * random ones per input. `taylor`: the remainder f(x + hv) − f(x) − h ∇f·v must shrink as h², whatever its size.
+   * different random ones per input. `taylor`: the remainder f(x + hv) − f(x) − h ∇f·v must shrink as h², whatever its size.
    */
   mode?: CheckMode;
   /** 2 also checks the gradient of ⟨∇f, w⟩ for a random w. Default 1. */
@@ -57,26 +59,54 @@ export interface GradientFailure {
   eps: number;
 }
 
-export interface GradientReport {
-  ok: boolean;
-  mode: CheckMode;
-  order: number;
-  /** Pass it as `seed` to repeat this check exactly. */
-  seed: number;
+/** What a check found. As text (`String(report)`, `${report}`) it says so in a few lines. */
+export class GradientReport {
+  ok = true;
   /** Comparisons made. */
-  checked: number;
+  checked = 0;
   /** Coordinates passed over at kinks. */
-  skippedAtKinks: number;
-  failures: GradientFailure[];
+  skippedAtKinks = 0;
+  /**
+   * Whether what is compared, and the values reported, are projections on a random w: ⟨f(x), w⟩ where f has several
+   * results, and ⟨∇f, w⟩ at order 2.
+   */
+  projected = false;
+  failures: GradientFailure[] = [];
+
+  /** @param seed pass it as `seed` to repeat this check exactly */
+  constructor(
+    readonly mode: CheckMode,
+    readonly order: 1 | 2,
+    readonly seed: number,
+  ) {}
+
+  toString(): string {
+    const how = `mode ${this.mode}, order ${this.order}, seed ${this.seed}`;
+    const kinks = this.skippedAtKinks > 0 ? `, ${this.skippedAtKinks} coordinates skipped at kinks` : '';
+    if (this.ok) return `Gradients agree in ${this.checked} comparisons (${how})${kinks}.`;
+    const shown = this.failures.slice(0, 5).map((failure) => `\n  ${line(failure)}`);
+    const more = this.failures.length > 5 ? `\n  … ${this.failures.length - 5} more` : '';
+    const projected = this.projected
+      ? `\n  The values are of projections on a random w: ⟨f(x), w⟩${this.order === 2 ? ', at order 2 of ⟨∇f, w⟩' : ''}.`
+      : '';
+    return `${this.failures.length} failures in ${this.checked} comparisons (${how})${kinks}:${shown.join('')}${more}${projected}`;
+  }
+}
+
+function line(f: GradientFailure): string {
+  const where = `argument ${f.argument}${f.index ? ` at ${formatShape(f.index)}` : ''}, order ${f.order}`;
+  return `${where}: ${f.kind}, analytic ${f.analytic}, numeric ${f.numeric}, error ${f.error.toExponential(2)} > ${f.tolerance.toExponential(2)} (eps ${f.eps})`;
 }
 
 type Input = Tensor | NestedArray | TypedArray;
 type Differentiable = (...inputs: Tensor[]) => Tensor;
 
+const known = ['mode', 'order', 'seed', 'eps', 'atol', 'rtol', 'coordinates', 'kinks', 'nondeterminism', 'device'];
 const modes: readonly CheckMode[] = ['full', 'projection', 'coordinate', 'taylor'];
 
 /**
- * Compares the gradient of f with finite differences. f may return any shape: it is projected on a random tensor.
+ * Compares the gradient of f with finite differences. f may return any shape: several results are projected on a random
+ * tensor.
  * Inputs are converted to float64 on the reference device (f runs with that as default device); int32 tensors are
  * handed on as they are. Beyond values it checks that gradients have the inputs' shapes, that two backward passes
  * agree bit for bit, that the vjp is linear in gradOutput, and that unused inputs get zeros.
@@ -92,6 +122,7 @@ export async function checkGradients(
   inputs: readonly Input[],
   options: CheckOptions = {},
 ): Promise<GradientReport> {
+  checkOptions('checkGradients', options, known);
   const device = options.device ?? 'reference';
   const double = device === 'reference';
   const settings = {
@@ -113,7 +144,7 @@ export async function checkGradients(
     !['avoid', 'filter', 'subgradient'].includes(settings.kinks)
   )
     throw new UsageError('checkGradients', {
-      received: JSON.stringify(options),
+      received: written(options),
       expected: `mode ${modes.join(' | ')}, order 1 | 2, eps > 0, kinks avoid | filter | subgradient`,
     });
   if (!Array.isArray(inputs) || inputs.length === 0)
@@ -127,21 +158,14 @@ export async function checkGradients(
       tensor(values, { shape, dtype: dtype === 'int32' ? 'int32' : double ? 'float64' : 'float32', device }),
     );
     const random = new Random(settings.seed, 77);
-    const report: GradientReport = {
-      ok: true,
-      mode: settings.mode,
-      order: settings.order,
-      seed: settings.seed,
-      checked: 0,
-      skippedAtKinks: 0,
-      failures: [],
-    };
+    const report = new GradientReport(settings.mode, settings.order, settings.seed);
     const checker = new Checker(f, points, random, settings, report, 1);
     checker.run();
     if (settings.order === 2) {
+      report.projected = true;
       const w = points.map((x) => direction(x, random));
       const second: Differentiable = (...xs) => {
-        const tracked = xs.map((x) => (x.dtype === 'int32' || x.requiresGrad ? x : leaf(x)));
+        const tracked = xs.map((x) => (x.dtype === 'int32' || x.requiresGrad ? x : fresh(x)));
         const grads = checker.gradients(tracked, null, true);
         return grads
           .map((g, i) => (g ? g.mul(w[i]!).sum() : xs[i]!.cast(w[i]!.dtype).mul(0).sum()))
@@ -167,33 +191,23 @@ export async function assertGradients(
   const report = await checkGradients(f, inputs, options);
   if (!report.ok)
     throw new GradientError('assertGradients', {
-      received: describe(report),
+      received: `${report}\n`,
       expected: 'gradients that agree with finite differences',
-      hint: `Repeat with { mode: '${report.mode}', order: ${report.order}, seed: ${report.seed} }.`,
+      hint: `Repeat with ${written({ mode: report.mode, order: report.order, seed: report.seed, ...options })}.`,
     });
   return report;
 }
 
-function describe({ failures, checked }: GradientReport): string {
-  const lines = failures
-    .slice(0, 5)
-    .map(
-      (f) =>
-        `argument ${f.argument}${f.index ? ` at ${formatShape(f.index)}` : ''}, order ${f.order}: ${f.kind}, analytic ${f.analytic}, numeric ${f.numeric}, error ${f.error.toExponential(2)} > ${f.tolerance.toExponential(2)} (eps ${f.eps})`,
-    );
-  return `${failures.length} of ${checked} comparisons failed:\n  ${lines.join('\n  ')}${failures.length > 5 ? '\n  …' : ''}\n`;
+/** Options as one would write them. */
+function written(options: CheckOptions): string {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined);
+  return `{ ${entries.map(([key, value]) => `${key}: ${typeof value === 'string' ? `'${value}'` : value}`).join(', ')} }`;
 }
 
 async function read(input: Input): Promise<{ values: TypedArray; shape: readonly number[]; dtype: string }> {
   const t =
     input instanceof Tensor ? input : tensor(input, { dtype: input instanceof Int32Array ? 'int32' : 'float64' });
   return { values: await t.data(), shape: t.shape, dtype: t.dtype };
-}
-
-function leaf(x: Tensor): Tensor {
-  const copy = new Tensor(x.storage, x.shape);
-  copy.node = leafNode(copy);
-  return copy;
 }
 
 function direction(x: Tensor, random: Random): Tensor {
@@ -217,7 +231,8 @@ class Checker {
   ) {}
 
   #project(y: Tensor): Tensor {
-    this.#cotangent ??= direction(y, this.random);
+    if (y.size > 1) this.report.projected = true;
+    this.#cotangent ??= y.size === 1 ? ones(y.shape, { dtype: y.dtype, device: y.device }) : direction(y, this.random);
     return this.#cotangent;
   }
 
@@ -245,7 +260,7 @@ class Checker {
 
   #fresh(cotangent: Tensor | null = null): (Tensor | null)[] {
     return this.gradients(
-      this.points.map((x) => (x.dtype === 'int32' ? x : leaf(x))),
+      this.points.map((x) => (x.dtype === 'int32' ? x : fresh(x))),
       cotangent,
       false,
     );
@@ -294,7 +309,13 @@ class Checker {
 
   #coordinates(size: number): number[] {
     if (this.settings.mode === 'full') return Array.from({ length: size }, (_, i) => i);
-    return size === 0 ? [] : Array.from({ length: this.settings.coordinates }, () => this.random.int(size));
+    // Floyd's sampling: each of the last numbers, or where that place is taken, itself.
+    const picked = new Set<number>();
+    for (let last = Math.max(0, size - this.settings.coordinates); last < size; last++) {
+      const place = this.random.int(last + 1);
+      picked.add(picked.has(place) ? last : place);
+    }
+    return [...picked];
   }
 
   /** Compares ∇f·v with the central difference along v. */

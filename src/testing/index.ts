@@ -1,4 +1,4 @@
-/** hopgrad/testing: gradient checks, fast-check generators, and trials of registered ops. Needs fast-check. */
+/** hopgrad/testing: gradient checks, trials of registered ops, and generators for fast-check, which only they need. */
 export { broadcastableShapes, type ShapeOptions, shapes, type TensorArbitraryOptions, tensors } from './arbitraries.js';
 export {
   assertGradients,
@@ -6,7 +6,7 @@ export {
   type CheckOptions,
   checkGradients,
   type GradientFailure,
-  type GradientReport,
+  GradientReport,
 } from './check-gradients.js';
 export { type ConformanceCase, type ConformanceOptions, conformanceCases, type Outcome } from './conformance.js';
 export { asFunction, type DrawnTrial, drawTrial, expectedOutput, trialTensors } from './trials.js';

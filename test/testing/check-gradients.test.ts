@@ -16,13 +16,21 @@ const square = defineOp<{ factor: number }>({
 });
 const point = [[0.3, -1.2, 0.7, 2]];
 
+const onlyThird = defineOp({
+  name: 'testThird',
+  equation: 'y = x²',
+  derivative: 'wrong in the third place',
+  forward: ([x]) => x!.square(),
+  vjp: [({ gradOutput, inputs: [x] }) => gradOutput.mul(x!).mul(tensor([[2, 2, 2.5, 2]], { dtype: 'float64' }))],
+});
+
 describe('checkGradients', () => {
   for (const mode of modes)
     for (const order of [1, 2] as const)
       it(`${mode}, order ${order}: passes a right derivative, finds one 1 % off`, async () => {
         const right = await checkGradients((x) => square([x], { factor: 1 }), point, { mode, order });
         assert.deepEqual([right.ok, right.failures, right.mode, right.order], [true, [], mode, order]);
-        assert.ok(right.checked >= order * (mode === 'full' ? 4 : mode === 'coordinate' ? 5 : 1), `${right.checked}`);
+        assert.ok(right.checked >= order * (mode === 'full' || mode === 'coordinate' ? 4 : 1), `${right.checked}`);
         const wrong = await checkGradients((x) => square([x], { factor: 1.01 }), point, { mode, order });
         assert.equal(wrong.ok, false);
         assert.ok(wrong.failures.every((f) => f.error > f.tolerance || f.kind === 'taylor'));
@@ -43,13 +51,6 @@ describe('checkGradients', () => {
   });
 
   it('reports where, by how much, and how to repeat it', async () => {
-    const onlyThird = defineOp({
-      name: 'testThird',
-      equation: 'y = x²',
-      derivative: 'wrong in the third place',
-      forward: ([x]) => x!.square(),
-      vjp: [({ gradOutput, inputs: [x] }) => gradOutput.mul(x!).mul(tensor([[2, 2, 2.5, 2]], { dtype: 'float64' }))],
-    });
     const report = await checkGradients((a, x) => a.add(onlyThird([x])), [point, point], { seed: 5 });
     const failures = report.failures.filter(({ kind }) => kind === 'value');
     assert.deepEqual(
@@ -66,10 +67,43 @@ describe('checkGradients', () => {
       {
         name: 'GradientError',
         received: /argument 0 at \[0, 2\]/,
-        hint: "Repeat with { mode: 'coordinate', order: 1, seed: 3 }.",
+        hint: "Repeat with { mode: 'coordinate', order: 1, seed: 3, coordinates: 40 }.",
       },
     );
   });
+
+  it('says with all options how to repeat it', async () => {
+    const wrong = (x: Tensor) => onlyThird([x]);
+    const options = { mode: 'coordinate', order: 2, seed: 5, kinks: 'filter', eps: 1e-5, coordinates: 4 } as const;
+    await assert.rejects(assertGradients(wrong, [[[0.1, 0.2, 0.3, 0.4]]], options), {
+      name: 'GradientError',
+      hint: "Repeat with { mode: 'coordinate', order: 2, seed: 5, kinks: 'filter', eps: 0.00001, coordinates: 4 }.",
+    });
+  });
+
+  it('has a report that reads as text', async () => {
+    const good = await checkGradients((x) => x.square().sum(), [[1, 2]], { seed: 4 });
+    assert.equal(`${good}`, 'Gradients agree in 2 comparisons (mode full, order 1, seed 4).');
+    const bad = await checkGradients((x) => onlyThird([x]), [[[0.1, 0.2, 0.3, 0.4]]]);
+    assert.match(`${bad}`, /^1 failures in 4 comparisons .*:\n {2}argument 0 at \[0, 2\], order 1: value, analytic/);
+    assert.match(`${bad}`, /projections on a random w: ⟨f\(x\), w⟩\.$/);
+    assert.deepEqual([good.projected, bad.projected], [false, true]);
+    const single = await checkGradients((x) => onlyThird([x]).sum(), [[[0.1, 0.2, 0.3, 0.4]]]);
+    assert.ok(!`${single}`.includes('projections') && single.failures.length === 1, `${single}`);
+  });
+
+  property(
+    'coordinates are different ones, all where there are no more',
+    fc.record({ size: fc.nat({ max: 12 }), coordinates: fc.nat({ max: 8 }), seed: fc.nat() }),
+    async ({ size, coordinates, seed }) => {
+      const seen = new Set<string>();
+      const kinked = (x: Tensor) => x.abs(); // at 0 every coordinate reports itself
+      const report = await checkGradients(kinked, [new Float64Array(size)], { mode: 'coordinate', coordinates, seed });
+      for (const { kind, index } of report.failures) if (kind === 'kink') seen.add(`${index}`);
+      assert.deepEqual([report.checked, seen.size], [Math.min(size, coordinates), Math.min(size, coordinates)]);
+    },
+    30,
+  );
 
   it('treats kinks as told', async () => {
     const f = (x: Tensor) => x.abs();

@@ -88,7 +88,13 @@ const choose = defineBuiltIn<void>({
   test: { scalar: (condition, a, b) => (condition !== 0 ? a! : b!) },
 });
 
-/** y = a where `condition` is not 0, b elsewhere; all three broadcast. The condition gets no gradient. */
+/**
+ * y = a where `condition` is not 0, b elsewhere; all three broadcast. The condition gets no gradient.
+ *
+ * Both a and b are computed and differentiated everywhere. Where the one that is not picked has an infinite slope (√x at
+ * 0, ln x at 0, 1/x at 0), its gradient is 0 · ∞ = NaN, as in all libraries of this kind. The remedy is to choose the
+ * input as well: `positive.where(positive.where(x, 1).sqrt(), 0)` for `positive.where(x.sqrt(), 0)`; see docs/pitfalls.md.
+ */
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', 'condition', condition);
   return choose([condition, a, b]);
