@@ -12,7 +12,7 @@ import { testOf } from '#src/testing/oracles/index.js';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-  .filter((name) => name.endsWith('.ts') && !name.includes('assembly'))
+  .filter((name) => name.endsWith('.ts') && !/assembly|generated/.test(name))
   .map((name) => ({ name: name.replaceAll('\\', '/'), text: readFileSync(join(root, 'src', name), 'utf8') }));
 
 /** Modules that a file names in import and export statements, and in import(). */
