@@ -97,10 +97,14 @@ function fixCharacters(text: string): string {
     .normalize('NFC');
 }
 
-/** Repeats the fixes until nothing changes. */
+/** Ampersands escaped more than once, `&amp;amp;amp;`. */
+const escapedAmpersands = /&(?:(?:amp|#0{0,15}38|#x0{0,15}26);){2,}/gi;
+
+/** Repeats the fixes until nothing changes. Escaped ampersands lose all their layers at once, not one a turn. */
 function fixLine(line: string, isText: boolean): string {
   for (let text = line; ; ) {
-    const fixed = fixCharacters(repairEncoding(isText ? unescapeCertain(text) : text));
+    const unescaped = isText ? unescapeCertain(text.replace(escapedAmpersands, '&amp;')) : text;
+    const fixed = fixCharacters(repairEncoding(unescaped));
     if (fixed === text) return text;
     text = fixed;
   }

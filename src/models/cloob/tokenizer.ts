@@ -44,8 +44,9 @@ function byteSymbols(): { order: string[]; symbols: string[] } {
 const { order: symbolOrder, symbols: symbolOfByte } = byteSymbols();
 const byteOfSymbol = new Map(symbolOfByte.map((symbol, byte) => [symbol, byte]));
 
-function words(text: string): string[] {
-  return cleanText(text).match(wordPattern) ?? [];
+/** The words of a text, found as they are asked for. */
+function* words(text: string): Generator<string> {
+  for (const [word] of cleanText(text).matchAll(wordPattern)) yield word;
 }
 
 /** A word's symbols, the last one marked as the end of the word. */
@@ -63,6 +64,41 @@ function join(symbols: readonly string[], left: string, right: string): string[]
     else joined.push(symbols[i]!);
   }
   return joined;
+}
+
+/** Stands where a token went into the one on its left. */
+const joined = -1;
+
+/** Whole numbers, the least first. */
+class Heap {
+  readonly #items: number[] = [];
+
+  push(item: number): void {
+    const items = this.#items;
+    let at = items.length;
+    items.push(item);
+    for (let up = (at - 1) >> 1; at > 0 && items[up]! > item; up = (at - 1) >> 1) {
+      items[at] = items[up]!;
+      at = up;
+    }
+    items[at] = item;
+  }
+
+  pop(): number | undefined {
+    const items = this.#items;
+    const least = items[0];
+    const item = items.pop();
+    if (item === undefined || items.length === 0) return least;
+    let at = 0;
+    for (let child = 1; child < items.length; child = 2 * at + 1) {
+      if (child + 1 < items.length && items[child + 1]! < items[child]!) child++;
+      if (items[child]! >= item) break;
+      items[at] = items[child]!;
+      at = child;
+    }
+    items[at] = item;
+    return least;
+  }
 }
 
 export interface TokenizeOptions {
@@ -97,13 +133,13 @@ export class ClipTokenizer {
    */
   constructor(merges: readonly (readonly [string, string])[]) {
     this.merges = merges;
-    const joined = merges.map(([left, right]) => left + right);
-    this.#tokens = [...symbolOrder, ...symbolOrder.map((s) => s + endOfWord), ...joined, startText, endText];
+    const results = merges.map(([left, right]) => left + right);
+    this.#tokens = [...symbolOrder, ...symbolOrder.map((s) => s + endOfWord), ...results, startText, endText];
     this.vocabSize = this.#tokens.length;
     this.startId = this.vocabSize - 2;
     this.endId = this.vocabSize - 1;
     const ids = new Map(this.#tokens.map((token, id) => [token, id]));
-    this.#mergedIds = joined.map((token) => ids.get(token)!);
+    this.#mergedIds = results.map((token) => ids.get(token)!);
     merges.forEach(([left, right], rank) => {
       const [a, b] = [ids.get(left), ids.get(right)];
       if (a === undefined || b === undefined)
@@ -187,37 +223,67 @@ export class ClipTokenizer {
     if (word === endText) return [this.endId];
     const cached = this.#cache.get(word);
     if (cached) return cached;
-    let ids = Array.from(new TextEncoder().encode(word), (byte) => this.#byteIds[byte]!);
-    ids[ids.length - 1]! += 256;
-    for (;;) {
-      let best = Infinity;
-      for (let i = 1; i < ids.length; i++) best = Math.min(best, this.#rank(ids, i));
-      if (best === Infinity) break;
-      ids = this.#merge(ids, best);
-    }
-    if (this.#cache.size < 50_000) this.#cache.set(word, ids);
+    const bytes = Array.from(new TextEncoder().encode(word), (byte) => this.#byteIds[byte]!);
+    bytes[bytes.length - 1]! += 256;
+    const ids = this.#merge(bytes);
+    if (this.#cache.size < 50_000 && word.length <= 100) this.#cache.set(word, ids);
     return ids;
   }
 
-  /** The merge of tokens i − 1 and i, Infinity for none. */
-  #rank(ids: readonly number[], i: number): number {
-    return this.#ranks.get(this.#pair(ids[i - 1]!, ids[i]!)) ?? Infinity;
-  }
-
-  /** Applies one merge wherever it fits. */
-  #merge(ids: readonly number[], rank: number): number[] {
-    const merged: number[] = [];
-    for (let i = 0; i < ids.length; i++) {
-      const fits = i + 1 < ids.length && this.#rank(ids, i + 1) === rank;
-      merged.push(fits ? this.#mergedIds[rank]! : ids[i]!);
-      if (fits) i++;
+  /**
+   * Joins neighbours until none can be joined: again and again all pairs of the earliest merge, from left to right. Pairs
+   * that can be joined wait by rank, so that n tokens take some n·log n steps. Changes `ids`.
+   */
+  #merge(ids: number[]): number[] {
+    const next = ids.map((_, i) => i + 1);
+    const previous = ids.map((_, i) => i - 1);
+    const waiting = new Map<number, number[]>(); // positions of left halves by rank
+    const ranks = new Heap();
+    const rankAt = (i: number) => {
+      const right = next[i]!;
+      return right < ids.length ? this.#ranks.get(this.#pair(ids[i]!, ids[right]!)) : undefined;
+    };
+    const offer = (i: number) => {
+      const rank = rankAt(i);
+      if (rank === undefined) return;
+      const positions = waiting.get(rank);
+      if (positions) positions.push(i);
+      else {
+        waiting.set(rank, [i]);
+        ranks.push(rank);
+      }
+    };
+    for (let i = 0; i + 1 < ids.length; i++) offer(i);
+    for (let rank = ranks.pop(); rank !== undefined; rank = ranks.pop()) {
+      const positions = waiting.get(rank)!.sort((a, b) => a - b);
+      waiting.delete(rank);
+      for (const i of positions) {
+        if (ids[i] === joined || rankAt(i) !== rank) continue; // an earlier merge took one of the two
+        const right = next[i]!;
+        ids[i] = this.#mergedIds[rank]!;
+        ids[right] = joined;
+        next[i] = next[right]!;
+        if (next[i]! < ids.length) previous[next[i]!] = i;
+        if (previous[i]! >= 0) offer(previous[i]!);
+        offer(i);
+      }
     }
-    return merged;
+    return ids.filter((id) => id !== joined);
   }
 
   /** Token ids of a text, without start and end. */
   encode(text: string): number[] {
-    return words(text).flatMap((word) => this.#encodeWord(word));
+    return this.#encode(text, Infinity);
+  }
+
+  /** Words are encoded until there are `enough` ids. */
+  #encode(text: string, enough: number): number[] {
+    const ids: number[] = [];
+    for (const word of words(text)) {
+      if (ids.length >= enough) break;
+      for (const id of this.#encodeWord(word)) ids.push(id);
+    }
+    return ids;
   }
 
   /**
@@ -261,7 +327,10 @@ export class ClipTokenizer {
     const list = typeof texts === 'string' ? [texts] : texts;
     const result = new Int32Array(list.length * contextLength);
     list.forEach((text, row) => {
-      const ids = [this.startId, ...this.encode(text), this.endId].slice(0, contextLength);
+      const ids = [this.startId, ...this.#encode(text, contextLength).slice(0, contextLength), this.endId].slice(
+        0,
+        contextLength,
+      );
       if (truncate === 'keepEnd') ids[Math.min(ids.length, contextLength) - 1] = this.endId;
       result.set(ids, row * contextLength);
     });
