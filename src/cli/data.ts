@@ -1,5 +1,5 @@
 /** The flags that describe tables and shards of pictures, named as in the official code. */
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { DataRequest } from '../data/open.js';
 import type { Colour } from '../models/cloob/config.js';
 import type { EmbedOptions } from '../train/embed-source.js';
@@ -9,6 +9,8 @@ export interface TableFlags {
   csvImgKey?: string;
   csvCaptionKey?: string;
   csvSeparator?: string;
+  csvQuotes?: 'on' | 'off';
+  encoding?: string;
   maxBadShare?: number;
 }
 
@@ -25,7 +27,13 @@ export function addColumnFlags(command: Command): Command {
   return command
     .option('--csv-img-key <column>', 'column of picture paths (default: filepath)')
     .option('--csv-caption-key <column>', 'column of captions (default: title)')
-    .option('--csv-separator <mark>', 'between columns (default: tab, or comma for .csv)');
+    .option('--csv-separator <mark>', 'between columns (default: tab, or comma for .csv)')
+    .addOption(
+      new Option('--csv-quotes <on|off>', 'whether fields may be quoted (default: on; with tabs, if some are)').choices(
+        ['on', 'off'],
+      ),
+    )
+    .option('--encoding <name>', 'of the table (default: UTF-8, other lines as Windows-1252)');
 }
 
 export interface ReadingFlags {
@@ -55,11 +63,14 @@ export function readingOptions({ workers, background, maxBadShare }: ReadingFlag
 }
 
 /** The data that a path or name and the flags of its table stand for. */
-export function dataRequest(path: string, { csvImgKey, csvCaptionKey, csvSeparator }: TableFlags = {}): DataRequest {
+export function dataRequest(path: string, flags: TableFlags = {}): DataRequest {
+  const { csvImgKey, csvCaptionKey, csvSeparator, csvQuotes, encoding } = flags;
   const columns = {
     ...(csvImgKey !== undefined && { imageColumn: csvImgKey }),
     ...(csvCaptionKey !== undefined && { captionColumn: csvCaptionKey }),
     ...(csvSeparator !== undefined && { separator: csvSeparator.replace('\\t', '\t') }),
+    ...(csvQuotes !== undefined && { quotes: csvQuotes === 'on' }),
+    ...(encoding !== undefined && { encoding }),
   };
   return Object.keys(columns).length > 0 ? { path, columns } : { path };
 }

@@ -19,8 +19,8 @@ export interface DataRequest {
    * (`shard-{000..127}.tar`), or a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given).
    */
   path: string;
-  /** Columns and separator of a table. */
-  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn'>;
+  /** How a table is read. */
+  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding'>;
   /** Whether subfolders are classes. Default false: a folder is a heap of pictures. */
   classes?: boolean;
   /** Part of an idx set. */

@@ -1,9 +1,8 @@
-/** Captioned pictures listed in a table: CSV, TSV. */
-import { createReadStream } from 'node:fs';
+/** Captioned pictures listed in a table: TSV, CSV. */
 import { dirname, resolve } from 'node:path';
-import { parse } from 'csv-parse';
-import { DataError } from '../tensor/errors.js';
+import { DataError, printable } from '../tensor/errors.js';
 import { type BadRow, captioned, listSource, type Row, type Source } from './source.js';
+import { inspectText, textRows } from './table-text.js';
 
 export interface TableOptions {
   /** What stands between columns. Default tab, as in the official code. */
@@ -14,17 +13,30 @@ export interface TableOptions {
   captionColumn?: string;
   /** Paths are relative to this folder. Default: the table's own. */
   folder?: string;
+  /**
+   * Whether fields may be quoted, to hold separators, line breaks and (doubled) quotation marks. Default: yes, but between
+   * tabs only when the text shows it, which is told. Then `"Hello," she said` is a caption like any other.
+   */
+  quotes?: boolean;
+  /**
+   * Encoding, a name that TextDecoder knows. Default: UTF-8 (UTF-16 with a byte order mark); lines that are not are read as
+   * Windows-1252, which is told.
+   */
+  encoding?: string;
+  /** Where guesses and the number of bad rows are told. Default console.warn. */
+  log?: (message: string) => void;
 }
 
-const visible = (separator: string) => (separator === '\t' ? 'tab' : `"${separator}"`);
+const visible = (separator: string) => (separator === '\t' ? 'tab' : `"${printable(separator, 20)}"`);
 
 /** Positions of the wanted columns in the header line. */
-function columnsOf(path: string, header: string[], separator: string, wanted: string[]): number[] {
-  const at = wanted.map((column) => header.indexOf(column));
-  if (at.every((position) => position >= 0)) return at;
+function columnsOf(path: string, header: string[], separator: string, wanted: [string, string]): [number, number] {
+  const [image, caption] = wanted.map((name) => header.indexOf(name)) as [number, number];
+  if (image >= 0 && caption >= 0) return [image, caption];
   const other = header.length === 1 && [',', '\t', ';'].find((mark) => mark !== separator && header[0]!.includes(mark));
+  const shown = header.slice(0, 50).map((column) => JSON.stringify(printable(column, 100)));
   throw new DataError('table', {
-    received: `${path} has the columns ${header.map((column) => JSON.stringify(column)).join(', ')}`,
+    received: `${path} has the columns ${shown.join(', ')}`,
     expected: wanted.join(' and '),
     hint: other
       ? `The separator seems to be ${visible(other)}, not ${visible(separator)} (--csv-separator).`
@@ -32,52 +44,75 @@ function columnsOf(path: string, header: string[], separator: string, wanted: st
   });
 }
 
-/** Records of the table with the line each ends at, header first. */
-async function* records(path: string, separator: string): AsyncGenerator<{ record: string[]; line: number }> {
-  const parser = createReadStream(path)
-    .on('error', (error) => parser.destroy(error))
-    .pipe(
-      parse({
-        delimiter: separator,
-        bom: true,
-        relax_quotes: true,
-        relax_column_count: true,
-        skip_empty_lines: true,
-        info: true,
-      }),
-    );
-  try {
-    for await (const { record, info } of parser) yield { record, line: info.lines };
-  } catch (error) {
-    throw new DataError('table', {
-      received: `${path}: ${(error as Error).message}`,
-      expected: 'a readable table, quotes in pairs',
-    });
+/** Counts of what should be told, with the first line of each. */
+class Tally {
+  readonly #counts = new Map<string, { count: number; first: string }>();
+
+  add(what: string, first: string): void {
+    const seen = this.#counts.get(what);
+    if (seen) seen.count++;
+    else this.#counts.set(what, { count: 1, first });
+  }
+
+  tell(what: string, say: (count: number, first: string) => void): void {
+    const seen = this.#counts.get(what);
+    if (seen) say(seen.count, seen.first);
   }
 }
 
 /**
- * Reads a table whose first line names the columns. Quoted fields may hold separators and line breaks.
- * Pictures are read later, when their turn comes; rows without a path or caption are bad rows.
+ * Reads a table whose first line names the columns; lines end with LF, CR LF or, in a text without LF, CR. Pictures are
+ * read later, when their turn comes. Rows that cannot be read, have more or fewer columns than the header, or lack a path
+ * or caption are bad rows: none is repaired in silence, and none takes others along.
  *
- * @throws DataError when the file cannot be read, lacks a column, has no rows, or ends inside quotes
+ * @throws DataError when the file cannot be read, is no text, lacks a column, or has no rows
  */
 export async function tableSource(path: string, options: TableOptions = {}): Promise<Source & { size: number }> {
   const { separator = '\t', imageColumn = 'filepath', captionColumn = 'title', folder = dirname(path) } = options;
+  const { log = console.warn } = options;
+  const say = (text: string) => log(printable(`${path}: ${text}`, 2000));
+  const format = inspectText(path, separator, options);
+  if (format.quotes && options.quotes === undefined && separator === '\t')
+    say('its fields are quoted, as some hold quotation marks or line breaks; --csv-quotes off reads them as they are');
   const rows: (Row | BadRow)[] = [];
-  let columns: number[] | undefined;
-  for await (const { record, line } of records(path, separator)) {
-    if (!columns) {
-      columns = columnsOf(path, record, separator, [imageColumn, captionColumn]);
-      continue;
+  const tally = new Tally();
+  let header: string[] | undefined;
+  let columns: [number, number] = [0, 0];
+  const add = (
+    line: number,
+    row: { name?: string } & ({ bad: string } | Omit<Row & { caption: string }, 'index' | 'name'>),
+  ) => {
+    const numbered = { index: rows.length, ...row, name: printable(`${path}:${line}${row.name ?? ''}`, 500) };
+    const told = 'bad' in numbered ? numbered : captioned(numbered);
+    if ('bad' in told) tally.add('bad', `line ${line}: ${told.bad}`);
+    rows.push(told);
+  };
+  for await (const row of textRows(path, separator, format)) {
+    const { line } = row;
+    if (row.guessed) tally.add('guessed', `line ${line}`);
+    if (row.lines > 1) tally.add('long', `line ${line}`);
+    if ('bad' in row) {
+      if (!header)
+        throw new DataError('table', { received: `${path}: ${row.bad} in line 1`, expected: 'names of columns' });
+      add(line, { bad: row.bad });
+    } else if (!header) {
+      header = row.fields.map((name, i) => (i === 0 ? name.replace(/^\ufeff/, '') : name));
+      columns = columnsOf(path, header, separator, [imageColumn, captionColumn]);
+    } else if (row.fields.length !== header.length)
+      add(line, { bad: `${row.fields.length} columns instead of ${header.length}` });
+    else {
+      const [image, caption] = columns.map((at) => row.fields[at]!) as [string, string];
+      const name = ` (${image || 'no path'})`;
+      const file = resolve(folder, image); // several captions of one picture are no negatives of each other
+      add(line, image ? { name, image: { path: file }, caption, group: file } : { name, bad: 'no picture path' });
     }
-    const [image, caption] = columns.map((at) => record[at] ?? '') as [string, string];
-    const row = { index: rows.length, name: `${path}:${line} (${image || 'no path'})` };
-    const file = resolve(folder, image); // several captions of one picture are no negatives of each other
-    if (image) rows.push(captioned({ ...row, image: { path: file }, caption, group: file }));
-    else rows.push({ ...row, bad: 'no picture path' });
   }
   if (rows.length === 0)
     throw new DataError('table', { received: `${path} with no rows`, expected: 'a header line and at least one row' });
+  tally.tell('guessed', (count, first) =>
+    say(`${count} rows are not UTF-8 and were read as Windows-1252 (the first in ${first}); --encoding names another`),
+  );
+  tally.tell('long', (count, first) => say(`${count} quoted fields run over several lines (the first in ${first})`));
+  tally.tell('bad', (count, first) => say(`${count} of ${rows.length} rows cannot be used, the first in ${first}`));
   return listSource(path, rows);
 }

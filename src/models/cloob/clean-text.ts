@@ -10,7 +10,10 @@ import { decodeHTML, decodeHTMLStrict } from 'entities';
 
 /** Bytes 0x80 to 0x9f in Windows-1252; the five it does not define are control characters. Other bytes are Latin-1's. */
 const upperRow = '€\x81‚ƒ„…†‡ˆ‰Š‹Œ\x8dŽ\x8f\x90‘’“”•–—˜™š›œ\x9džŸ';
-const windows1252 = Array.from({ length: 256 }, (_, byte) => upperRow[byte - 0x80] ?? String.fromCharCode(byte));
+export const windows1252: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => upperRow[byte - 0x80] ?? String.fromCharCode(byte),
+);
 const windows1252Byte = new Map(windows1252.map((char, byte) => [char, byte]));
 
 /** What a numeric character reference stands for; nothing for control characters and non-characters. */
