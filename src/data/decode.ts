@@ -1,6 +1,8 @@
 /** From the bytes of a picture file to pixels, through sharp (libvips); formats: JPEG, PNG, WebP, GIF, AVIF, TIFF, SVG. */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Sharp, SharpOptions } from 'sharp';
+import { regularFile } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 import type { Raster } from './resample.js';
 
@@ -47,13 +49,21 @@ export function loadSharp(): Promise<SharpFactory> {
 
 const reason = (error: unknown) => (error as Error).message.trim().split('\n')[0]!;
 
+/** Largest file of a picture, 256 MiB. */
+const mostBytes = 2 ** 28;
+/** Longest side, as in JPEG. Beyond, scaling the shorter side to the model's would make pictures without end. */
+const longestSide = 65535;
+
+/** Asynchronous, so that files are read side by side; pipes and devices, which may never end, are refused before. */
 async function bytesOf(image: { path: string } | { bytes: Uint8Array }): Promise<Uint8Array> {
   if ('bytes' in image) return image.bytes;
-  return readFile(image.path).catch((error: NodeJS.ErrnoException) => {
-    throw new DataError('decode', {
-      received: error.code === 'ENOENT' ? `no such file, ${image.path}` : `unreadable file, ${reason(error)}`,
-      expected: 'a picture',
-    });
+  const { path } = image;
+  if (!existsSync(path)) throw new DataError('decode', { received: `no such file, ${path}`, expected: 'a picture' });
+  const { size } = regularFile('decode', path);
+  if (size > mostBytes)
+    throw new DataError('decode', { received: `${path} of ${size} bytes`, expected: `at most ${mostBytes}` });
+  return readFile(path).catch((error: Error) => {
+    throw new DataError('decode', { received: `unreadable file, ${reason(error)}`, expected: 'a picture' });
   });
 }
 
@@ -62,7 +72,20 @@ const densityFor = (shorter: number, drawnSide: number) => Math.min(100_000, Mat
 
 /** Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, as in Pillow. */
 async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOptions, drawnSide?: number): Promise<Sharp> {
-  const { format, space, width, height } = await sharp(bytes, { ...options, limitInputPixels: false }).metadata();
+  const { format, space, width, height, depth } = await sharp(bytes, {
+    ...options,
+    limitInputPixels: false,
+  }).metadata();
+  if (Math.max(width, height) > longestSide)
+    throw new DataError('decode', {
+      received: `${width} × ${height} pixels`,
+      expected: `sides of at most ${longestSide}`,
+    });
+  if (!/^u(char|short)$/.test(depth) || (space === 'cmyk' && depth !== 'uchar'))
+    throw new DataError('decode', {
+      received: `${space} pixels of type ${depth}`,
+      expected: '8 or 16 bits a channel, of inks 8',
+    });
   const density = format === 'svg' && drawnSide ? { density: densityFor(Math.min(width, height), drawnSide) } : {};
   const image = sharp(bytes, { ...options, ...density });
   return space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image;
@@ -90,6 +113,7 @@ export async function decode(
     const modes: ColourMode[] = ['L', 'LA', 'RGB', space === 'cmyk' ? 'CMYK' : 'RGBA'];
     return { ...info, data, mode: modes[info.channels - 1]! };
   } catch (error) {
+    if (error instanceof DataError) throw error;
     throw new DataError('decode', { received: reason(error), expected: 'a whole picture in a known format' });
   }
 }

@@ -1,7 +1,8 @@
 /** The idx format of MNIST and its relatives: a big-endian header, then bytes; plain or gzip. */
-import { access, readFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { guarded, readFileBytes, unpackedLimit } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 import { listSource, type Source } from './source.js';
 
@@ -11,12 +12,28 @@ export interface IdxArray {
   data: Uint8Array;
 }
 
+/** @throws DataError for a damaged file, or one that grows out of proportion */
+function unpack(name: string, bytes: Uint8Array): Uint8Array {
+  const most = unpackedLimit(bytes.length);
+  return guarded('idx', name, () => {
+    try {
+      return gunzipSync(bytes, { maxOutputLength: most });
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ERR_BUFFER_TOO_LARGE') throw error;
+      throw new DataError('idx', {
+        received: `${name} of ${bytes.length} bytes grows beyond ${most} bytes`,
+        expected: 'a file that was packed, not made to fill the memory',
+      });
+    }
+  });
+}
+
 /**
  * Reads an idx array: two zero bytes, type 8 (unsigned byte), number of axes, their lengths as 32-bit integers, values.
  * @throws DataError when the bytes are something else, or fewer or more than the header says
  */
 export function readIdx(name: string, bytes: Uint8Array): IdxArray {
-  const raw = bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzipSync(bytes) : bytes;
+  const raw = bytes[0] === 0x1f && bytes[1] === 0x8b ? unpack(name, bytes) : bytes;
   const view = new DataView(raw.buffer, raw.byteOffset, raw.byteLength);
   const axes = raw[3] ?? 0;
   if (raw.length < 4 || view.getUint16(0) !== 0 || raw[2] !== 8 || raw.length < 4 + 4 * axes)
@@ -40,15 +57,12 @@ export interface IdxOptions {
   invert?: boolean;
 }
 
-async function readFirst(paths: string[]): Promise<IdxArray> {
-  for (const path of paths)
-    if (
-      await access(path).then(
-        () => true,
-        () => false,
-      )
-    )
-      return readIdx(path, await readFile(path));
+/** Largest file that is read, 1 GiB: MNIST has 47 MB. */
+const mostBytes = 2 ** 30;
+
+function readFirst(paths: string[]): IdxArray {
+  const path = paths.find((candidate) => existsSync(candidate));
+  if (path) return readIdx(path, readFileBytes('idx', path, mostBytes));
   throw new DataError('idx', { received: `no file ${paths.join(' or ')}`, expected: 'an idx file' });
 }
 
@@ -59,7 +73,7 @@ async function readFirst(paths: string[]): Promise<IdxArray> {
 export async function idxSource(folder: string, options: IdxOptions): Promise<Source & { size: number }> {
   const { split = 't10k', classNames, invert = true } = options;
   const file = (what: string) => ['', '.gz'].map((end) => join(folder, `${split}-${what}-ubyte${end}`));
-  const [images, labels] = [await readFirst(file('images-idx3')), await readFirst(file('labels-idx1'))];
+  const [images, labels] = [readFirst(file('images-idx3')), readFirst(file('labels-idx1'))];
   const [count, height, width] = images.shape as [number, number, number];
   if (images.shape.length !== 3 || labels.shape.length !== 1 || labels.shape[0] !== count)
     throw new DataError('idx', {

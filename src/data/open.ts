@@ -8,9 +8,10 @@ import { DataError } from '../tensor/errors.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
 import { folderSource, imageFiles, imagesSource } from './folder.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
+import { expandShards } from './shards.js';
 import type { Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
-import { expandShards, webDatasetSource } from './webdataset.js';
+import { webDatasetSource } from './webdataset.js';
 
 /** A data set as it is asked for. All of it is plain JSON. */
 export interface DataRequest {
@@ -128,7 +129,7 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
 
 async function digestOf({ path }: DataRequest, source: Source): Promise<string> {
   const hash = createHash('sha256');
-  const list = async (files: readonly string[], nameOf: (file: string) => string) => {
+  const list = async (files: Iterable<string>, nameOf: (file: string) => string) => {
     for (const file of files) {
       const length = await stat(file).then(
         ({ size }) => size,
@@ -148,8 +149,14 @@ async function digestOf({ path }: DataRequest, source: Source): Promise<string> 
 /** Whether two specs are the same data, read the same way, wherever it lies. */
 export function sameData(a: DataSpec, b: DataSpec): boolean {
   const identity = ({ digest, columns = {} }: DataSpec) => {
-    const { separator = null, imageColumn = 'filepath', captionColumn = 'title' } = columns;
-    return JSON.stringify([digest, separator, imageColumn, captionColumn]);
+    const {
+      separator = null,
+      imageColumn = 'filepath',
+      captionColumn = 'title',
+      quotes = null,
+      encoding = null,
+    } = columns;
+    return JSON.stringify([digest, separator, imageColumn, captionColumn, quotes, encoding]);
   };
   return identity(a) === identity(b);
 }

@@ -1,20 +1,23 @@
 /**
  * WebDataset: captioned pictures in tar shards. Files that share their path up to the first dot of its last part are one
- * sample: `000012.jpg` with `000012.txt`, or with `000012.json` holding a caption; `000012.cls` holds a class number.
+ * sample: `000012.jpg` with `000012.txt`, or with `000012.json` holding a caption; `000012.cls` holds a class number. Names
+ * with further dots (`my.photo.jpg`, `my.photo.txt`) belong together up to the last one.
  *
  * Shards are read as streams from front to end, in a new seeded order each epoch; samples leave through a pool from which
- * a seeded generator picks. Memory: the pool (at most `pool` samples and `poolBytes` bytes) and one sample.
+ * a seeded generator picks. Memory: the pool (at most `pool` samples and `poolBytes` bytes), samples whose other files have
+ * not come yet (at most 1000 and 64 MiB), and one sample.
  *
  * @source the WebDataset format, https://github.com/webdataset/webdataset; defaults after open_clip
  */
-import { createReadStream } from 'node:fs';
-import { access, readFile } from 'node:fs/promises';
+import { createReadStream, existsSync } from 'node:fs';
+import { access } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { createGunzip } from 'node:zlib';
-import { expand } from 'brace-expansion';
-import { extract } from 'tar-stream';
-import { DataError } from '../tensor/errors.js';
+import { openFile, parseJson, readFileBytes, unpackedLimit } from '../formats/files.js';
+import { tarFiles } from '../formats/tar.js';
+import { DataError, printable } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
+import { expandShards, type Shards } from './shards.js';
 import { type BadRow, captioned, epochOrder, type Order, type Row, type Source } from './source.js';
 
 export interface WebDatasetOptions {
@@ -26,64 +29,156 @@ export interface WebDatasetOptions {
   captionKey?: string;
   /** Samples in all shards, when known. Default: from `sizes.json` or `__len__` beside the first shard, if there. */
   samples?: number;
+  /** Where is told what was passed over or put together, once each. Default console.warn. */
+  log?: (message: string) => void;
 }
 
 const imageSuffixes = ['jpg', 'jpeg', 'png', 'webp'];
 const wordSuffixes = ['txt', 'json', 'cls'];
+const isKnown = (suffix: string) => imageSuffixes.includes(suffix) || wordSuffixes.includes(suffix);
+
+/** Larger files are no part of a sample. */
+const mostFileBytes = 2 ** 28;
+/** Samples and bytes that may wait for their other files. */
+const mostHeld = { samples: 1000, bytes: 2 ** 26 };
 
 /** One sample's files by suffix. */
 interface Sample {
   key: string;
-  files: Map<string, Buffer>;
+  /** How many samples of that key came right before. */
+  copy: number;
+  files: Map<string, Uint8Array>;
 }
 
-/** Key and suffix of a file in a shard; undefined for files that are no part of a sample. */
+/** Key and suffix of a file in a shard; undefined for names without a suffix and hidden files. */
 function keyOf(name: string): { key: string; suffix: string } | undefined {
-  const match = /^((?:.*\/)?[^./][^./]*)\.([^/]*)$/.exec(name.replace(/^\.\//, ''));
-  return match ? { key: match[1]!, suffix: match[2]!.toLowerCase() } : undefined;
+  const match = /^((?:.*\/)?[^./][^/]*)$/s.exec(name.replace(/^\.\//, ''));
+  if (!match) return undefined;
+  const path = match[1]!;
+  const start = path.lastIndexOf('/') + 1;
+  const [first, last] = [path.indexOf('.', start), path.lastIndexOf('.')];
+  if (first < 0) return undefined;
+  const suffix = path.slice(first + 1).toLowerCase();
+  const ending = path.slice(last + 1).toLowerCase();
+  // More dots: `0001.seg.json` is a further file of 0001, `my.photo.jpg` a picture called my.photo.
+  return isKnown(suffix) || !isKnown(ending)
+    ? { key: path.slice(0, first), suffix }
+    : { key: path.slice(0, last), suffix: ending };
 }
 
-async function bytesOf(entry: AsyncIterable<unknown>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  for await (const chunk of entry) chunks.push(chunk as Uint8Array);
-  return Buffer.concat(chunks);
-}
-
-/** The samples of one shard in order. Throws what the file or the tar reader throws when the shard is broken. */
-async function* samplesOf(path: string): AsyncGenerator<Sample> {
+/** The bytes of a shard, unpacked. Throws when they are many times those of the file. */
+async function* contents(path: string): AsyncGenerator<Uint8Array> {
+  openFile('webdataset', path).close(); // no pipe or device
   const file = createReadStream(path, { highWaterMark: 1 << 18 });
-  const entries = extract();
-  const fail = (error: Error) => void entries.destroy(error);
-  const bytes = /\.t?gz$/.test(path) ? file.on('error', fail).pipe(createGunzip()) : file;
-  bytes.on('error', fail).pipe(entries);
-  let sample: Sample | undefined;
+  if (!/\.t?gz$/i.test(path)) return yield* file; // closes it when the rest is not wanted
+  const unpacked = createGunzip();
+  file.on('error', (error) => unpacked.destroy(error)).pipe(unpacked);
+  let bytes = 0;
   try {
-    for await (const entry of entries) {
-      const part = entry.header.type === 'file' ? keyOf(entry.header.name) : undefined;
-      if (!part || ![...imageSuffixes, ...wordSuffixes].includes(part.suffix)) {
-        entry.resume();
-        continue;
-      }
-      if (sample && sample.key !== part.key) {
-        yield sample;
-        sample = undefined;
-      }
-      sample ??= { key: part.key, files: new Map() };
-      sample.files.set(part.suffix, await bytesOf(entry));
+    for await (const chunk of unpacked) {
+      bytes += (chunk as Uint8Array).length;
+      if (bytes > unpackedLimit(file.bytesRead)) throw new Error(`${file.bytesRead} bytes grew to ${bytes}`);
+      yield chunk as Uint8Array;
     }
-    if (sample) yield sample;
   } finally {
     file.destroy();
   }
 }
 
+const isWhole = ({ files }: Sample) =>
+  imageSuffixes.some((suffix) => files.has(suffix)) && wordSuffixes.some((suffix) => files.has(suffix));
+const bytesIn = ({ files }: Sample) => [...files.values()].reduce((sum, { length }) => sum + length, 0);
+
+/** Samples whose other files have not come yet, the oldest first. */
+class Held {
+  readonly #samples = new Map<string, Sample>();
+  #bytes = 0;
+
+  take(key: string): Sample | undefined {
+    const sample = this.#samples.get(key);
+    if (sample) {
+      this.#samples.delete(key);
+      this.#bytes -= bytesIn(sample);
+    }
+    return sample;
+  }
+
+  /** Adds one; what no longer fits leaves. */
+  *add(sample: Sample): Generator<Sample> {
+    const same = this.take(sample.key);
+    if (same) yield same;
+    this.#samples.set(sample.key, sample);
+    this.#bytes += bytesIn(sample);
+    while (this.#samples.size > mostHeld.samples || this.#bytes > mostHeld.bytes) yield this.#oldest();
+  }
+
+  *all(): Generator<Sample> {
+    while (this.#samples.size > 0) yield this.#oldest();
+  }
+
+  #oldest(): Sample {
+    return this.take(this.#samples.keys().next().value!)!;
+  }
+}
+
+/**
+ * The samples of one shard in order, those that stay incomplete last. Throws what the file or the tar reader throws when
+ * the shard is broken, after the samples before the break.
+ */
+async function* samplesOf(path: string, say: (what: string, message: string) => void): AsyncGenerator<Sample> {
+  const wants = (name: string, size: number) => isKnown(keyOf(name)?.suffix ?? '') && size <= mostFileBytes;
+  const held = new Held();
+  let sample: Sample | undefined;
+  let failure: unknown; // told after what was read
+  try {
+    for await (const { name, data } of tarFiles(contents(path), wants)) {
+      const part = keyOf(name);
+      if (!part || !data) {
+        if (part) say(`.${part.suffix}`, `files ending in .${part.suffix} are passed over, the first is ${name}`);
+        continue;
+      }
+      const isAgain = sample?.key === part.key && sample.files.has(part.suffix);
+      if (isAgain) say('twice', `samples of the same name follow each other, the first are ${part.key}; all are kept`);
+      if (sample && (sample.key !== part.key || isAgain)) {
+        if (isWhole(sample)) yield sample;
+        else yield* held.add(sample);
+        const copy: number = isAgain ? sample.copy + 1 : 0;
+        sample = isAgain ? { key: part.key, copy, files: new Map() } : undefined;
+      }
+      if (!sample) {
+        sample = held.take(part.key);
+        if (sample)
+          say('apart', `the files of ${part.key} and others do not stand side by side; tar --sort=name packs them so`);
+        if (sample?.files.has(part.suffix)) {
+          yield sample;
+          sample = undefined;
+        }
+      }
+      sample ??= { key: part.key, copy: 0, files: new Map() };
+      sample.files.set(part.suffix, data);
+    }
+    if (sample && !isWhole(sample)) yield* held.add(sample);
+  } catch (error) {
+    failure = error;
+  }
+  if (sample && isWhole(sample)) yield sample;
+  for (const rest of held.all()) {
+    // Without a picture, and further dots in its name: a further file of another sample.
+    const isFurther = basename(rest.key).includes('.') && !imageSuffixes.some((suffix) => rest.files.has(suffix));
+    if (!isFurther) yield rest;
+  }
+  if (failure) throw failure;
+}
+
 /** The caption in a sample: its text file, else its JSON file. Undefined when it has neither. */
-function captionOf(files: Map<string, Buffer>, captionKey: string): string | undefined {
+function captionOf(files: Sample['files'], captionKey: string): string | undefined {
   const text = files.get('txt') ?? files.get('json');
-  if (!text || files.has('txt')) return text?.toString('utf8');
-  const value: unknown = JSON.parse(text.toString('utf8'))?.[captionKey];
+  if (!text || files.has('txt')) return text && textOf(text);
+  const value: unknown = JSON.parse(textOf(text))?.[captionKey];
   return typeof value === 'string' ? value : '';
 }
+
+const textOf = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 /** A sample as a row, or as a bad one that says what it lacks. */
 function rowOf({ files }: Sample, index: number, name: string, captionKey: string): Row | BadRow {
@@ -92,36 +187,39 @@ function rowOf({ files }: Sample, index: number, name: string, captionKey: strin
   const row = { index, name, image: { bytes: files.get(suffix)! } };
   try {
     const caption = captionOf(files, captionKey);
-    const label = files.has('cls') ? Number(files.get('cls')!.toString('utf8')) : undefined;
-    if (label !== undefined && !(Number.isInteger(label) && label >= 0))
-      return { index, name, bad: 'no class number in .cls' };
+    const digits = files.has('cls') ? textOf(files.get('cls')!) : undefined;
+    if (digits !== undefined && !/^\s*\d{1,9}\s*$/.test(digits)) return { index, name, bad: 'no class number in .cls' };
+    const label = digits === undefined ? undefined : Number(digits);
     const labelled = label === undefined ? row : { ...row, label };
     if (caption !== undefined) return captioned({ ...labelled, caption });
     return label === undefined ? { index, name, bad: 'no caption (txt, json) or class (cls)' } : labelled;
   } catch (error) {
-    return { index, name, bad: `JSON that cannot be read (${(error as Error).message})` };
+    return { index, name, bad: printable(`JSON that cannot be read (${(error as Error).message})`) };
   }
 }
 
 /** Samples numbered: shards in the order they are named, 2³² numbers each. A broken shard ends with a bad row. */
-async function* shardRows(shard: number, path: string, captionKey: string): AsyncGenerator<Row | BadRow> {
+async function* shardRows(
+  shard: number,
+  path: string,
+  captionKey: string,
+  say: (what: string, message: string) => void,
+): AsyncGenerator<Row | BadRow> {
   let index = shard * 2 ** 32;
+  const shown = printable(path, 1000);
+  if (!existsSync(path)) return yield { index, name: shown, bad: 'no such shard' };
   try {
-    for await (const sample of samplesOf(path)) {
-      yield rowOf(sample, index, `${path}/${sample.key}`, captionKey);
+    for await (const sample of samplesOf(path, (what, message) => say(what, `${shown}: ${printable(message)}`))) {
+      const name = printable(`${path}/${sample.key}${sample.copy ? ` (${sample.copy + 1})` : ''}`, 1000);
+      yield rowOf(sample, index, name, captionKey);
       index++;
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    yield {
-      index,
-      name: path,
-      bad: code === 'ENOENT' ? 'no such shard' : `broken shard, the rest is lost (${message})`,
-    };
+    yield { index, name: shown, bad: printable(`broken shard, the rest is lost (${(error as Error).message})`) };
   }
 }
 
-const bytesIn = (row: Row | BadRow) => ('image' in row && 'bytes' in row.image ? row.image.bytes.length : 0);
+const pictureBytes = (row: Row | BadRow) => ('image' in row && 'bytes' in row.image ? row.image.bytes.length : 0);
 
 /** Rows mixed: each newcomer joins the pool, and while that is over its limits a random row leaves it. */
 async function* mixed(
@@ -137,37 +235,51 @@ async function* mixed(
     const row = pool[at]!;
     pool[at] = pool.at(-1)!;
     pool.pop();
-    bytes -= bytesIn(row);
+    bytes -= pictureBytes(row);
     return row;
   };
   for await (const row of rows) {
     pool.push(row);
-    bytes += bytesIn(row);
+    bytes += pictureBytes(row);
     while (pool.length > 0 && (pool.length >= most || bytes > mostBytes)) yield leave();
   }
   while (pool.length > 0) yield leave();
 }
 
 /** Samples in all shards by the files that stand beside them: `sizes.json` {shard: count}, or `__len__`, one number. */
-async function knownSize(shards: string[]): Promise<number | undefined> {
-  const beside = (name: string) => readFile(join(dirname(shards[0]!), name), 'utf8').catch(() => undefined); // may be absent
-  const [sizes, length] = [await beside('sizes.json'), await beside('__len__')];
-  if (sizes === undefined) return length === undefined ? undefined : Number.parseInt(length, 10);
-  try {
-    const counts = JSON.parse(sizes) as Record<string, number>;
-    const total = shards.reduce((sum, shard) => sum + Number(counts[basename(shard)]), 0);
-    return Number.isNaN(total) ? undefined : total; // lists other shards
-  } catch (error) {
-    throw new DataError('webdataset', {
-      received: `${join(dirname(shards[0]!), 'sizes.json')}: ${(error as Error).message}`,
-      expected: 'an object of sample counts by shard name',
-    });
+function knownSize(shards: Shards): number | undefined {
+  const beside = (name: string) => {
+    const path = join(dirname(shards.at(0)), name);
+    return existsSync(path) ? textOf(readFileBytes('webdataset', path, 2 ** 27)) : undefined;
+  };
+  const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+  const [sizes, length] = [beside('sizes.json'), beside('__len__')];
+  if (sizes === undefined) return length !== undefined && /^\s*\d{1,15}\s*$/.test(length) ? Number(length) : undefined;
+  const name = join(dirname(shards.at(0)), 'sizes.json');
+  const counts = parseJson('webdataset', name, sizes);
+  if (typeof counts !== 'object' || counts === null || Array.isArray(counts))
+    throw new DataError('webdataset', { received: name, expected: 'an object of sample counts by shard name' });
+  let total = 0;
+  for (const path of shards) {
+    const shard = basename(path);
+    const count: unknown = Object.hasOwn(counts, shard) ? (counts as Record<string, unknown>)[shard] : undefined;
+    if (!isCount(count)) return undefined; // lists other shards
+    total += count;
   }
+  return total;
 }
 
-/** Paths of the shards that a pattern names: `data/shard-{000..127}.tar`; several patterns joined by `::`. */
-export function expandShards(pattern: string): string[] {
-  return pattern.split('::').flatMap((part) => expand(part));
+/** Whether one of the shards exists, looked for from the front: usually it is the first. */
+async function someExists(shards: Shards): Promise<boolean> {
+  for (const path of shards)
+    if (
+      await access(path).then(
+        () => true,
+        () => false,
+      )
+    )
+      return true;
+  return false;
 }
 
 /**
@@ -176,27 +288,24 @@ export function expandShards(pattern: string): string[] {
  * @throws DataError when none of the shards exists
  */
 export async function webDatasetSource(pattern: string, options: WebDatasetOptions = {}): Promise<Source> {
-  const { pool = 1000, poolBytes = 2 ** 28, captionKey = 'caption' } = options;
+  const { pool = 1000, poolBytes = 2 ** 28, captionKey = 'caption', log = console.warn } = options;
   const shards = expandShards(pattern);
-  const exist = await Promise.all(
-    shards.map((path) =>
-      access(path).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
-  if (!exist.includes(true))
+  if (!(await someExists(shards)))
     throw new DataError('webdataset', {
-      received: `${pattern}: none of ${shards.length} shards exists, the first is ${shards[0]}`,
+      received: `${printable(pattern)}: none of ${shards.count} shards exists, the first is ${printable(shards.at(0))}`,
       expected: 'paths of tar files, such as shard-{000..127}.tar',
     });
+  const said = new Set<string>();
+  const say = (what: string, message: string) => {
+    if (!said.has(what) && said.size < 20) log(message);
+    said.add(what);
+  };
   async function* inOrder(order: Order) {
-    for (const shard of epochOrder(shards.length, order)) yield* shardRows(shard, shards[shard]!, captionKey);
+    for (const shard of epochOrder(shards.count, order)) yield* shardRows(shard, shards.at(shard), captionKey, say);
   }
   return {
     name: pattern,
-    size: options.samples ?? (await knownSize(shards)),
+    size: options.samples ?? knownSize(shards),
     rows: (order) =>
       order.shuffle
         ? mixed(inOrder(order), new Random(order.seed).fork(`pool of epoch ${order.epoch}`), pool, poolBytes)

@@ -83,20 +83,26 @@ function kindOf(found: import('node:fs').Stats): string {
   return found.isFIFO() ? 'a pipe' : found.isSocket() ? 'a socket' : 'a device';
 }
 
+/** What a path leads to, when that is a file. @throws DataError for folders, pipes and devices, and when it is unreadable */
+export function regularFile(op: string, path: string | URL): import('node:fs').Stats {
+  const unreadable = (reason: string) =>
+    new DataError(op, { received: `${String(path)}: ${reason}`, expected: 'a readable file' });
+  let found: import('node:fs').Stats;
+  try {
+    found = fileSystem(op).statSync(path);
+  } catch (error) {
+    throw error instanceof HopgradError ? error : unreadable((error as Error).message);
+  }
+  if (!found.isFile()) throw unreadable(kindOf(found));
+  return found;
+}
+
 /** @throws DataError when it is no regular file or cannot be opened */
 export function openFile(op: string, path: string | URL): ByteSource {
   const fs = fileSystem(op);
   const name = String(path);
-  const unreadable = (reason: string) =>
-    new DataError(op, { received: `${name}: ${reason}`, expected: 'a readable file' });
-  let file: number;
-  try {
-    const found = fs.statSync(path);
-    if (!found.isFile()) throw unreadable(kindOf(found));
-    file = fs.openSync(path, 'r');
-  } catch (error) {
-    throw error instanceof HopgradError ? error : unreadable((error as Error).message);
-  }
+  regularFile(op, path);
+  const file = guarded(op, name, () => fs.openSync(path, 'r'));
   const { size } = fs.fstatSync(file);
   const fill = (bytes: Uint8Array, position: number) => {
     for (let done = 0; done < bytes.length; ) {

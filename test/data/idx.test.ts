@@ -47,7 +47,7 @@ describe('idx files', () => {
     const source = await idxSource(folder, { classNames: ['a', 'b'] });
     const [first, second] = [...(source.rows({ seed: 0, epoch: 0, shuffle: false }) as Iterable<Row>)];
     assert.deepEqual([first!.label, second!.label], [1, 0]);
-    const pixels = { data: Buffer.of(249, 248, 247, 246, 245, 0), width: 3, height: 2, channels: 1, mode: 'L' };
+    const pixels = { data: Uint8Array.of(249, 248, 247, 246, 245, 0), width: 3, height: 2, channels: 1, mode: 'L' };
     assert.deepEqual(second!.image, { pixels });
     await assert.rejects(idxSource(folder, { classNames: ['a'] }), refuses(/label 1 .*below 1/));
     await assert.rejects(

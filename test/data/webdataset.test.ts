@@ -6,16 +6,21 @@ import fc from 'fast-check';
 import { DataError } from 'hopgrad';
 import { pack } from 'tar-stream';
 import { Loader } from '#src/data/loader.js';
+import { expandShards } from '#src/data/shards.js';
 import type { BadRow, Row } from '#src/data/source.js';
-import { expandShards, type WebDatasetOptions, webDatasetSource } from '#src/data/webdataset.js';
+import { type WebDatasetOptions, webDatasetSource } from '#src/data/webdataset.js';
 import { fixture, property } from '../helpers.js';
 import { all, temporaryFolder } from './helpers.js';
 
 const shards = `${fixture('webdataset')}/shard-{000..001}.tar`;
 const plain = { seed: 0, epoch: 0, shuffle: false };
 
+/** What was told about the shards read last. */
+const said: string[] = [];
+
 async function rows(pattern: string, order = plain, options?: WebDatasetOptions): Promise<(Row | BadRow)[]> {
-  return all((await webDatasetSource(pattern, options)).rows(order));
+  said.length = 0;
+  return all((await webDatasetSource(pattern, { log: (message) => said.push(message), ...options })).rows(order));
 }
 
 /** What a row says, without its pixels. */
@@ -47,15 +52,16 @@ describe('webdataset', () => {
       'far away',
       'the caption first',
       'empty caption',
-      'no picture (jpg, jpeg, png, webp)',
-      'no caption (txt, json) or class (cls)',
       'empty caption',
-      told(list[9]!),
+      told(list[7]!),
       12,
       'long name',
+      // Those that stay incomplete come last: their other files might have come later.
+      'no picture (jpg, jpeg, png, webp)',
+      'no caption (txt, json) or class (cls)',
     ]);
-    assert.match(told(list[9]!) as string, /^JSON that cannot be read/);
-    assert.match(list[11]!.name, /shard-001\.tar\/a-very-long.*\/0008$/);
+    assert.match(told(list[7]!) as string, /^JSON that cannot be read/);
+    assert.match(list[9]!.name, /shard-001\.tar\/a-very-long.*\/0008$/);
     assert.deepEqual((list[0] as Row).image, { bytes: readFileSync(fixture('images/photo.jpg')) });
     assert.equal(new Set(list.map(({ index }) => index)).size, 12);
   });
@@ -69,7 +75,94 @@ describe('webdataset', () => {
   });
 
   it('expands braces, keeping leading zeros', () => {
-    assert.deepEqual(expandShards('a-{08..10}.tar::b.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b.tar']);
+    const names = (pattern: string) => [...expandShards(pattern)];
+    assert.deepEqual(names('a-{08..10}.tar::b.tar'), ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b.tar']);
+    assert.deepEqual(names('{2..0}{x,y}'), ['2x', '2y', '1x', '1y', '0x', '0y']);
+  });
+
+  it('expands long ranges without cutting them, and refuses endless ones', () => {
+    const long = expandShards(`${'folder/'.repeat(20)}{00000..231349}.tar`);
+    assert.equal(long.count, 231350);
+    assert.deepEqual(
+      [0, 99_999, 100_000, 231_349].map((i) => long.at(i).slice(-9)),
+      ['00000.tar', '99999.tar', '00000.tar', '31349.tar'],
+    );
+    const several = expandShards('{train,val}-{0..999}-{00..99..1}.tar::last.tar');
+    assert.deepEqual(
+      [several.count, several.at(100_000), several.at(199_999), several.at(200_000)],
+      [200_001, 'val-0-00.tar', 'val-999-99.tar', 'last.tar'],
+    );
+    for (const pattern of ['{0..9999999}', `{0..9}${'{0..9}'.repeat(9)}`, '{a,b}'.repeat(17)])
+      assert.throws(
+        () => expandShards(pattern),
+        (e: Error) => e instanceof DataError && /expected at most 2097152/.test(e.message),
+      );
+  });
+
+  /** Writes one shard of these files, in this order. */
+  async function shardOf(name: string, files: [string, string | Buffer][]): Promise<string> {
+    const tar = pack();
+    for (const [path, content] of files) tar.entry({ name: path }, content);
+    tar.finalize();
+    writeFileSync(join(folder, name), Buffer.concat((await all(tar)) as Buffer[]));
+    return join(folder, name);
+  }
+  const picture = Buffer.alloc(20);
+
+  it('keeps samples whose name comes twice apart, and says so', async () => {
+    const path = await shardOf('twice.tar', [
+      ['1.jpg', picture],
+      ['1.txt', 'one'],
+      ['1.jpg', picture],
+      ['1.txt', 'another'],
+      ['2.jpg', picture],
+      ['2.txt', 'two'],
+    ]);
+    const list = await rows(path);
+    assert.deepEqual(list.map(told), ['one', 'another', 'two']);
+    assert.deepEqual(
+      list.map(({ name }) => name.slice(path.length)),
+      ['/1', '/1 (2)', '/2'],
+    );
+    assert.match(said.join(), /samples of the same name follow each other, the first are 1; all are kept/);
+  });
+
+  it('takes names with dots for what they are', async () => {
+    const path = await shardOf('dots.tar', [
+      ['my.photo.of.2024.jpg', picture],
+      ['my.photo.of.2024.txt', 'dotted'],
+      ['a.b/1.JPG', picture],
+      ['a.b/1.seg.json', '{}'],
+      ['a.b/1.txt', 'plain'],
+      ['2.jpg', picture],
+      ['2.bmp', picture],
+      ['2.txt', 'two'],
+    ]);
+    assert.deepEqual((await rows(path)).map(told), ['dotted', 'plain', 'two']);
+    assert.match(said.join(), /files ending in \.bmp are passed over, the first is 2\.bmp/);
+  });
+
+  it('puts samples together whose files stand apart, and says how to pack them', async () => {
+    const names = Array.from({ length: 50 }, (_, i) => `${i}`);
+    const path = await shardOf('apart.tar', [
+      ...names.map((name): [string, Buffer] => [`${name}.jpg`, picture]),
+      ...names.map((name): [string, string] => [`${name}.txt`, `caption ${name}`]),
+      ['alone.txt', 'no picture'],
+    ]);
+    const list = await rows(path);
+    assert.deepEqual(list.map(told), [...names.map((name) => `caption ${name}`), told(list.at(-1)!)]);
+    assert.match(told(list.at(-1)!) as string, /no picture/);
+    assert.match(said.join(), /do not stand side by side; tar --sort=name/);
+  });
+
+  it('takes an empty .cls for no class', async () => {
+    const path = await shardOf('cls.tar', [
+      ['1.cls', ''],
+      ['1.jpg', picture],
+      ['2.cls', ' 7\n'],
+      ['2.jpg', picture],
+    ]);
+    assert.deepEqual((await rows(path)).map(told), ['no class number in .cls', 7]);
   });
 
   it('becomes batches: the same pictures as from files', async () => {
