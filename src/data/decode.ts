@@ -18,7 +18,7 @@ export interface Picture extends Raster {
 export type ImageInput = { path: string } | { bytes: Uint8Array } | { pixels: Picture };
 
 export interface DecodeOptions {
-  /** Turn the picture as its EXIF orientation says. The official code does not, so the default is false. */
+  /** Turn the picture as its EXIF orientation says. The official code does so for TIFF only, which is the default. */
   orient?: boolean;
   /** Pictures with more pixels are refused (memory: 3 to 4 bytes a pixel and worker). Default 178,956,970, as in Pillow. */
   maxPixels?: number;
@@ -70,8 +70,16 @@ async function bytesOf(image: { path: string } | { bytes: Uint8Array }): Promise
 /** SVG dots per inch at which the shorter side gets `drawnSide` pixels; 72 draws one pixel a unit. */
 const densityFor = (shorter: number, drawnSide: number) => Math.min(100_000, Math.max(1, (72 * drawnSide) / shorter));
 
-/** Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, as in Pillow. */
-async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOptions, drawnSide?: number): Promise<Sharp> {
+/**
+ * Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, TIFF files are turned as
+ * their orientation says, as in Pillow.
+ */
+async function open(
+  sharp: SharpFactory,
+  bytes: Uint8Array,
+  options: SharpOptions,
+  { orient, drawnSide }: DecodeOptions,
+): Promise<Sharp> {
   const { format, space, width, height, depth } = await sharp(bytes, {
     ...options,
     limitInputPixels: false,
@@ -87,14 +95,15 @@ async function open(sharp: SharpFactory, bytes: Uint8Array, options: SharpOption
       expected: '8 or 16 bits a channel, of inks 8',
     });
   const density = format === 'svg' && drawnSide ? { density: densityFor(Math.min(width, height), drawnSide) } : {};
-  const image = sharp(bytes, { ...options, ...density });
+  const plain = sharp(bytes, { ...options, ...density });
+  const image = orient || format === 'tiff' ? plain.autoOrient() : plain;
   return space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image;
 }
 
 /**
  * Decodes a picture. Pixels of JPEG, PNG and WebP files are those that Pillow reads, bit for bit (baseline, progressive,
  * grey and CMYK JPEG; PNG with 8 bits; lossy and lossless WebP). Of 16-bit channels the upper byte is kept.
- * Animations give their first frame.
+ * Animations give their first frame. Numbers that are no whole ones (float TIFF) and inks of 16 bits are refused.
  *
  * @throws DataError for a missing, broken, truncated or too large file, or when sharp is not installed
  */
@@ -107,8 +116,8 @@ export async function decode(
   const bytes = await bytesOf(image);
   try {
     const options: SharpOptions = { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels };
-    const opened = await open(sharp, bytes, options, drawnSide);
-    const { data, info } = await (orient ? opened.autoOrient() : opened).raw().toBuffer({ resolveWithObject: true });
+    const opened = await open(sharp, bytes, options, { orient, ...(drawnSide && { drawnSide }) });
+    const { data, info } = await opened.raw().toBuffer({ resolveWithObject: true });
     const { space } = await opened.metadata();
     const modes: ColourMode[] = ['L', 'LA', 'RGB', space === 'cmyk' ? 'CMYK' : 'RGBA'];
     return { ...info, data, mode: modes[info.channels - 1]! };

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DataError } from 'hopgrad';
 import { folderSource, imagesSource } from '#src/data/folder.js';
@@ -59,6 +59,32 @@ describe('image folders', () => {
       paths,
       ['/pets/cat/b.PNG', '/pets/cat/deep/a.webp', '/pets/zebra/1.jpg'].map((path) => folder + path),
     );
+  });
+
+  it('follow links to classes and pictures, in circles too, and tell which formats are passed over', async () => {
+    place('linked/cat/1.jpg');
+    symlinkSync(join(folder, 'pets/zebra'), join(folder, 'linked/zebra'));
+    symlinkSync(join(folder, 'linked'), join(folder, 'linked/cat/around'));
+    symlinkSync(join(folder, 'pets/cat/b.PNG'), join(folder, 'linked/cat/2.png'));
+    symlinkSync(join(folder, 'nowhere'), join(folder, 'linked/cat/3.png'));
+    for (const name of ['a.bmp', 'b.HEIC', 'c.txt']) writeFileSync(join(folder, 'linked/cat', name), '');
+    const told: string[] = [];
+    const log = (message: string) => told.push(message);
+    const source = await folderSource(join(folder, 'linked'), { log });
+    assert.deepEqual(source.classNames, ['cat', 'zebra']);
+    const rows = [...(source.rows({ seed: 0, epoch: 0, shuffle: false }) as Iterable<Row>)];
+    assert.deepEqual(
+      rows.filter(({ name }) => !name.includes('around')).map(({ name, label }) => [name.slice(folder.length), label]),
+      [
+        ['/linked/cat/1.jpg', 0],
+        ['/linked/cat/2.png', 0],
+        ['/linked/cat/3.png', 0],
+        ['/linked/zebra/1.jpg', 1],
+      ],
+    );
+    assert.match(told.join(), /2 pictures are passed over \(\.bmp \.heic\), the first is .*a\.bmp/);
+    assert.equal((await imagesSource(join(folder, 'linked'), { log })).size, 4);
+    rmSync(join(folder, 'linked'), { recursive: true });
   });
 
   it('refuse folders that are missing, empty or without classes', async () => {

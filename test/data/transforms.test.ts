@@ -146,6 +146,45 @@ describe('decoding', () => {
     assert.deepEqual([...turned.data.subarray(35 * 3, 36 * 3)], [...straight.data.subarray(0, 3)]);
   });
 
+  /** A TIFF file of one strip. */
+  function tiff(width: number, height: number, pixels: Uint8Array, tags: Record<number, number>): Buffer {
+    const fields = { 256: width, 257: height, 259: 1, 273: 8, 278: height, 279: pixels.length, ...tags };
+    const list = Object.entries(fields); // in the order of their numbers, as the format wants it
+    const directory = Buffer.alloc(2 + 12 * list.length + 4);
+    directory.writeUInt16LE(list.length);
+    list.forEach(([tag, value], i) => {
+      directory.writeUInt16LE(Number(tag), 2 + 12 * i);
+      directory.writeUInt16LE(4, 4 + 12 * i);
+      directory.writeUInt32LE(1, 6 + 12 * i);
+      directory.writeUInt32LE(value, 10 + 12 * i);
+    });
+    const head = Buffer.from('II*\0\0\0\0\0', 'latin1');
+    head.writeUInt32LE(8 + pixels.length, 4);
+    return Buffer.concat([head, pixels, directory]);
+  }
+  const grey = { 258: 8, 262: 1, 277: 1 };
+
+  it('turns TIFF files by their orientation, as Pillow does', async () => {
+    const bytes = tiff(3, 2, Uint8Array.of(1, 2, 3, 4, 5, 6), { ...grey, 274: 6 });
+    const { width, height, channels, data } = await decode({ bytes });
+    const first = data.filter((_, i) => i % channels === 0);
+    assert.deepEqual([width, height, ...first], [2, 3, 4, 1, 5, 2, 6, 3]);
+  });
+
+  it('refuses numbers that are no whole ones, and inks of 16 bits', async () => {
+    const float = tiff(1, 1, new Uint8Array(4), { ...grey, 258: 32, 339: 3 });
+    await assert.rejects(
+      decode({ bytes: float }),
+      (e: Error) => e instanceof DataError && /of type float/.test(e.message),
+    );
+    const { default: sharp } = await import('sharp');
+    const inks = await sharp(readFileSync(fixture('images/photo.jpg')))
+      .toColourspace('cmyk')
+      .tiff()
+      .toBuffer();
+    assert.equal((await decode({ bytes: inks })).mode, 'CMYK');
+  });
+
   it('lays transparent parts over a background when asked', async () => {
     const image = await picture('alpha.png');
     const at = (pixels: Uint8Array) => [0, 1, 2].map((c) => pixels[c * 400]);
