@@ -16,6 +16,7 @@ export interface LabelledFlags extends ReadingFlags {
 export const labelledPaths =
   'folder with a subfolder a class, shards with .cls files, or mnist, fashion-mnist, openclipart';
 
+/** The flags that name labelled pictures. */
 export function addLabelledFlags(command: Command): Command {
   command
     .option('--limit <n>', 'use only this many pictures of each set, drawn at random', parseCount)

@@ -7,6 +7,7 @@ import { loadCheckpoint, saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { UsageError } from '../tensor/errors.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 
+/** Enters `hopgrad convert`. */
 export function addConvertCommand(program: Command): void {
   const command = program
     .command('convert')

@@ -14,6 +14,7 @@ export interface TableFlags {
   maxBadShare?: number;
 }
 
+/** The flags about tables, and how much of one may be broken. */
 export function addTableFlags(command: Command): Command {
   return addColumnFlags(command).option(
     '--max-bad-share <n>',

@@ -10,6 +10,7 @@ export interface DeviceFlags {
 
 const names = ['auto', 'wasm', 'webgpu', 'webgl2', 'gpujs-cpu', 'reference'];
 
+/** The flags about where to compute. */
 export function addDeviceFlags(command: Command): Command {
   return command
     .optionsGroup('Device:')

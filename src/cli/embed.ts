@@ -17,6 +17,7 @@ interface EmbedFlags extends ModelFlags, TableFlags, ReadingFlags {
   output: string;
 }
 
+/** Enters `hopgrad embed`. */
 export function addEmbedCommand(program: Command): void {
   const command = program
     .command('embed')

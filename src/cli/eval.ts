@@ -19,6 +19,7 @@ interface EvalFlags extends ModelFlags, TableFlags, ReadingFlags {
   json?: boolean;
 }
 
+/** Enters `hopgrad eval`. */
 export function addEvalCommand(program: Command): void {
   const command = program.command('eval').description('measure retrieval of a trained model');
   command

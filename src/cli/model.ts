@@ -17,6 +17,7 @@ export interface ModelFlags extends DeviceFlags {
 /** Tokens of CLIP's published vocabulary. */
 const officialVocabulary = 49408;
 
+/** The flags that name a trained model, and where to compute with it. */
 export function addModelFlags(command: Command): Command {
   command
     .optionsGroup('Model:')

@@ -1,12 +1,14 @@
 /** Values of flags: text in, numbers out. What is no number at all is wrong usage, told as commander tells it. */
 import { InvalidArgumentError } from 'commander';
 
+/** "0.5", "1e-3". */
 export function parseNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('It must be a number.');
   return value;
 }
 
+/** "12", "-3". */
 export function parseWhole(text: string): number {
   const value = parseNumber(text);
   if (!Number.isSafeInteger(value)) throw new InvalidArgumentError('It must be a whole number.');

@@ -38,6 +38,7 @@ export async function embedPictures(
   return { embeddings, names, rows: indices, checkpoint: resolve(path), data: spec };
 }
 
+/** Writes an index, which {@link readIndex} reads. @throws DataError when it cannot be written */
 export async function writeIndex(path: string, { embeddings, ...facts }: PictureIndex): Promise<void> {
   const { names, rows, checkpoint, data } = facts;
   await writeSafetensors(

@@ -15,6 +15,7 @@ interface ProbeFlags extends ModelFlags, LabelledFlags {
   seed: number;
 }
 
+/** Enters `hopgrad probe`. */
 export function addProbeCommand(program: Command): void {
   const command = program.command('probe').description('train a linear classifier on frozen embeddings');
   command

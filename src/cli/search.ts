@@ -26,6 +26,7 @@ interface SearchFlags extends ModelFlags, TableFlags, ReadingFlags {
   html?: string;
 }
 
+/** Enters `hopgrad search`. */
 export function addSearchCommand(program: Command): void {
   const command = program
     .command('search')

@@ -34,6 +34,7 @@ interface StatsFlags extends ModelFlags, TableFlags, ReadingFlags {
   json?: boolean;
 }
 
+/** Enters `hopgrad stats`. */
 export function addStatsCommand(program: Command): void {
   const command = program.command('stats').description('measure how the embeddings of pairs lie on the sphere');
   command

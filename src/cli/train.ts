@@ -41,6 +41,7 @@ type RunFlags = DeviceFlags &
     name?: string;
   };
 
+/** Enters `hopgrad train`. */
 export function addTrainCommand(program: Command): void {
   const command = program.command('train').description('train a model, on the embedded emoji unless told otherwise');
   command

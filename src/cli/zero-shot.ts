@@ -14,6 +14,7 @@ interface ZeroShotFlags extends ModelFlags, LabelledFlags {
   templates?: string;
 }
 
+/** Enters `hopgrad zero-shot`. */
 export function addZeroShotCommand(program: Command): void {
   const command = program.command('zero-shot').description('classify pictures by the names of their classes');
   command

@@ -39,6 +39,7 @@ export function writeWhole(path: string, text: string): void {
   sync(dirname(path));
 }
 
+/** Paths of a run, and the writing of all that is in it but its checkpoints. */
 export class RunFolder {
   readonly path: string;
 

@@ -42,6 +42,7 @@ export interface StepReport {
   dataSeconds: number;
 }
 
+/** A training in memory: model, objective, optimiser, and the place in the data. */
 export class Trainer {
   readonly model: CloobModel;
   readonly tokenizer: ClipTokenizer;
