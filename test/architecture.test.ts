@@ -100,8 +100,13 @@ describe('architecture', () => {
     const silent: string[] = [];
     for (const { name, text } of files) {
       const lines = text.split('\n');
+      const seen = new Set<string>(); // of overloads the first speaks for all
       lines.forEach((line, i) => {
-        if (!/^export ((abstract )?(async )?(function\*?|class)|const \w+: (Unary|Binary)) /.test(line)) return;
+        const declared =
+          /^export (?:(?:abstract )?(?:async )?(?:function\*?|class) (\w+)|const (\w+): (?:Unary|Binary) )/.exec(line);
+        const named = declared?.[1] ?? declared?.[2];
+        if (named === undefined || seen.has(named)) return;
+        seen.add(named);
         let above = i - 1;
         while (/^\s*(\/\/|@)/.test(lines[above] ?? '')) above--;
         if (!lines[above]?.trimEnd().endsWith('*/')) silent.push(`${name}: ${line}`);
