@@ -2,9 +2,8 @@
  * What gpu.js's model of a kernel costs in the matrix product: its two texts against WGSL written by hand, with one
  * result a thread, with tiles in the memory that a workgroup shares, and with 4 × 4 results a thread.
  */
-import { createRequire } from 'node:module';
 import type { Device, Storage } from '#src/kernels/device.js';
-import type { GPUBufferLike, GPUDeviceLike } from '#src/kernels/gpu/module.js';
+import { type GPUBufferLike, type GPUDeviceLike, loadGpuJs } from '#src/kernels/gpu/module.js';
 import { SourceDevice } from '#src/kernels/source-device.js';
 
 /** What WebGPU has beyond the parts that the library itself uses. */
@@ -92,7 +91,7 @@ export async function productVariants(
   device: Device,
   n: number,
 ): Promise<{ name: string; run: () => Promise<number> }[]> {
-  const { WebGPUContext } = createRequire(import.meta.url)('gpu.js') as {
+  const { WebGPUContext } = (await loadGpuJs()) as unknown as {
     WebGPUContext: { acquire(): Promise<{ device: WebGpu }> };
   };
   const { device: gpu } = await WebGPUContext.acquire();

@@ -1,6 +1,6 @@
-// Builds dist/: the WebAssembly kernels, the TypeScript, the kernels' texts, the vocabulary.
+// Builds dist/: the WebAssembly kernels, the TypeScript, what stands in modules instead of files, the kernels' texts.
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,12 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const require = createRequire(import.meta.url);
 const run = (script, ...args) => execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: 'inherit' });
 
+if (process.argv.includes('--fresh')) {
+  // Nothing of sources that have gone; the WebAssembly builds are made again when theirs are newer.
+  const old = existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist'), { recursive: true }) : [];
+  for (const name of old) if (/\.(js|map|ts|gz)$/.test(name)) rmSync(join(root, 'dist', name));
+}
 if (existsSync(join(root, 'scripts/build-wasm.mjs'))) run(join(root, 'scripts/build-wasm.mjs'));
 run(join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'), '-p', root);
+run(join(root, 'scripts/build-embedded.mjs'));
 run(join(root, 'scripts/build-texts.mjs'));
-cpSync(join(root, 'src/models/cloob/clip-merges.txt.gz'), join(root, 'dist/models/cloob/clip-merges.txt.gz'));

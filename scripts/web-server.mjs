@@ -13,7 +13,6 @@ const served = [
   'dist/',
   '.build/test/',
   'test/fixtures/',
-  'node_modules/gpu.js/dist/',
   'node_modules/@petamoriken/float16/src/',
   'node_modules/entities/dist/',
   'node_modules/uplot/dist/',

@@ -6,7 +6,6 @@ const map = {
     'hopgrad/models/cloob': '/dist/models/cloob/index.js',
     '@petamoriken/float16': '/node_modules/@petamoriken/float16/src/index.mjs',
     entities: '/node_modules/entities/dist/index.js',
-    'gpu.js': '/node_modules/gpu.js/dist/gpu-browser.js',
     uplot: '/node_modules/uplot/dist/uPlot.esm.js',
     '#src/': '/dist/',
   },

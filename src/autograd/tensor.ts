@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * The tensor: a shape over a storage, and how it came to be. Its operations live in ops/, one file a family;
  * each file adds its methods to this class, so that everything about an op stands in one place.

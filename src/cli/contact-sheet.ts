@@ -1,8 +1,9 @@
 /** A page of found pictures that stands for itself: their thumbnails are part of it. */
 import { writeFileSync } from 'node:fs';
 import { escapeUTF8 } from 'entities';
-import { type ImageInput, loadSharp } from '../data/decode.js';
+import type { ImageInput } from '../data/decode.js';
 import { openData } from '../data/open.js';
+import { loadSharp } from '../data/sharp.js';
 import { DataError } from '../tensor/errors.js';
 import type { PictureIndex } from './picture-index.js';
 

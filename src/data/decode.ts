@@ -5,6 +5,7 @@ import type { Sharp, SharpOptions } from 'sharp';
 import { regularFile } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 import type { Raster } from './resample.js';
+import { loadSharp, type SharpFactory } from './sharp.js';
 
 /** How the channels of a picture are to be read: grey, colours of light, or inks; with an opacity at the end. */
 export type ColourMode = 'L' | 'LA' | 'RGB' | 'RGBA' | 'CMYK';
@@ -24,27 +25,6 @@ export interface DecodeOptions {
   maxPixels?: number;
   /** Drawings without pixels of their own (SVG) are drawn so that their shorter side has so many. Default: one a unit. */
   drawnSide?: number;
-}
-
-type SharpFactory = typeof import('sharp');
-let loading: Promise<SharpFactory> | undefined;
-
-/**
- * The package sharp, an optional dependency.
- * @throws DataError when it is not installed
- */
-export function loadSharp(): Promise<SharpFactory> {
-  loading ??= import('sharp').then(
-    ({ default: sharp }) => sharp,
-    (error: Error) => {
-      throw new DataError('decode', {
-        received: `the package sharp cannot be loaded (${error.message.split('\n')[0]})`,
-        expected: 'it, to read JPEG, PNG and WebP pictures',
-        hint: 'Install it: npm install sharp.',
-      });
-    },
-  );
-  return loading;
 }
 
 const reason = (error: unknown) => (error as Error).message.trim().split('\n')[0]!;

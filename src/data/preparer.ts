@@ -3,7 +3,8 @@ import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
-import { decode, type ImageInput, loadSharp } from './decode.js';
+import { decode, type ImageInput } from './decode.js';
+import { loadSharp } from './sharp.js';
 import { evalTransform, type TransformOptions, trainTransform } from './transforms.js';
 
 /** A picture to prepare. `view` names the random training view; without it the evaluation transform is used. */

@@ -3,8 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
-import { loadSharp } from './decode.js';
 import { Preparer } from './preparer.js';
+import { loadSharp } from './sharp.js';
 
 /** Pixels of `count` images, [count, size, size, 3], 0…255. */
 export interface Images {

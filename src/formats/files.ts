@@ -55,7 +55,11 @@ function builtin<T>(name: string): T | undefined {
   return node?.getBuiltinModule?.(name) as T | undefined;
 }
 
-/** Node's file system. @throws DataError where there is none */
+/**
+ * Node's file system. Left out of the declarations, which must do without Node's types.
+ * @internal
+ * @throws DataError where there is none
+ */
 export function fileSystem(op: string): typeof import('node:fs') {
   const fs = builtin<typeof import('node:fs')>('node:fs');
   if (fs) return fs;

@@ -43,7 +43,7 @@ export async function zipEntries(op: string, source: ByteSource): Promise<Map<st
  * callback of the file system, where nobody could catch it.
  */
 async function openZip(op: string, source: ByteSource) {
-  const { fromRandomAccessReaderPromise, RandomAccessReader } = await import('yauzl').catch((error: Error) => {
+  const { fromRandomAccessReaderPromise, RandomAccessReader } = await import('#yauzl').catch((error: Error) => {
     throw new DataError(op, {
       received: `${source.name}: no reader of zip archives here (${error.message.split('\n')[0]})`,
       expected: 'Node, to read files of torch.save',

@@ -1,6 +1,6 @@
 /** hopgrad bundled and minified for a page computes what it computes unbundled, on every device of a browser. */
 import assert from 'node:assert/strict';
-import { cpSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type * as library from 'hopgrad';
@@ -44,10 +44,6 @@ async function bundle(): Promise<void> {
     platform: 'browser',
     logLevel: 'silent',
   });
-  // esbuild leaves new URL(…, import.meta.url) as it is: what they name goes beside the bundle.
-  const beside = `${root}dist/kernels/wasm`;
-  for (const name of readdirSync(beside))
-    if (name.endsWith('.wasm') || name === 'worker.js') cpSync(`${beside}/${name}`, `${folder}/${name}`);
   writeFileSync(
     `${folder}/index.html`,
     '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>',

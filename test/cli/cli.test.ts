@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
-import { loadSharp } from '#src/data/decode.js';
+import { loadSharp } from '#src/data/sharp.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
 import { colours, hopgrad, makePictures, tinyConfig } from './helpers.js';
 

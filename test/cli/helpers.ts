@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
-import { loadSharp } from '#src/data/decode.js';
+import { loadSharp } from '#src/data/sharp.js';
 
 export const main = fileURLToPath(new URL('../../../dist/cli/main.js', import.meta.url));
 

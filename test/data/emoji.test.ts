@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Random, tensor } from 'hopgrad';
 import { turnedView } from '#src/data/augment.js';
-import { loadSharp } from '#src/data/decode.js';
 import {
   familyOf,
   heldOutStyle,
@@ -19,6 +18,7 @@ import {
 import { type EmojiData, emojiSource, prepareEmoji } from '#src/data/emoji-source.js';
 import { Loader } from '#src/data/loader.js';
 import { type Images, rasterise } from '#src/data/rasterise.js';
+import { loadSharp } from '#src/data/sharp.js';
 import { listSource } from '#src/data/source.js';
 import { all } from './helpers.js';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { loadSharp } from '#src/data/decode.js';
+import { loadSharp } from '#src/data/sharp.js';
 import { temporaryFolder } from './helpers.js';
 
 describe('Preparer', () => {

@@ -1,8 +1,4 @@
-/**
- * gpu.js as this library sees it: the few names it uses, and how they are found. In Node gpu.js is imported; in a
- * browser its own build (`gpu.js/dist/gpu-browser.js`) is a script, or an entry of the import map, that sets `GPU`.
- */
-import { DeviceError } from '../../tensor/errors.js';
+/** gpu.js as this library sees it: the few names it uses. */
 
 /** A kernel made by createKernel: call it with its arguments. */
 export interface GpuKernel {
@@ -94,24 +90,7 @@ export interface GpuModule {
   WebGPUContext: { acquire(): Promise<GpuContext> };
 }
 
-/** @throws DeviceError when gpu.js is not there */
+/** gpu.js, loaded when a device first needs it. */
 export async function loadGpuJs(): Promise<GpuModule> {
-  const isGpuJs = (value: unknown): value is GpuModule =>
-    typeof (value as GpuModule | undefined)?.GPU?.prototype?.createKernel === 'function';
-  // The browser build hangs everything on the class, itself included (GPU.GPU).
-  const global = () => (globalThis as { GPU?: unknown }).GPU;
-  if (isGpuJs(global())) return global() as GpuModule;
-  let reason = 'its module has no GPU class';
-  try {
-    const imported = (await import('gpu.js')) as { default?: unknown };
-    const found = [imported, imported.default, global()].find(isGpuJs);
-    if (found) return found;
-  } catch (error) {
-    reason = (error as Error).message;
-  }
-  throw new DeviceError('init', {
-    received: `no gpu.js (${reason})`,
-    expected: 'the package gpu.js',
-    hint: 'In a page, load gpu.js/dist/gpu-browser.js as a script first, or name gpu.js in an import map.',
-  });
+  return (await import('./gpujs.js')).default as GpuModule;
 }

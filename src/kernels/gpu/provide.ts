@@ -18,14 +18,15 @@ export function whyNoWebGpu(): string {
 export async function provideWebGpu(): Promise<void> {
   const scope = globalThis as { navigator?: { gpu?: unknown }; process?: { versions?: { node?: string } } };
   if (scope.navigator?.gpu || !scope.process?.versions?.node) return;
+  // A name of package.json's: where there is no Node, bundlers leave Dawn out.
   let dawn: { create(flags: string[]): unknown; globals: object };
   try {
-    dawn = (await import('webgpu')) as unknown as typeof dawn;
+    dawn = (await import('#webgpu')) as unknown as typeof dawn;
   } catch (error) {
     throw new DeviceError('init', {
       received: `webgpu, but the package "webgpu" cannot be loaded here (${(error as Error).message.split('\n')[0]})`,
-      expected: 'the optional dependency webgpu with a binary for this platform',
-      hint: "Install it with npm install webgpu, or use init({ device: 'auto' }) to take what there is.",
+      expected: 'it, which brings WebGPU (Dawn) to Node',
+      hint: "Install it: npm install webgpu. Or use init({ device: 'auto' }) to take what there is.",
     });
   }
   Object.assign(globalThis, dawn.globals);

@@ -10,8 +10,11 @@ export interface Host {
   shared: boolean;
   /** Whether the calling thread may sleep while the others finish; a browser's main thread may not. */
   mayBlock: boolean;
-  /** Starts a thread that instantiates `module` over `memory` and calls its `work(id)`. It must not keep the process alive. */
-  startThread(module: WebAssembly.Module, memory: WebAssembly.Memory, id: number): void;
+  /**
+   * Starts a thread that instantiates `module` over `memory` and calls its `work(id)`. It must not keep the process
+   * alive. `failed` is for threads that do not start.
+   */
+  startThread(module: WebAssembly.Module, memory: WebAssembly.Memory, id: number, failed: () => void): void;
   /** Makes the JavaScript engine collect, if it can. */
   collect(): void;
   /** Resolves in a later turn of the event loop. */
@@ -36,6 +39,8 @@ export class Engine {
   #threads: number;
   /** Threads started besides the calling one. */
   #helpers = 0;
+  /** False once a thread has failed to start: none will. */
+  #mayStart = true;
 
   /** @param maxBytes of memory, for tests; 4 GiB is the most there is */
   constructor(host: Host, threads: number, maxBytes?: number) {
@@ -61,7 +66,7 @@ export class Engine {
 
   /** Takes effect with the next kernel; threads start when the first kernel has work for them. */
   set threads(count: number) {
-    this.#threads = this.#host.shared ? Math.min(Math.max(1, count), THREADS) : 1;
+    this.#threads = this.#host.shared && this.#mayStart ? Math.min(Math.max(1, count), THREADS) : 1;
     this.#exports.limitThreads(this.#threads);
   }
 
@@ -82,7 +87,10 @@ export class Engine {
 
   #startThreads(): void {
     while (this.#helpers + 1 < this.#threads)
-      this.#host.startThread(this.#host.module, this.heap.memory, ++this.#helpers);
+      this.#host.startThread(this.#host.module, this.heap.memory, ++this.#helpers, () => {
+        this.#mayStart = false;
+        this.threads = 1;
+      });
   }
 
   /** Memory for the duration of one kernel: `bytes` for every thread. */

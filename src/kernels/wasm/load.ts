@@ -2,8 +2,11 @@
 import { DeviceError, KernelError, UsageError } from '../../tensor/errors.js';
 import { collectGarbage } from '../collect.js';
 import { turn } from '../turn.js';
+import { unpack } from '../unpack.js';
 import { WasmDevice } from './device.js';
+import { embedded } from './embedded.js';
 import { Engine, type Host } from './engine.js';
+import { workerText } from './worker.js';
 
 /** Node's built-in modules, where there is Node: found without an import, which browsers and bundlers would trip over. */
 const builtin = (globalThis as { process?: { getBuiltinModule?(name: string): unknown } }).process?.getBuiltinModule;
@@ -26,10 +29,13 @@ function hasRelaxed(setFlag: (flag: string) => void): boolean {
   return WebAssembly.validate(relaxedProbe);
 }
 
-/** hopgrad.wasm for threads, -single without; -relaxed with fused multiply-add. */
-function moduleUrl(shared: boolean, relaxed: boolean): URL {
-  return new URL(`./hopgrad${shared ? '' : '-single'}${relaxed ? '-relaxed' : ''}.wasm`, import.meta.url);
+/** hopgrad for threads, -single without; -relaxed with fused multiply-add. */
+function buildName(shared: boolean, relaxed: boolean): string {
+  return `hopgrad${shared ? '' : '-single'}${relaxed ? '-relaxed' : ''}`;
 }
+
+/** A variable, for Node only: bundlers for pages need not look for files beside this one. */
+const here = import.meta.url;
 
 /** @throws UsageError when HOPGRAD_THREADS is set to what is no number of threads */
 function defaultThreads(cores: number, setting: string | undefined): number {
@@ -63,11 +69,12 @@ export function createWasmDevice(options: WasmOptions = {}): WasmDevice {
   const relaxed = (wanted ?? process.env.HOPGRAD_RELAXED !== '0') && hasRelaxed(setFlagsFromString);
   try {
     const host: Host = {
-      module: new WebAssembly.Module(readFileSync(moduleUrl(shared, relaxed))),
+      module: new WebAssembly.Module(readFileSync(new URL(`${buildName(shared, relaxed)}.wasm`, here))),
       shared,
       mayBlock: true,
       startThread(module, memory, id) {
-        const worker = new Worker(new URL('./worker.js', import.meta.url), {
+        const worker = new Worker(workerText, {
+          eval: true,
           workerData: { module, memory, id },
           execArgv: [],
         });
@@ -88,31 +95,42 @@ export function createWasmDevice(options: WasmOptions = {}): WasmDevice {
   }
 }
 
-/** For browsers. Without cross-origin isolation it runs on one thread. @throws DeviceError when the kernels cannot be fetched */
+/**
+ * For browsers. Without cross-origin isolation it runs on one thread, and so it does where the page's policy forbids
+ * threads (`worker-src` without `blob:`).
+ * @throws DeviceError when the kernels cannot be loaded
+ */
 export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDevice> {
   if (canLoadNow()) return createWasmDevice(options);
   const { threads, maxBytes, relaxed: wanted = true } = options;
   const isolated = globalThis.crossOriginIsolated === true;
   const shared = isolated && options.shared !== false;
   const relaxed = wanted && WebAssembly.validate(relaxedProbe);
-  const url = moduleUrl(shared, relaxed);
-  const response = await fetch(url);
-  if (!response.ok)
-    throw new DeviceError('wasm', {
-      received: `status ${response.status} for ${url.pathname}`,
-      expected: 'the kernels (hopgrad*.wasm) beside the code',
-      hint: 'Serve the whole folder dist/kernels/wasm.',
-    });
+  const module = await loadEmbedded(buildName(shared, relaxed));
+  const workerUrl = URL.createObjectURL(new Blob([workerText], { type: 'text/javascript' }));
   const host: Host = {
-    module: await WebAssembly.compile(await response.arrayBuffer()),
+    module,
     shared,
     mayBlock: typeof window === 'undefined',
-    startThread(module, memory, id) {
-      new Worker(new URL('./worker.js', import.meta.url), { type: 'module' }).postMessage({ module, memory, id });
+    startThread(module, memory, id, failed) {
+      const worker = new Worker(workerUrl);
+      worker.onerror = failed;
+      worker.postMessage({ module, memory, id });
     },
     collect() {}, // browsers have no such call; finalizers run when the engine pleases
     turn,
   };
   const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${isolated ? '' : ', one thread since the page is not cross-origin isolated'}`;
   return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);
+}
+
+async function loadEmbedded(name: string): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(await unpack((await embedded[name]!()).packed));
+  } catch (error) {
+    throw new DeviceError('wasm', {
+      received: `${name}: ${(error as Error).message}`,
+      expected: "kernels that this page may load and compile (script-src 'wasm-unsafe-eval' where it has a policy)",
+    });
+  }
 }

@@ -11,7 +11,7 @@
  * @source Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2021, arXiv 2103.00020
  */
 
-import { fileSystem } from '../../formats/files.js';
+import { unpack } from '../../kernels/unpack.js';
 import { DataError, DomainError, describeValue, printable } from '../../tensor/errors.js';
 import { cleanText } from './clean-text.js';
 
@@ -351,13 +351,8 @@ export class ClipTokenizer {
 
 let official: Promise<ClipTokenizer> | null = null;
 
-/** The merges, from the file beside this one: in Node from disk, in browsers fetched. */
+/** The merges, from a module beside this one that is loaded for them. */
 async function readPublishedMerges(): Promise<string[]> {
-  const url = new URL('./clip-merges.txt.gz', import.meta.url);
-  const packed =
-    url.protocol === 'file:'
-      ? new Uint8Array(fileSystem('ClipTokenizer.official').readFileSync(url))
-      : await (await fetch(url)).arrayBuffer();
-  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
-  return (await new Response(unpacked).text()).split('\n');
+  const { packed } = await import('./clip-merges.js');
+  return new TextDecoder().decode(await unpack(packed)).split('\n');
 }

@@ -18,6 +18,7 @@ import {
 } from 'hopgrad';
 import { AdamW } from 'hopgrad/nn';
 import { collectGarbage } from '#src/kernels/collect.js';
+import { loadGpuJs } from '#src/kernels/gpu/module.js';
 import type { WebGpuDevice } from '#src/kernels/gpu/webgpu.js';
 import * as scalar from '#src/kernels/scalar.js';
 import { needWebGpu } from './adapter.js';
@@ -186,7 +187,7 @@ describe('webgpu in Node', () => {
     const before = webgpu();
     const x = tensor([1, 2, 3]);
     await x.data();
-    const { WebGPUContext } = (await import('gpu.js')) as unknown as {
+    const { WebGPUContext } = (await loadGpuJs()) as unknown as {
       WebGPUContext: { acquire(): Promise<{ device: { destroy(): void; lost: Promise<unknown> } }> };
     };
     const context = await WebGPUContext.acquire();

@@ -1,0 +1,181 @@
+/** The package as npm packs it, unpacked elsewhere, beside nothing but what it declares. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
+  version: string;
+  bin: Record<string, string>;
+  dependencies: Record<string, string>;
+  exports: Record<string, { default: string } | string>;
+};
+const run = (command: string, args: string[], cwd: string) =>
+  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+/** What npm packs of a folder. @returns the names of its files */
+function pack(folder: string, ...more: string[]): { filename: string; files: { path: string; size: number }[] } {
+  const told = run('npm', ['pack', '--json', ...more], folder);
+  return JSON.parse(told.slice(told.indexOf('[\n')))[0]; // the build may speak first
+}
+
+describe('the packed package', function () {
+  this.timeout(180_000);
+  let folder: string;
+  let app: string;
+  let installed: string;
+  let names: string[];
+
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'hopgrad-package-'));
+    app = join(folder, 'app');
+    mkdirSync(join(app, 'node_modules'), { recursive: true });
+    // A checkout without dist, except that the WebAssembly is there, which takes long to compile.
+    const checkout = join(folder, 'checkout');
+    for (const name of run('git', ['ls-files', '--cached', '--others', '--exclude-standard'], root).trim().split('\n'))
+      if (!/^(test|study|web)\//.test(name) && existsSync(join(root, name)))
+        cpSync(join(root, name), join(checkout, name), { recursive: true });
+    const wasm = 'dist/kernels/wasm';
+    for (const name of readdirSync(join(root, wasm)).filter((file) => file.endsWith('.wasm')))
+      cpSync(join(root, wasm, name), join(checkout, wasm, name), { recursive: true });
+    writeFileSync(join(checkout, 'dist/left-over.js'), '');
+    symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
+    const { filename, files } = pack(checkout, '--pack-destination', folder);
+    names = files.map(({ path }) => path);
+    run('tar', ['-xzf', join(folder, filename), '-C', folder], folder);
+    installed = join(app, 'node_modules/hopgrad');
+    cpSync(join(folder, 'package'), installed, { recursive: true });
+    for (const name of Object.keys(manifest.dependencies)) link(name);
+    writeFileSync(join(app, 'package.json'), '{ "type": "module" }');
+  });
+  after(() => rmSync(folder, { recursive: true, force: true }));
+
+  /** Puts a package of this repository beside the unpacked one. */
+  function link(name: string): void {
+    const to = join(app, 'node_modules', name);
+    mkdirSync(dirname(to), { recursive: true });
+    symlinkSync(join(root, 'node_modules', name), to);
+  }
+
+  const evaluate = (code: string) => run(process.execPath, ['--input-type=module', '--eval', code], app);
+
+  it('is built when it is packed, and holds what it needs, nothing twice, and nothing of how it is made', () => {
+    for (const needed of [
+      ...['LICENSE', 'NOTICE', 'README.md', 'ARCHITECTURE.md', 'docs/tour.md', 'docs/bundlers.md'],
+      ...['dist/kernels/wasm/hopgrad.wasm', 'dist/kernels/gpu/gpujs.js', 'src/autograd/ops/matmul.ts'],
+      ...Object.values(manifest.exports).map((entry) => (typeof entry === 'string' ? entry : entry.default).slice(2)),
+      ...Object.values(manifest.bin).map((path) => normalize(path)),
+    ])
+      assert.ok(names.includes(needed), `${needed} is missing`);
+    assert.ok(!names.includes('dist/left-over.js'), 'what no source makes any more');
+    const belongs = /^(dist|src|docs)\/|^bench\/RESULTS|^[A-Z]+(\.md)?$|^package\.json$/;
+    assert.deepEqual(
+      names.filter((name) => !belongs.test(name) || /\.(test|tsbuildinfo|gz)\b/.test(name)),
+      [],
+    );
+    assert.equal(names.filter((name) => /clip-merges.*\.(gz|js)$/.test(name)).length, 1, "CLIP's merges");
+    const bytes = names.reduce((sum, name) => sum + readFileSync(join(installed, name)).length, 0);
+    assert.ok(bytes < 8e6, `${bytes} bytes`);
+  });
+
+  it('has every file that its pages link to', () => {
+    for (const page of names.filter((name) => name.endsWith('.md')))
+      for (const [, link] of readFileSync(join(installed, page), 'utf8').matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g))
+        assert.ok(existsSync(join(installed, dirname(page), link!)), `${page} links to ${link}`);
+  });
+
+  it('imports by every path, without the packages that are optional', () => {
+    const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json');
+    assert.deepEqual(paths, ['.', './nn', './models/cloob', './testing', './data']);
+    const imports = paths.map((path) => `Object.keys(await import('hopgrad${path.slice(1)}')).length > 4`);
+    assert.equal(evaluate(`console.log([${imports}].join())`).trim(), paths.map(() => 'true').join());
+  });
+
+  it('computes gradients and checks them; generators say what they need', () => {
+    const told = evaluate(`
+      import { grad, tensor } from 'hopgrad';
+      import { assertGradients, shapes } from 'hopgrad/testing';
+      console.log(await grad((x) => x.pow(3).sum())(tensor([1, 2, 3])).array());
+      await assertGradients((x) => x.exp().sum(), [tensor([1, 2], { dtype: 'float64' })]);
+      try { shapes() } catch (error) { console.log(error.name, error.message) }`);
+    assert.match(
+      told,
+      /\[ 3, 12, 27 \]\nUsageError .*without the package fast-check.*npm install --save-dev fast-check/,
+    );
+  });
+
+  it('names Dawn, which webgpu needs in Node, where it is missing', () => {
+    const told = evaluate(`
+      import { init } from 'hopgrad';
+      await init({ device: 'webgpu' }).catch((error) => console.log(error.name, error.message));
+      console.log((await init({ device: 'gpujs-cpu' })).device);`);
+    assert.match(told, /DeviceError .*"webgpu" cannot be loaded.*npm install webgpu[\s\S]*\ngpujs-cpu\n$/);
+  });
+
+  it('brings the command', () => {
+    const path = join(installed, manifest.bin.hopgrad!);
+    assert.equal(run(process.execPath, [path, '--version'], app).trim(), manifest.version);
+    assert.match(readFileSync(path, 'utf8'), /^#!\/usr\/bin\/env node\n/);
+  });
+
+  describe('its declarations', () => {
+    const compiler = join(root, 'node_modules/typescript/bin/tsc');
+    const tsc = (...args: string[]) => {
+      try {
+        return run(process.execPath, [compiler, '--noEmit', '--strict', '--types', '', ...args], app);
+      } catch (error) {
+        return (error as { stdout: string }).stdout;
+      }
+    };
+    const tenLines = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!;
+
+    before(() => {
+      link('fast-check'); // its types are named in those of hopgrad/testing
+      writeFileSync(join(app, 'ten-lines.ts'), tenLines);
+      writeFileSync(
+        join(app, 'library.ts'),
+        `import { type Tensor, tensor } from 'hopgrad';
+import { type Batch, Loader, decode } from 'hopgrad/data';
+import { loadCheckpoint } from 'hopgrad/models/cloob';
+import { Linear, Module } from 'hopgrad/nn';
+import { checkGradients, tensors } from 'hopgrad/testing';
+export class Twice extends Linear {
+  override forward(x: Tensor): Tensor {
+    return super.forward(x).mul(2);
+  }
+}
+export class Own extends Module {
+  readonly inner = new Twice(2, 2);
+  forward(x: Tensor): Tensor {
+    return this.inner.forward(x).add(tensor([1, 2]));
+  }
+}
+export const used = [Loader, decode, loadCheckpoint, checkGradients, tensors];
+export type Used = Batch;
+`,
+      );
+    });
+
+    for (const [module, resolution] of [
+      ['node16', 'node16'],
+      ['nodenext', 'nodenext'],
+      ['esnext', 'bundler'],
+    ])
+      it(`compile with module ${module}, resolved as ${resolution}, without Node's types and with every library checked`, () => {
+        const options = ['--target', 'es2022', '--module', module!, '--moduleResolution', resolution!];
+        assert.equal(tsc(...options, '--noImplicitOverride', 'library.ts', 'ten-lines.ts'), '');
+      });
+  });
+
+  it('ten lines of the README run', () => {
+    const text = readFileSync(join(root, 'README.md'), 'utf8');
+    const code = /```ts\n([\s\S]*?)```/
+      .exec(text)![1]!
+      .replace(/: Tensor\b/g, '')
+      .replace(/type Tensor, /, '');
+    assert.equal(evaluate(code), '[ 3, 12, 27 ]\n');
+  });
+});
