@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { pack } from 'tar-stream';
-import { loadSharp } from '#src/data/decode.js';
+import { loadSharp } from '#src/data/sharp.js';
 import { all } from '../data/helpers.js';
 import { hopgrad, makePictures, makeWeights } from './helpers.js';
 

@@ -1,7 +1,17 @@
 /** The package as npm packs it, unpacked elsewhere, beside nothing but what it declares. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -168,14 +178,5 @@ export type Used = Batch;
         const options = ['--target', 'es2022', '--module', module!, '--moduleResolution', resolution!];
         assert.equal(tsc(...options, '--noImplicitOverride', 'library.ts', 'ten-lines.ts'), '');
       });
-  });
-
-  it('ten lines of the README run', () => {
-    const text = readFileSync(join(root, 'README.md'), 'utf8');
-    const code = /```ts\n([\s\S]*?)```/
-      .exec(text)![1]!
-      .replace(/: Tensor\b/g, '')
-      .replace(/type Tensor, /, '');
-    assert.equal(evaluate(code), '[ 3, 12, 27 ]\n');
   });
 });
