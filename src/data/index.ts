@@ -17,4 +17,4 @@ export {
   type TransformOptions,
   trainTransform,
 } from './transforms.js';
-export { expandShards, type WebDatasetOptions, webDatasetSource } from './webdataset.js';
+export { type WebDatasetOptions, webDatasetSource } from './webdataset.js';

@@ -87,7 +87,11 @@ function kindOf(found: import('node:fs').Stats): string {
   return found.isFIFO() ? 'a pipe' : found.isSocket() ? 'a socket' : 'a device';
 }
 
-/** What a path leads to, when that is a file. @throws DataError for folders, pipes and devices, and when it is unreadable */
+/**
+ * What a path leads to, when that is a file.
+ * @internal
+ * @throws DataError for folders, pipes and devices, and when it is unreadable
+ */
 export function regularFile(op: string, path: string | URL): import('node:fs').Stats {
   const unreadable = (reason: string) =>
     new DataError(op, { received: `${String(path)}: ${reason}`, expected: 'a readable file' });
