@@ -5,7 +5,7 @@
  *
  * Shards are read as streams from front to end, in a new seeded order each epoch; samples leave through a pool from which
  * a seeded generator picks. Memory: the pool (at most `pool` samples and `poolBytes` bytes), samples whose other files have
- * not come yet (at most 1000 and 64 MiB), and one sample.
+ * not come yet (at most 10,000 and 256 MiB), and one sample.
  *
  * @source the WebDataset format, https://github.com/webdataset/webdataset; defaults after open_clip
  */
@@ -40,7 +40,7 @@ const isKnown = (suffix: string) => imageSuffixes.includes(suffix) || wordSuffix
 /** Larger files are no part of a sample. */
 const mostFileBytes = 2 ** 28;
 /** Samples and bytes that may wait for their other files. */
-const mostHeld = { samples: 1000, bytes: 2 ** 26 };
+const mostHeld = { samples: 10_000, bytes: 2 ** 28 };
 
 /** One sample's files by suffix. */
 interface Sample {
@@ -103,21 +103,17 @@ class Held {
     return sample;
   }
 
-  /** Adds one; what no longer fits leaves. */
+  /** Adds one, and gives what has no room: an older one of its name, or itself. Those that came first are awaited first. */
   *add(sample: Sample): Generator<Sample> {
     const same = this.take(sample.key);
     if (same) yield same;
+    if (this.#samples.size >= mostHeld.samples || this.#bytes >= mostHeld.bytes) return yield sample;
     this.#samples.set(sample.key, sample);
     this.#bytes += bytesIn(sample);
-    while (this.#samples.size > mostHeld.samples || this.#bytes > mostHeld.bytes) yield this.#oldest();
   }
 
-  *all(): Generator<Sample> {
-    while (this.#samples.size > 0) yield this.#oldest();
-  }
-
-  #oldest(): Sample {
-    return this.take(this.#samples.keys().next().value!)!;
+  all(): Iterable<Sample> {
+    return this.#samples.values();
   }
 }
 
@@ -141,7 +137,14 @@ async function* samplesOf(path: string, say: (what: string, message: string) => 
       if (isAgain) say('twice', `samples of the same name follow each other, the first are ${part.key}; all are kept`);
       if (sample && (sample.key !== part.key || isAgain)) {
         if (isWhole(sample)) yield sample;
-        else yield* held.add(sample);
+        else
+          for (const left of held.add(sample)) {
+            say(
+              'left',
+              `the files of ${left.key} and others stand too far apart; tar --sort=name packs them side by side`,
+            );
+            yield left;
+          }
         const copy: number = isAgain ? sample.copy + 1 : 0;
         sample = isAgain ? { key: part.key, copy, files: new Map() } : undefined;
       }

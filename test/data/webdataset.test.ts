@@ -155,6 +155,17 @@ describe('webdataset', () => {
     assert.match(said.join(), /do not stand side by side; tar --sort=name/);
   });
 
+  it('keeps no more than it may of samples whose files stand too far apart, and says so', async () => {
+    const names = Array.from({ length: 10_002 }, (_, i) => `${i}`);
+    const path = await shardOf('far.tar', [
+      ...names.map((name): [string, string] => [`${name}.txt`, 'words']),
+      ...names.slice(-4).map((name): [string, Buffer] => [`${name}.jpg`, picture]),
+    ]);
+    const list = await rows(path);
+    assert.equal(list.filter((row) => !('bad' in row)).length, 2);
+    assert.match(said.join(), /the files of 10000 and others stand too far apart; tar --sort=name/);
+  });
+
   it('takes an empty .cls for no class', async () => {
     const path = await shardOf('cls.tar', [
       ['1.cls', ''],
