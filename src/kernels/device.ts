@@ -51,8 +51,9 @@ export function touch(storage: Storage): void {
 }
 
 /**
- * An elementwise kernel: a plain function of numbers in gpu.js's kernel language (Math.*, arithmetic, conditions; no
- * closures). Each device supplies the loop around it; source/identity.ts says who a kernel is.
+ * An elementwise kernel: a function of numbers that sees its parameters, its own variables and Math, and nothing else:
+ * source/language.ts is its language, which every device checks. Each device supplies the loop around it;
+ * source/identity.ts says who a kernel is.
  */
 export type ScalarKernel = (...args: number[]) => number;
 

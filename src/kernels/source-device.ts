@@ -20,6 +20,7 @@ import type {
 } from './device.js';
 import { select } from './scalar.js';
 import * as conv from './source/conv.js';
+import { kernelOf } from './source/identity.js';
 import type { SourceKernel } from './source/kernel.js';
 import { matmul } from './source/matmul.js';
 import * as move from './source/move.js';
@@ -73,10 +74,12 @@ export abstract class SourceDevice implements Device, CoreKernels {
   ): Storage;
 
   map(f: ScalarKernel, x: Storage): Storage {
+    kernelOf(f, 1);
     return this.runElementwise(f, [x.size], [flat(x)], x.dtype);
   }
 
   zip(f: ScalarKernel, shape: readonly number[], a: KernelOperand, b: KernelOperand): Storage {
+    kernelOf(f, 2);
     const { storage } = typeof a === 'number' ? (b as Strided) : a;
     return this.#elementwise(f, shape, [a, b], storage.dtype);
   }

@@ -9,6 +9,7 @@ import { RecentlyUsed } from '../recent.js';
 import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import type { Grid } from '../source-device.js';
+import { type Printed, printKernel } from './print.js';
 
 /** A kernel text ready for gpu.js, and what to call it with. */
 export interface Program {
@@ -104,94 +105,10 @@ const compiledIn = new Set([
   ...['strideY', 'strideX', 'paddingY', 'paddingX'],
 ]);
 
-/**
- * Functions that graphics languages leave undefined for NaN (measured: exp(NaN) = ∞, log(NaN) = 89, log(−1) = 0, log(0) = −88, tanh(∞) = NaN), made
- * whole: what is called in a kernel's text, and what is called instead.
- */
-const guarded: Record<string, string> = Object.fromEntries([
-  ['imul', 'function whole_imul(a, b) { return a * b; }'], // of whole float32 numbers; the device checks their size
-  ...['exp', 'sin', 'cos'].map((name) => [
-    name,
-    `function whole_${name}(x) { let y = Math.${name}(x); if (!(x === x)) y = x; return y; }`,
-  ]),
-  ...Object.entries({ log: wholeLog, log1p: wholeLog1p, expm1: wholeExpm1, pow: wholePow }).map(([name, whole]) => [
-    name,
-    whole.toString().replace(/^function\s*\w*/, `function whole_${name}`),
-  ]),
-  [
-    'tanh',
-    'function whole_tanh(x) { let y = 0; if (x > 15) y = 1; else if (x < -15) y = -1; else y = Math.tanh(x); if (!(x === x)) y = x; return y; }',
-  ],
-]);
-
-/** ln x; −∞ at 0, NaN below. */
-function wholeLog(x: number): number {
-  let y = Math.log(x);
-  if (x < 0) y = (x - x) / (x - x);
-  if (x === 0) y = -1 / Math.abs(x);
-  if (!(x === x)) y = x;
-  return y;
-}
-
-/**
- * ln(1 + x), which is all that gpu.js's log1p is. Near 0, where that has no digits left, 2 artanh s = 2 (s + s³/3 + s⁵/5 + …)
- * with s = x/(2 + x).
- */
-function wholeLog1p(x: number): number {
-  const s = x / (2 + x);
-  const q = s * s;
-  let y = 2 * s * (1 + q * (0.3333333333333333 + q * (0.2 + q * (0.14285714285714285 + q * 0.1111111111111111))));
-  if (x > 0.25 || x < -0.25) y = Math.log(1 + x);
-  if (x < -1) y = (x - x) / (x - x);
-  if (x === -1) y = -1 / Math.abs(x + 1);
-  if (!(x === x)) y = x;
-  return y;
-}
-
-/** eˣ − 1, likewise; near 0 its series x (1 + x/2 (1 + x/3 (1 + …))). */
-function wholeExpm1(x: number): number {
-  let y = 1 + x * 0.125 * (1 + x * 0.1111111111111111);
-  y = 1 + x * 0.2 * (1 + x * 0.16666666666666666 * (1 + x * 0.14285714285714285 * y));
-  y = x * (1 + x * 0.5 * (1 + x * 0.3333333333333333 * (1 + x * 0.25 * y)));
-  if (x > 0.5 || x < -0.5) y = Math.exp(x) - 1;
-  if (!(x === x)) y = x;
-  return y;
-}
-
-/** xᵖ as JavaScript has it, from a pow that knows positive bases and finite numbers only. */
-function wholePow(x: number, p: number): number {
-  const size = Math.abs(x);
-  let y = size ** p;
-  if (size === 0) {
-    y = 0;
-    if (p < 0) y = 1 / size;
-  }
-  if (x < 0 || 1 / x < 0) {
-    const odd = p - 2 * Math.floor(p * 0.5);
-    if (odd === 1) y = -y;
-    else if (odd > 0 && size - size === 0 && size > 0) y = (size - size) / (size - size);
-  }
-  if (size === 1 && !(p - p === 0)) y = p - p;
-  if (!(x === x)) y = x;
-  if (!(p === p)) y = p;
-  if (p === 0) y = 1;
-  return y;
-}
-
-/** A kernel's text with whole functions in it, and the functions. */
-function withGuards(text: string): { text: string; functions: string[] } {
-  const called = text.replace(/(\w+) \*\* (\w+)/g, 'Math.pow($1, $2)');
-  const used = Object.keys(guarded).filter((name) => called.includes(`Math.${name}(`));
-  const body = used.reduce((rest, name) => rest.replaceAll(`Math.${name}(`, `whole_${name}(`), called);
-  return { text: withTrueInequality(body), functions: used.map((name) => guarded[name]!) };
-}
-
-/** A scalar kernel as a function of a program, under a name of its own: shading languages have an exp, a max … already. */
-export function callable(f: ScalarKernel): { name: string; functions: string[] } {
-  const identity = identityOf(f);
-  const name = `scalar_${identity.name.replaceAll(/\W/g, '')}`;
-  const { text, functions } = withGuards(identity.text.replace(/^function\s*\w*/, `function ${name}`));
-  return { name, functions: [...functions, text] };
+/** A scalar kernel as a function of a program. */
+export function callable(f: ScalarKernel): Printed {
+  const { name, text } = identityOf(f);
+  return printKernel(name, text);
 }
 
 /**

@@ -3,8 +3,9 @@
  * have a faster form of them under that name. Every other function is its text and nothing else: it runs as it is
  * written, whatever it is called.
  */
-import { UsageError } from '../../tensor/errors.js';
+import { describeValue, KernelError, UsageError } from '../../tensor/errors.js';
 import { RecentlyUsed } from '../recent.js';
+import { readKernel } from './language.js';
 import { texts } from './texts.js';
 
 export interface KernelIdentity {
@@ -15,6 +16,8 @@ export interface KernelIdentity {
   readonly text: string;
   /** Different for different texts. */
   readonly id: string;
+  /** How many numbers it takes. */
+  readonly operands: number;
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: kernels of all kinds
@@ -37,7 +40,13 @@ export function builtIn(kernels: Record<string, AnyKernel>): void {
     if (before)
       throw new UsageError('builtIn', { received: `a second kernel named ${name}`, expected: 'one kernel of a name' });
     own.set(name, kernel);
-    known.set(kernel, { name, builtIn: true, text: texts[name] ?? kernel.toString(), id: name });
+    known.set(kernel, {
+      name,
+      builtIn: true,
+      text: texts[name] ?? kernel.toString(),
+      id: name,
+      operands: kernel.length,
+    });
   }
 }
 
@@ -46,7 +55,7 @@ export function textKernel(name: string, write: () => string): AnyKernel {
   const kernel = () => {
     throw new UsageError(name, { received: 'a call', expected: 'a device that compiles the text' });
   };
-  known.set(kernel, { name, builtIn: true, text: write(), id: name });
+  known.set(kernel, { name, builtIn: true, text: write(), id: name, operands: 0 });
   return kernel;
 }
 
@@ -55,13 +64,35 @@ export function builtInKernels(): ReadonlyMap<string, AnyKernel> {
   return own;
 }
 
-/** Who `kernel` is. */
+/** Who `kernel` is. @throws KernelError when it is not one of hopgrad's own and its text breaks the rules of kernels */
 export function identityOf(kernel: AnyKernel): KernelIdentity {
   let identity = known.get(kernel);
   if (!identity) {
-    const text = kernel.toString();
-    identity = byText.get(text, () => ({ name: kernel.name || 'kernel', builtIn: false, text, id: `#${++count}` }));
+    if (typeof kernel !== 'function')
+      throw new KernelError('kernel', {
+        received: describeValue(kernel),
+        expected: 'a function of numbers: (x) => x * x',
+      });
+    const name = kernel.name || 'kernel';
+    const given = kernel.toString();
+    identity = byText.get(given, () => {
+      const { parameters } = readKernel(name, given);
+      const text = /^[\w$]+\s*\(/.test(given) && !/^function\b/.test(given) ? `function ${given}` : given; // a method
+      return { name, builtIn: false, text, id: `#${++count}`, operands: parameters.length };
+    });
     known.set(kernel, identity);
   }
+  return identity;
+}
+
+/** Who `kernel` is, as one of `operands` numbers. @throws KernelError when it takes more or fewer, and as {@link identityOf} */
+export function kernelOf(kernel: AnyKernel, operands: number): KernelIdentity {
+  const identity = identityOf(kernel);
+  if (identity.operands !== operands)
+    throw new KernelError(identity.name, {
+      received: `a function of ${identity.operands} numbers for ${operands} operands`,
+      expected: `a function of ${operands}`,
+      hint: 'map gives one number, zip two.',
+    });
   return identity;
 }

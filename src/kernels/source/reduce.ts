@@ -98,4 +98,14 @@ export function reducePartMin(this: KernelThis, x: Volume): number {
   return best;
 }
 
-builtIn({ reduceSum, reduceMax, reduceMin, argMax, argMin, reducePartSum, reducePartMax, reducePartMin });
+builtIn({
+  reduceSum,
+  reduceSumInt32,
+  reduceMax,
+  reduceMin,
+  argMax,
+  argMin,
+  reducePartSum,
+  reducePartMax,
+  reducePartMin,
+});

@@ -19,7 +19,7 @@ import {
   type Strided,
 } from '../device.js';
 import { select } from '../scalar.js';
-import { identityOf } from '../source/identity.js';
+import { kernelOf } from '../source/identity.js';
 import { flat, flatOperands } from '../walk.js';
 import { at, type Context } from './context.js';
 import * as conv from './conv.js';
@@ -168,8 +168,8 @@ export class WasmDevice implements Device {
     if (f === select) return (operands[0] as Strided).storage.dtype === 'int32' ? selectInt : selectFloat;
     let number = this.#operations.get(f);
     if (number === undefined) {
-      number = operationNumber(identityOf(f));
-      this.#operations.set(f, number);
+      number = operationNumber(kernelOf(f, operands.length));
+      if (number >= 0) this.#operations.set(f, number);
     }
     return number;
   }

@@ -4,7 +4,7 @@
  */
 import type { TypedArray } from '../../tensor/dtype.js';
 import type { KernelOperand, ReduceKind, ScalarKernel } from '../device.js';
-import { identityOf, type KernelIdentity } from '../source/identity.js';
+import { type KernelIdentity, kernelOf } from '../source/identity.js';
 
 type Loop = (
   out: TypedArray,
@@ -24,7 +24,7 @@ export function runLoop(
   operands: readonly KernelOperand[],
   sources: (TypedArray | number)[],
 ): void {
-  const identity = identityOf(f);
+  const identity = kernelOf(f, operands.length);
   let variants = compiled.get(identity);
   if (!variants) {
     variants = new Map();

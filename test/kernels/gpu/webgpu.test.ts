@@ -18,9 +18,12 @@ import {
 } from 'hopgrad';
 import { AdamW } from 'hopgrad/nn';
 import { collectGarbage } from '#src/kernels/collect.js';
+import type { Device } from '#src/kernels/device.js';
 import { loadGpuJs } from '#src/kernels/gpu/module.js';
+import type { Run } from '#src/kernels/gpu/scatter.js';
 import type { WebGpuDevice } from '#src/kernels/gpu/webgpu.js';
 import * as scalar from '#src/kernels/scalar.js';
+import { textKernel } from '#src/kernels/source/identity.js';
 import { needWebGpu } from './adapter.js';
 
 const webgpu = () => device() as unknown as WebGpuDevice;
@@ -136,15 +139,16 @@ describe('webgpu in Node', () => {
   });
 
   it('says which kernel cannot be compiled, in all that depends on it, and goes on working', async () => {
-    function bad(x: number): number {
-      return x;
-    }
-    bad.toString = () => 'function bad(x) { return nowhere(x); }';
-    const device = webgpu();
-    const result = device.map(bad, device.upload(Float32Array.of(1, 2)));
+    const bad = textKernel('bad', () => 'function bad(x) { return nowhere(x[this.thread.x]); }');
+    const device = webgpu() as unknown as { run: Run } & Device;
+    const x = device.upload(Float32Array.of(1, 2));
+    const result = device.run(bad, [2], [{ storage: x, grid: [2] }], {}, 'float32');
     const dependent = device.map(scalar.exp, result);
     for (const storage of [result, dependent])
-      await assert.rejects(device.read(storage), (error) => error instanceof KernelError && /bad/.test(error.message));
+      await assert.rejects(
+        device.read(storage),
+        (error) => error instanceof KernelError && /nowhere/.test(error.message),
+      );
     assert.equal(await tensor(3).mul(2).item(), 6);
   });
 
