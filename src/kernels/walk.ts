@@ -8,10 +8,15 @@ export function walk(
   inputs: readonly (Storage | number)[],
   shapes: readonly Shape[],
 ): { shape: number[]; operands: KernelOperand[] } {
-  const stored = shapes.filter((_, i) => typeof inputs[i] !== 'number');
+  // Loops, not lists of lists: this is the way of every small operation.
+  const stored: Shape[] = [];
+  for (let i = 0; i < inputs.length; i++) if (typeof inputs[i] !== 'number') stored.push(shapes[i]!);
   const { shape, strides } = broadcastPlan(output, stored);
-  let next = 0;
-  const operands = inputs.map((x) => (typeof x === 'number' ? x : { storage: x, strides: strides[next++]! }));
+  const operands = new Array<KernelOperand>(inputs.length);
+  for (let i = 0, next = 0; i < inputs.length; i++) {
+    const x = inputs[i]!;
+    operands[i] = typeof x === 'number' ? x : { storage: x, strides: strides[next++]! };
+  }
   return { shape, operands };
 }
 
