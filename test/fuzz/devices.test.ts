@@ -38,6 +38,10 @@ describe('random programs', function () {
   );
   fuzz('of one step do, too', 150, recipes({ steps: 1 }), (recipe) => check(build(recipe), here));
 
+  fuzz('of one step on whole numbers do, too', 200, recipes({ steps: 1 }), (recipe) =>
+    check(build({ ...recipe, regimes: ['integers'] }), here),
+  );
+
   describe('on webgpu', () => {
     before(needWebGpu);
     fuzz('mean the same', 15, recipes({ steps: 3 }), (recipe) => check(build(recipe), [gpu('webgpu')]));
