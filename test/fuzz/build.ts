@@ -11,6 +11,8 @@ const allRegimes: Regime[] = ['ordinary', 'ties', 'ordinary', 'integers', 'speci
 export interface Recipe {
   /** Default: any. */
   regimes?: readonly Regime[];
+  /** How many axes the first inputs have. Default: 0 to 6. */
+  ranks?: readonly number[];
   inputs: number[][];
   steps: { name: string; choices: number[] }[];
 }
@@ -64,7 +66,8 @@ export class Builder {
   }
 
   /** A shape of rank 0 to 6, most sizes small, some 0 and many 1. */
-  shape(rank = this.choices.pick([2, 1, 3, 0, 4, 5, 6])): number[] {
+  shape(ranks: readonly number[]): number[] {
+    const rank = this.choices.pick(ranks);
     const shape: number[] = [];
     let size = 1;
     for (let i = 0; i < rank; i++) {
@@ -120,11 +123,11 @@ export class Builder {
   }
 }
 
-export function build({ inputs, steps, regimes = allRegimes }: Recipe): Program {
+export function build({ inputs, steps, regimes = allRegimes, ranks = [2, 1, 3, 0, 4, 5, 6] }: Recipe): Program {
   const builder = new Builder(new Choices(inputs[0] ?? []), regimes);
   inputs.forEach((choices, i) => {
     if (i > 0) builder.choices = new Choices(choices);
-    builder.input(builder.choices.once(40) ? [20_000 + builder.choices.int(40_000)] : builder.shape());
+    builder.input(builder.choices.once(40) ? [20_000 + builder.choices.int(40_000)] : builder.shape(ranks));
   });
   for (const { name, choices } of steps) {
     builder.choices = new Choices(choices);

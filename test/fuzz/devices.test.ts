@@ -42,6 +42,14 @@ describe('random programs', function () {
     check(build({ ...recipe, regimes: ['integers'] }), here),
   );
 
+  const broadcasting = [...registeredOps().values()].filter(({ test }) => (test?.scalar?.length ?? 0) > 1);
+  fuzz(
+    'of one step that broadcasts over many axes do, too',
+    150,
+    recipes({ steps: 1, names: broadcasting.map(({ name }) => name) }),
+    (recipe) => check(build({ ...recipe, ranks: [4, 5, 6] }), here),
+  );
+
   describe('on webgpu', () => {
     before(needWebGpu);
     fuzz('mean the same', 15, recipes({ steps: 3 }), (recipe) => check(build(recipe), [gpu('webgpu')]));

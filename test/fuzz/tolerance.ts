@@ -259,6 +259,7 @@ export function compare(
       }
       if (!agreed) continue;
       const tolerance = scale * (4 * spread + 2 ** -22 * Math.abs(e)) + 2 ** -125;
+      if (Math.abs(e) + tolerance >= largest && a === Math.sign(e) * Infinity) continue;
       if (!(Math.abs(a - e) <= tolerance)) return { where: `${where}[${i}]`, order, actual: a, expected: e, tolerance };
     }
   }
