@@ -146,7 +146,8 @@ const largest = 3.4028235677973362e38; // from here on float32 rounds to infinit
 function toRange(x: number, noise = () => 0): number {
   const magnitude = Math.abs(x);
   if (magnitude >= largest) return x * Infinity;
-  return magnitude < 2 ** -126 && magnitude > 0 ? x + 2 ** -149 * noise() : x;
+  if (magnitude < 2 ** -150) return 0 * x;
+  return magnitude < 2 ** -126 ? x + 2 ** -149 * noise() : x;
 }
 const inRange = elementwise('float32 range', (x) => toRange(x));
 const wrapped = elementwise('int32 range', (x) =>
