@@ -1,8 +1,10 @@
 /** The commands that evaluate and search, on data as people have it: several captions a picture, shards, transparency. */
+
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { init } from 'hopgrad';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { pack } from 'tar-stream';
 import { loadSharp } from '#src/data/sharp.js';
@@ -12,6 +14,7 @@ import { hopgrad, makePictures, makeWeights } from './helpers.js';
 const model = ['--checkpoint', 'tiny.safetensors'];
 
 describe('hopgrad, evaluating and searching', function () {
+  before(() => init({ device: 'wasm' })); // other tests may have chosen another
   this.timeout(900_000); // seconds each on an idle machine
   let folder: string;
   before(async () => {

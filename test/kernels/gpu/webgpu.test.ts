@@ -31,7 +31,7 @@ const webgpu = () => device() as unknown as WebGpuDevice;
 /** Runs code in a process of its own, in which the package "webgpu" cannot be loaded. */
 function withoutDawn(code: string): string {
   const hook = `export async function resolve(name, context, next) {
-    if (name === 'webgpu') throw new Error('no binary for this platform');
+    if (name === '#webgpu' || name === 'webgpu') throw new Error('no binary for this platform');
     return next(name, context);
   }`;
   const script = `
