@@ -114,7 +114,11 @@ describe('CloobModel', () => {
       [() => createModel({ ...vit, vision_patch_size: 3 }), DomainError, /vision_patch_size 3/],
       [() => createModel({ ...vit, transformer_heads: 3 }), DomainError, /3 transformer_heads/],
       [() => createModel({ ...vit, context_length: 2 }), DomainError, /context_length/],
-      [() => createModel({ ...resnet, vision_layers: [1, 1] as never }), DomainError, /vision_layers .*four whole numbers/],
+      [
+        () => createModel({ ...resnet, vision_layers: [1, 1] as never }),
+        DomainError,
+        /vision_layers .*four whole numbers/,
+      ],
       [() => createModel(vit, { initInvTau: 0 }), DomainError, /initInvTau 0/],
       [() => createModel(vit, { device: 'nowhere' }), HopgradError, /nowhere/],
       [() => createModel(vit, { seed: -1 }), DomainError, /seed -1/],
