@@ -14,10 +14,10 @@ import { hopgrad, makePictures, makeWeights } from './helpers.js';
 const model = ['--checkpoint', 'tiny.safetensors'];
 
 describe('hopgrad, evaluating and searching', function () {
-  before(() => init({ device: 'wasm' })); // other tests may have chosen another
   this.timeout(900_000); // seconds each on an idle machine
   let folder: string;
   before(async () => {
+    await init({ device: 'wasm' }); // other tests may have chosen another
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-evaluate-'));
     await makePictures(folder);
     await makeWeights(join(folder, 'tiny.safetensors'));
