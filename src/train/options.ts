@@ -239,7 +239,7 @@ export const methods = {
 
 const emoji: TrainOptions = {
   model: 'emoji-resnet',
-  center: 'off',
+  center: 'batch',
   ...methods.cloob,
   hopfieldFrom: 0.8,
   scaleHopfield: 8,
@@ -267,11 +267,12 @@ export const presets = {
   /** For the embedded data; the README says how they were found. */
   emoji,
   /** For pictures of one's own, as long as nothing better is known about them: the small model, batches that few pairs fill. */
-  pairs: { ...emoji, batchSize: 64, epochs: 30 },
+  pairs: { ...emoji, center: 'off', batchSize: 64, epochs: 30 },
   /** The command of the official code for Conceptual Captions; its batch of 512 was spread over four cards. */
   'conceptual-captions': {
     ...emoji,
     model: 'RN50',
+    center: 'off',
     hopfieldFrom: 0,
     batchSize: 512,
     epochs: 70,
