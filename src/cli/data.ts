@@ -1,5 +1,5 @@
 /** The flags that describe tables and shards of pictures, named as in the official code. */
-import { type Command, Option } from 'commander';
+import { Command, Option } from 'commander';
 import type { DataRequest } from '../data/open.js';
 import type { Colour } from '../models/cloob/config.js';
 import type { EmbedOptions } from '../train/embed-source.js';
@@ -35,6 +35,11 @@ export function addColumnFlags(command: Command): Command {
       ),
     )
     .option('--encoding <name>', 'of the table (default: UTF-8, other lines as Windows-1252)');
+}
+
+/** Names of the flags of {@link addColumnFlags}. */
+export function columnFlags(): string[] {
+  return addColumnFlags(new Command()).options.map((option) => option.attributeName());
 }
 
 export interface ReadingFlags {

@@ -14,7 +14,7 @@ import { newRecord, type RunRecord, type Session } from '../train/record.js';
 import { runTraining } from '../train/run.js';
 import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
 import { isCheckpoint } from '../train/state.js';
-import { addColumnFlags, dataRequest, type TableFlags } from './data.js';
+import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
 import { parseCount } from './parse.js';
@@ -171,7 +171,7 @@ function freshFolder(flags: RunFlags): RunFolder {
 
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
-  const data = ['validation', 'trainNumSamples', 'csvImgKey', 'csvCaptionKey', 'csvSeparator'];
+  const data = ['validation', 'trainNumSamples', ...columnFlags()];
   const given = [...trainingFlags, ...data, 'name', 'overwrite'].filter(
     (name) => command.getOptionValueSource(name) === 'cli',
   );

@@ -1,6 +1,7 @@
 /** The record of a run, manifest.json: what was asked, and with what it was done. A copy is in every checkpoint. */
 import { existsSync, readFileSync } from 'node:fs';
 import * as v from 'valibot';
+import type { DataSpec } from '../data/open.js';
 import { parseJson } from '../formats/files.js';
 import { CheckpointError, DataError, printable } from '../tensor/errors.js';
 import type { CorpusSpec } from './corpus.js';
@@ -57,22 +58,27 @@ const options = (mistakes: (values: Record<string, unknown>) => { received: stri
 
 export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
+/** A schema for every key of T: the compiler misses the one that is not there. */
+type Each<T> = Record<keyof T, v.GenericSchema>;
+
+const columns = v.strictObject({
+  separator: v.optional(v.string()),
+  imageColumn: v.optional(v.string()),
+  captionColumn: v.optional(v.string()),
+  quotes: v.optional(v.boolean()),
+  encoding: v.optional(v.string()),
+} satisfies Each<NonNullable<DataSpec['columns']>>);
+
 const dataSpec = v.strictObject({
   path: v.string(),
-  columns: v.optional(
-    v.strictObject({
-      separator: v.optional(v.string()),
-      imageColumn: v.optional(v.string()),
-      captionColumn: v.optional(v.string()),
-    }),
-  ),
+  columns: v.optional(columns),
   classes: v.optional(v.boolean()),
   split: v.optional(v.picklist(['t10k', 'train'])),
   validation: v.optional(v.boolean()),
   samples: v.optional(count),
   digest: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   rows: v.nullable(count),
-});
+} satisfies Each<DataSpec>);
 
 const session = v.strictObject({
   date: v.pipe(v.string(), v.isoTimestamp()),

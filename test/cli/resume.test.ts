@@ -83,6 +83,17 @@ describe('hopgrad train, stopped and resumed', function () {
     assert.match(other.stderr, /many.tsv/);
   });
 
+  it('remembers how its table is read', async () => {
+    const read = ['--csv-separator', '\\t', '--csv-quotes', 'off', '--encoding', 'utf-8'];
+    const begun = await run(...small, '--steps', '2', ...read, '--name', 'read');
+    assert.equal(begun.code, 0, begun.stderr);
+    const resumed = await run('train', '--resume', 'runs/read');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    const other = await run('train', '--resume', 'runs/read', '--csv-quotes', 'on', '--encoding', 'latin1');
+    assert.equal(other.code, 2);
+    assert.match(other.stderr, /--csv-quotes, --encoding cannot be changed by --resume/);
+  });
+
   it('saves when the system or a closing terminal tells it to stop', async () => {
     for (const [signal, code] of [
       ['SIGTERM', 143],
