@@ -6,12 +6,10 @@
  */
 import { context, within } from '../kernels/context.js';
 import { DTypeError, ShapeError, UsageError } from '../tensor/errors.js';
-import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
+import { formatShape, sameShape } from '../tensor/shape.js';
 import { eye, zeros } from './create.js';
-import { grad } from './functional.js';
-import { differentiate, leafNode } from './graph.js';
-import { identity } from './ops/identity.js';
-import { concat } from './ops/join.js';
+import { enter, grad, pullBack } from './functional.js';
+import { stack } from './ops/join.js';
 import { noGradientOfIntegers, Tensor } from './tensor.js';
 
 type Inputs = readonly Tensor[];
@@ -30,22 +28,13 @@ function record(op: string, f: (...inputs: never[]) => Tensor, inputs: Inputs) {
       });
     if (x.dtype === 'int32') throw noGradientOfIntegers(op);
   });
-  const tracked = context.recording && (context.differentiating || inputs.some((x) => x.requiresGrad));
-  const own = inputs.map((x) => {
-    if (tracked && x.requiresGrad) return identity([x]);
-    const leaf = new Tensor(x.storage, x.shape);
-    leaf.node = leafNode(leaf);
-    return leaf;
-  });
+  const { own, tracked } = enter(inputs);
   const value = within(op, { recording: true, differentiating: true }, () => f(...(own as never[])));
   if (!(value instanceof Tensor))
     throw new UsageError(op, { received: 'a function whose result is no tensor', expected: 'one tensor as result' });
-  /** Jᵀū for every input; zeros where the value does not depend on one. */
-  const pull = (cotangent: Tensor, { createGraph = tracked, retainGraph = true } = {}): Tensor[] => {
-    const wrt = own.map((x) => x.node);
-    const found = value.node ? differentiate(value, cotangent, { createGraph, retainGraph, wrt }) : [];
-    return own.map((x, i) => found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device }));
-  };
+  /** Jᵀū for every input. */
+  const pull = (cotangent: Tensor, { createGraph = tracked } = {}): Tensor[] =>
+    pullBack(value, own, cotangent, { createGraph, retainGraph: true });
   return { value, pull, tracked };
 }
 
@@ -113,15 +102,14 @@ export function jvp<A extends Inputs>(
   });
   const createGraph = context.recording && (tracked || tangents.some((v) => v.requiresGrad));
   const { shape, dtype, device } = value;
-  const none = () => zeros(shape, { dtype, device });
   const probe = zeros(shape, { dtype, device, requiresGrad: true }); // Jᵀu does not depend on which u
   const pulled = within('jvp', { recording: true, differentiating: true }, () =>
     pull(probe, { createGraph: true })
       .map((part, i) => part.mul(tangents[i]!).sum())
       .reduce((a, b) => a.add(b)),
   );
-  const found = pulled.node ? differentiate(pulled, null, { createGraph, wrt: [probe.node] })[0] : null;
-  return { value: tracked ? value : value.detach(), tangent: found ?? none() };
+  const [tangent] = pullBack(pulled, [probe], null, { createGraph });
+  return { value: tracked ? value : value.detach(), tangent: tangent! };
 }
 
 /**
@@ -137,10 +125,10 @@ export function jacobian(f: (x: Tensor) => Tensor): (x: Tensor) => Tensor {
     const { value, pull } = record('jacobian', f as never, [x]);
     const { size: count, shape, dtype, device } = value;
     const rows = eye(count, undefined, { dtype, device });
-    const row = (i: number) => pull(rows.slice([[i, i + 1]]).reshape(shape))[0]!.reshape([1, x.size]);
+    const row = (i: number) => pull(rows.slice([[i, i + 1]]).reshape(shape))[0]!;
     const all = [...shape, ...x.shape];
     if (count === 0 || x.size === 0) return zeros(all, { dtype: x.dtype, device: x.device });
-    return concat(Array.from({ length: count }, (_, i) => row(i))).reshape(all);
+    return stack(Array.from({ length: count }, (_, i) => row(i))).reshape(all);
   };
 }
 
@@ -183,7 +171,7 @@ export function hvp<A extends Inputs>(
  * reductions with `axis`) is faster called once.
  * @param f tensors → one tensor, of the same shape for each entry
  * @returns tensors [n, …] → [n, …]
- * @throws ShapeError for inputs without a leading axis, or of different lengths
+ * @throws ShapeError for inputs without a leading axis or of different lengths, and for results of different shapes
  */
 export function vmap<A extends Inputs>(f: (...entries: A) => Tensor): (...inputs: A) => Tensor {
   return (...inputs) => {
@@ -193,9 +181,7 @@ export function vmap<A extends Inputs>(f: (...entries: A) => Tensor): (...inputs
         received: `shapes ${inputs.map((x) => formatShape(x.shape)).join(' and ') || '(none)'}`,
         expected: 'inputs with the same leading axis, of at least one entry',
       });
-    const entry = (i: number) => inputs.map((x) => x.slice([[i, i + 1]]).reshape(x.shape.slice(1))) as never as A;
-    const results = Array.from({ length: count }, (_, i) => f(...entry(i)));
-    const { shape } = results[0]!;
-    return concat(results.map((y) => y.reshape([1, sizeOf(y.shape)]))).reshape([count, ...shape]);
+    const entry = (i: number) => inputs.map((x) => x.slice([[i, i + 1]]).squeeze(0)) as never as A;
+    return stack(Array.from({ length: count }, (_, i) => f(...entry(i))));
   };
 }

@@ -5,7 +5,7 @@ import { withScope } from '../kernels/scope.js';
 import { ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { zeros } from './create.js';
-import { differentiate, leafNode } from './graph.js';
+import { type BackwardOptions, differentiate, leafNode } from './graph.js';
 import { identity } from './ops/identity.js';
 import { noGradientOfIntegers, Tensor } from './tensor.js';
 
@@ -108,9 +108,8 @@ function gradients(
   const places = checkPlaces(argnums, inputs.length);
   const by = places.map((place) => inputs[place] as Tree);
   const leaves = by.flatMap((tree, i) => leavesOf(tree, `input ${places[i]}`));
-  const nested = context.recording && (context.differentiating || leaves.some((x) => x.requiresGrad));
-  const createGraph = wanted ?? nested;
-  const own = leaves.map((x) => (nested && x.requiresGrad ? identity([x]) : fresh(x)));
+  const { own, tracked } = enter(leaves);
+  const createGraph = wanted ?? tracked;
   const given = [...inputs];
   const rebuilt = replaceLeaves(by, own);
   places.forEach((place, i) => {
@@ -127,10 +126,8 @@ function gradients(
       expected: hasAux ? 'a function that returns [one element, aux]' : 'a function with one element as result',
       hint: hasAux ? 'Return [loss, anything].' : 'Reduce it: .sum() or .mean().',
     });
-  const found = value.node ? differentiate(value, null, { createGraph, wrt: own.map((x) => x.node) }) : [];
   const taken = new Set([value, ...leaves].map(({ storage }) => storage));
-  const grads = own.map((x, i) => {
-    const gradient = found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device });
+  const grads = pullBack(value, own, null, { createGraph }).map((gradient) => {
     if (!taken.has(gradient.storage)) {
       taken.add(gradient.storage);
       return gradient;
@@ -191,6 +188,26 @@ export function fresh(x: Tensor): Tensor {
   const leaf = new Tensor(x.storage, x.shape);
   leaf.node = leafNode(leaf);
   return leaf;
+}
+
+/**
+ * Inputs as a function under a derivative gets them: tensors of its own, which are part of the graph around it only where
+ * the derivative is to be differentiated in turn (`tracked`).
+ */
+export function enter(inputs: readonly Tensor[]): { own: Tensor[]; tracked: boolean } {
+  const tracked = context.recording && (context.differentiating || inputs.some((x) => x.requiresGrad));
+  return { own: inputs.map((x) => (tracked && x.requiresGrad ? identity([x]) : fresh(x))), tracked };
+}
+
+/** Gradients of ⟨value, gradOutput⟩ (null: of the value) by inputs from {@link enter}; zeros for one that it does not use. */
+export function pullBack(
+  value: Tensor,
+  own: readonly Tensor[],
+  gradOutput: Tensor | null,
+  options: BackwardOptions,
+): Tensor[] {
+  const found = value.node ? differentiate(value, gradOutput, { ...options, wrt: own.map((x) => x.node) }) : [];
+  return own.map((x, i) => found[i] ?? zeros(x.shape, { dtype: x.dtype, device: x.device }));
 }
 
 /**
