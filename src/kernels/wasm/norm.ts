@@ -5,6 +5,23 @@ import * as kernel from './generated/calls.js';
 
 export function batchNorms({ engine, allocate }: Context): Pick<FusedKernels, 'batchNorm' | 'batchNormGrad'> {
   const vector = (size: number) => allocate('float32', size);
+  type Kernel<A> = (list: Float64Array, args: A) => number;
+  /** By channels, or by strips of columns, which want `bytes` of scratch a thread. */
+  const run = <A extends { scratch: number; scratchBytes: number }>(
+    s: BatchNormSpec,
+    channels: Kernel<A>,
+    columns: Kernel<A>,
+    bytes: number,
+    all: A,
+  ) => {
+    if (!byColumns(s)) engine.call(channels, s.channels, all);
+    else
+      engine.withScratch(bytes, (scratch, scratchBytes) => {
+        all.scratch = scratch;
+        all.scratchBytes = scratchBytes;
+        engine.call(columns, strips(s), all);
+      });
+  };
   return {
     batchNorm(x, weight, bias, s) {
       const [output, mean, variance] = [vector(x.size), vector(s.channels), vector(s.channels)];
@@ -22,13 +39,7 @@ export function batchNorms({ engine, allocate }: Context): Pick<FusedKernels, 'b
         scratch: 0,
         scratchBytes: 0,
       };
-      if (byColumns(s))
-        engine.withScratch(320, (scratch, scratchBytes) => {
-          all.scratch = scratch;
-          all.scratchBytes = scratchBytes;
-          engine.call(kernel.batchNormColumns, strips(s), all);
-        });
-      else engine.call(kernel.batchNorm, s.channels, all);
+      run(s, kernel.batchNorm, kernel.batchNormColumns, 320, all);
       return { output, mean, variance };
     },
     batchNormGrad(g, x, weight, mean, variance, s) {
@@ -49,13 +60,7 @@ export function batchNorms({ engine, allocate }: Context): Pick<FusedKernels, 'b
         scratch: 0,
         scratchBytes: 0,
       };
-      if (byColumns(s))
-        engine.withScratch(512, (scratch, scratchBytes) => {
-          all.scratch = scratch;
-          all.scratchBytes = scratchBytes;
-          engine.call(kernel.batchNormColumnsGrad, strips(s), all);
-        });
-      else engine.call(kernel.batchNormGrad, s.channels, all);
+      run(s, kernel.batchNormGrad, kernel.batchNormColumnsGrad, 512, all);
       return grads;
     },
   };

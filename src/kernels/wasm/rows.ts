@@ -1,5 +1,5 @@
 /** The softmax family and layer norm: the arguments of assembly/rows.ts. */
-import type { FusedKernels } from '../device.js';
+import type { FusedKernels, Storage } from '../device.js';
 import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
@@ -7,13 +7,15 @@ import * as kernel from './generated/calls.js';
 type Softmaxes = 'softmax' | 'softmaxGrad' | 'logSoftmax' | 'logSoftmaxGrad' | 'logSumExp' | 'logSumExpGrad';
 
 export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels, Softmaxes> {
+  /** y of `size` elements by a kernel that takes each row of x once. */
+  const byRows = (call: typeof kernel.softmax, x: Storage, size: number, rows: number, length: number) => {
+    const y = allocate('float32', size);
+    const grain = rowGrain(length * 2);
+    engine.call(call, chunksOf(rows, grain), { x: at(x), y: at(y), rows, length, grain });
+    return y;
+  };
   return {
-    softmax(x, rows, length) {
-      const y = allocate('float32', x.size);
-      const grain = rowGrain(length * 2);
-      engine.call(kernel.softmax, chunksOf(rows, grain), { x: at(x), y: at(y), rows, length, grain });
-      return y;
-    },
+    softmax: (x, rows, length) => byRows(kernel.softmax, x, x.size, rows, length),
     softmaxGrad(g, p, rows, length) {
       const x = allocate('float32', p.size);
       const grain = rowGrain(length * 2);
@@ -27,12 +29,7 @@ export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels, Sof
       });
       return x;
     },
-    logSoftmax(x, rows, length) {
-      const y = allocate('float32', x.size);
-      const grain = rowGrain(length * 2);
-      engine.call(kernel.logSoftmax, chunksOf(rows, grain), { x: at(x), y: at(y), rows, length, grain });
-      return y;
-    },
+    logSoftmax: (x, rows, length) => byRows(kernel.logSoftmax, x, x.size, rows, length),
     logSoftmaxGrad(g, y, rows, length) {
       const x = allocate('float32', y.size);
       const grain = rowGrain(length * 2);
@@ -46,12 +43,7 @@ export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels, Sof
       });
       return x;
     },
-    logSumExp(x, rows, length) {
-      const y = allocate('float32', rows);
-      const grain = rowGrain(length * 2);
-      engine.call(kernel.logSumExp, chunksOf(rows, grain), { x: at(x), y: at(y), rows, length, grain });
-      return y;
-    },
+    logSumExp: (x, rows, length) => byRows(kernel.logSumExp, x, rows, rows, length),
     logSumExpGrad(g, x, lse, rows, length) {
       const gradX = allocate('float32', x.size);
       const grain = rowGrain(length * 2);
