@@ -1,12 +1,10 @@
 /** Centring: the mean of a batch is taken off its embeddings, before they are divided by their norm. */
-import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import * as init from './init.js';
 import { checkSizes } from './layers.js';
-import { assign, Buffer, Module } from './module.js';
+import { Buffer, follow, Module } from './module.js';
 
 /**
  * Centring of embeddings over the batch: what all of them share says nothing about any of them.
@@ -58,13 +56,7 @@ export class Center extends Module {
         hint: 'Call eval() to use the running mean.',
       });
     const mean = x.mean({ axis: 0, keepDims: true }); // [1, dim]
-    this.#observe(mean);
+    follow(this.running_mean, mean, this.momentum);
     return x.sub(mean);
-  }
-
-  #observe(mean: Tensor): void {
-    if (context.replaying) return; // a checkpoint has shown this batch before
-    const { running_mean: running, momentum } = this;
-    noGrad(() => assign(running, running.mul(1 - momentum).add(mean.reshape(running.shape).mul(momentum))));
   }
 }

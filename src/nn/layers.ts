@@ -5,11 +5,10 @@ import { batchNorm } from '../autograd/ops/batch-norm.js';
 import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { context } from '../kernels/context.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
 import * as init from './init.js';
-import { adopt, assign, Buffer, Module, type Parameter } from './module.js';
+import { adopt, assign, Buffer, follow, Module, type Parameter } from './module.js';
 
 /** @throws DomainError unless every value is a whole number ≥ 1 */
 export function checkSizes(op: string, sizes: Record<string, number>): void {
@@ -162,13 +161,10 @@ export class BatchNorm2d extends Module {
   }
 
   #observe(mean: Tensor, variance: Tensor, size: number): void {
-    if (context.replaying) return; // a checkpoint has shown this batch before
     const count = size / mean.size;
-    const move = (running: Buffer, value: Tensor) =>
-      assign(running, running.mul(1 - this.momentum).add(value.mul(this.momentum)));
     noGrad(() => {
-      move(this.running_mean, mean);
-      move(this.running_var, variance.mul(count / (count - 1)));
+      follow(this.running_mean, mean, this.momentum);
+      follow(this.running_var, variance.mul(count / (count - 1)), this.momentum);
     });
   }
 }

@@ -1,7 +1,8 @@
 /** Modules: parameters and buffers by name, in training or evaluation mode. */
 
-import { leafNode } from '../autograd/graph.js';
+import { leafNode, noGrad } from '../autograd/graph.js';
 import { noGradientOfIntegers, Tensor } from '../autograd/tensor.js';
+import { context } from '../kernels/context.js';
 import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError } from '../tensor/errors.js';
@@ -61,6 +62,15 @@ export function assign(target: Tensor, value: Tensor): void {
     .to(device);
   target.storage.device.copyInto(target.storage, source.storage);
   touch(target.storage);
+}
+
+/**
+ * Moves a running statistic towards that of a batch: running ← (1 − momentum) running + momentum value. Not while a
+ * checkpoint computes its function again: that batch has been counted.
+ */
+export function follow(running: Buffer, value: Tensor, momentum: number): void {
+  if (context.replaying) return;
+  noGrad(() => assign(running, running.mul(1 - momentum).add(value.reshape(running.shape).mul(momentum))));
 }
 
 /**
