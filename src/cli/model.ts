@@ -14,9 +14,6 @@ export interface ModelFlags extends DeviceFlags {
   logs: string;
 }
 
-/** Tokens of CLIP's published vocabulary. */
-const officialVocabulary = 49408;
-
 /** The flags that name a trained model, and where to compute with it. */
 export function addModelFlags(command: Command): Command {
   command
@@ -59,7 +56,7 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
   model.eval();
   const label = metadata.method ?? 'model';
   if (tokenizer) return { path, model, tokenizer, label };
-  if (model.config.vocab_size === officialVocabulary)
+  if (model.config.vocab_size === ClipTokenizer.officialSize)
     return { path, model, tokenizer: await ClipTokenizer.official(), label };
   throw new CheckpointError('hopgrad', {
     received: `${path}: ${model.config.vocab_size} tokens and no tokenizer`,

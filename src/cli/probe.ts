@@ -4,6 +4,7 @@ import { type OpenedData, sameData } from '../data/open.js';
 import { linearProbe } from '../evaluate/linear-probe.js';
 import { chanceOfClasses } from '../evaluate/zero-shot.js';
 import { DataError, UsageError } from '../tensor/errors.js';
+import { accuracyLine } from '../train/report.js';
 import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { parseNumber, parseWhole } from './parse.js';
@@ -62,12 +63,9 @@ async function probe(flags: ProbeFlags): Promise<void> {
     );
     return;
   }
-  const percent = (share: number) => (100 * share).toFixed(1);
   console.log(`${label}, ${path}`);
   console.log(`Trained on ${facts.pictures} pictures of ${facts.classes} classes, λ = ${chosen.toPrecision(3)}`);
-  console.log(
-    `On ${facts.tested} others: top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance[1]!)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(chance[5]!)} %)`,
-  );
+  console.log(`On ${facts.tested} others: ${accuracyLine(accuracy, chance)}`);
   if (overlap > 0)
     console.log(`${overlap} of them, for the model, are pictures that it was trained on: the accuracy is too high.`);
 }

@@ -5,6 +5,7 @@ import { imageNetTemplates } from '../evaluate/imagenet-templates.js';
 import { readClassNames, readTemplates } from '../evaluate/prompts.js';
 import { chanceOfClasses, classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import { DataError, printable } from '../tensor/errors.js';
+import { accuracyLine, percent } from '../train/report.js';
 import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 
@@ -56,7 +57,6 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
     return;
   }
   console.log(`${label}, ${path}`);
-  const percent = (share: number) => (100 * share).toFixed(1);
   const table = new Table({
     head: ['class', 'pictures', 'top-1 %'],
     style: { head: [], border: [], compact: true },
@@ -69,9 +69,7 @@ async function zeroShot(flags: ZeroShotFlags): Promise<void> {
   const different = new Set(names).size;
   const alike = different < names.length ? ` (${different} different names: classes of one name count as one)` : '';
   console.log(`${labels.length} pictures, ${names.length} classes${alike}, ${templates.length} prompts a class`);
-  console.log(
-    `top-1 ${percent(accuracy[1]!)} % (chance ${percent(chance[1]!)} %), top-5 ${percent(accuracy[5]!)} % (chance ${percent(chance[5]!)} %)`,
-  );
+  console.log(accuracyLine(accuracy, chance));
 }
 
 function templatesOf(path: string | undefined): readonly string[] {

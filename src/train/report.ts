@@ -4,7 +4,8 @@ import type { RankMetrics, RetrievalMetrics } from '../evaluate/metrics.js';
 import type { EmojiResults } from './evaluate.js';
 
 const ks = [1, 5, 10] as const;
-const percent = (share: number) => (100 * share).toFixed(1);
+/** "12.3" of 0.1234. */
+export const percent = (share: number) => (100 * share).toFixed(1);
 const cells = (values: readonly string[]) => values.map((content) => ({ content, hAlign: 'right' as const }));
 const recalls = (metrics: RankMetrics) => cells(ks.map((k) => percent(metrics.recall[k]!)));
 /** Recall of a random order. */
@@ -90,4 +91,9 @@ export function zeroShotTable({ zeroShot }: EmojiResults): string {
       percent(1 / classes),
     ]);
   return table.toString();
+}
+
+/** Top-1 and top-5 accuracy beside chance, in a line. */
+export function accuracyLine(accuracy: Record<number, number>, chance: Record<number, number>): string {
+  return [1, 5].map((k) => `top-${k} ${percent(accuracy[k]!)} % (chance ${percent(chance[k]!)} %)`).join(', ');
 }

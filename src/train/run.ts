@@ -36,9 +36,6 @@ export interface RunResult {
   evaluation: Evaluation | null;
 }
 
-/** Tokens of CLIP's published vocabulary. */
-const officialVocabulary = 49408;
-
 /**
  * The tokenizer and sizes of a fresh model: the published vocabulary where that is its size, else one trained on the
  * training captions.
@@ -46,7 +43,7 @@ const officialVocabulary = 49408;
 async function startTokenizer(options: TrainOptions, source: Source): Promise<[ClipTokenizer, CloobConfig]> {
   const config = modelConfig(options);
   const size = options.vocabSize ?? config.vocab_size;
-  if (size === officialVocabulary) return [await ClipTokenizer.official(), { ...config, vocab_size: size }];
+  if (size === ClipTokenizer.officialSize) return [await ClipTokenizer.official(), { ...config, vocab_size: size }];
   const captions: string[] = [];
   for await (const caption of captionsOf(source)) captions.push(caption);
   return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];

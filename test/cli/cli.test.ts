@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { init } from 'hopgrad';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
 import { loadSharp } from '#src/data/sharp.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
@@ -49,7 +50,10 @@ describe('hopgrad, the command', function () {
     writeFileSync(join(folder, 'no-weights.pt'), 'nothing');
     writeFileSync(join(folder, 'tiny.json'), JSON.stringify(tinyConfig));
   });
-  after(() => rmSync(folder, { recursive: true }));
+  after(async () => {
+    rmSync(folder, { recursive: true });
+    await init({ device: 'wasm' }); // a test here looks for an adapter, which makes its device the default
+  });
 
   const run = (...args: string[]) => hopgrad(folder, args);
 

@@ -4,13 +4,11 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { init } from 'hopgrad';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { fixture } from '../helpers.js';
 import { hopgrad } from './helpers.js';
 
 describe('hopgrad convert', () => {
-  before(() => init({ device: 'wasm' })); // other tests may have chosen another
   const folder = mkdtempSync(join(tmpdir(), 'hopgrad-'));
   after(() => rmSync(folder, { recursive: true }));
   const convert = (...args: string[]) => hopgrad(folder, ['convert', ...args]);

@@ -4,7 +4,6 @@ import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { init } from 'hopgrad';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { pack } from 'tar-stream';
 import { loadSharp } from '#src/data/sharp.js';
@@ -17,7 +16,6 @@ describe('hopgrad, evaluating and searching', function () {
   this.timeout(900_000); // seconds each on an idle machine
   let folder: string;
   before(async () => {
-    await init({ device: 'wasm' }); // other tests may have chosen another
     folder = mkdtempSync(join(tmpdir(), 'hopgrad-evaluate-'));
     await makePictures(folder);
     await makeWeights(join(folder, 'tiny.safetensors'));

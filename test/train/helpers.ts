@@ -6,21 +6,8 @@ import { checkTrainOptions, defaultSettings, type TrainOptions } from '#src/trai
 import { newRecord, type RunRecord } from '#src/train/record.js';
 import { weightsOf } from '#src/train/state.js';
 import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
+import { tinyConfig } from '../cli/helpers.js';
 import { values } from '../helpers.js';
-
-export const config = {
-  embed_dim: 8,
-  image_resolution: 8,
-  vision_layers: [1, 1, 1, 1],
-  vision_width: 4,
-  vision_heads: 2,
-  stem_reduction: 1,
-  context_length: 6,
-  vocab_size: 520,
-  transformer_width: 8,
-  transformer_heads: 2,
-  transformer_layers: 1,
-} as const;
 
 export const defaults: TrainOptions = {
   model: 'emoji-resnet', // for the record; the trainer below has a smaller one
@@ -76,7 +63,7 @@ export function colourBatches(seed: number): Batches {
 export function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
   const all = checkTrainOptions({ ...defaults, ...options });
   return new Trainer({
-    model: createModel(config, { seed: all.seed }),
+    model: createModel(tinyConfig, { seed: all.seed }),
     tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
     loader: colourBatches(all.seed),
     options: all,

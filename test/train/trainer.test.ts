@@ -10,8 +10,9 @@ import { Objective } from '#src/train/objective.js';
 import { checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
 import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
 import { Trainer } from '#src/train/trainer.js';
+import { tinyConfig } from '../cli/helpers.js';
 import { values } from '../helpers.js';
-import { colourBatches, colours, config, defaults, loadInto, losses, makeTrainer, record, weights } from './helpers.js';
+import { colourBatches, colours, defaults, loadInto, losses, makeTrainer, record, weights } from './helpers.js';
 
 describe('Trainer', () => {
   let folder: string;
@@ -97,7 +98,7 @@ describe('Trainer', () => {
   });
 
   it('refuses an epoch without batches and unknown lengths', async () => {
-    const parts = { model: createModel(config), tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }) };
+    const parts = { model: createModel(tinyConfig), tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }) };
     const empty = { ...colourBatches(1), batchesPerEpoch: 0 };
     assert.throws(() => new Trainer({ ...parts, loader: empty, options: defaults }), DataError);
     const unknown = { ...colourBatches(1), batchesPerEpoch: undefined };
@@ -115,7 +116,7 @@ describe('Trainer', () => {
     const trainer = makeTrainer();
     await saveTraining(path, trainer, record(trainer));
     const wider = new Trainer({
-      model: createModel({ ...config, embed_dim: 12 }),
+      model: createModel({ ...tinyConfig, embed_dim: 12 }),
       tokenizer: trainer.tokenizer,
       loader: colourBatches(1),
       options: defaults,
@@ -125,7 +126,7 @@ describe('Trainer', () => {
 });
 
 describe('Objective', () => {
-  const model = createModel(config);
+  const model = createModel(tinyConfig);
   const [x, y] = [1, 2].map((seed) => randn([6, 8], { seed }).l2Normalize()) as [
     ReturnType<typeof randn>,
     ReturnType<typeof randn>,

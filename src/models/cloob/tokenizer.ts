@@ -156,7 +156,10 @@ export class ClipTokenizer {
     return left * this.vocabSize + right;
   }
 
-  /** CLIP's published vocabulary, 49,408 tokens: read on first use, then shared. */
+  /** Tokens of {@link official}. */
+  static readonly officialSize = 49408;
+
+  /** CLIP's published vocabulary: read on first use, then shared. */
   static official(): Promise<ClipTokenizer> {
     official ??= readPublishedMerges().then((lines) => ClipTokenizer.fromMerges(lines));
     return official;
