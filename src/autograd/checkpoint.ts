@@ -25,7 +25,7 @@ import { checkTensor, Tensor } from './tensor.js';
  */
 export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Tensor, ...inputs: A): Tensor {
   if (!context.recording) return synchronous('checkpoint', fn(...inputs));
-  const { device, random } = context;
+  const { deviceName, random } = context;
   const { state } = random;
   const run = () => {
     const since = nodeClock();
@@ -48,7 +48,7 @@ export function checkpoint<A extends readonly Tensor[]>(fn: (...inputs: A) => Te
     builtIn: true,
     vjp({ gradOutput, wants }) {
       const createGraph = context.recording;
-      const replay = { recording: true, replaying: true, device, random: Random.fromState(state) };
+      const replay = { recording: true, replaying: true, deviceName, random: Random.fromState(state) };
       const again = within('checkpoint', replay, run);
       if (!sameShape(again.result.shape, output.shape))
         throw changed(`shapes ${formatShape(output.shape)} and then ${formatShape(again.result.shape)}`);

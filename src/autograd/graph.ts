@@ -44,7 +44,7 @@ export class Node {
     readonly shapes: readonly Shape[],
     /** The op's result, when declared in `saves`. */
     public output: Tensor | null,
-    /** Further values the forward kernel kept for the derivative. */
+    /** Further values the forward kernel saved for the derivative. */
     public extra: readonly Tensor[],
     result: Tensor,
   ) {

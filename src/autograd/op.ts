@@ -24,7 +24,7 @@ export interface VjpContext<P> {
   params: P;
   /** Shapes of all inputs, saved or not. */
   shapes: readonly Shape[];
-  /** What the forward kernel handed to `keep`. */
+  /** What the forward kernel handed to `save`. */
   extra: readonly Tensor[];
   /** Which inputs a gradient is wanted for. */
   wants: readonly boolean[];
@@ -38,7 +38,7 @@ export interface ForwardContext<P> {
   outputShape: Shape;
   dtype: DType;
   /** Saves a further value for the derivative. */
-  keep(storage: Storage, shape: Shape): void;
+  save(storage: Storage, shape: Shape): void;
 }
 
 /** One random trial of an op for the generated tests. */
@@ -88,8 +88,8 @@ export interface OpDefinition<P> {
   dtype?(dtype: DType, params: P): DType;
   /** What becomes of int32 inputs. Default: 'exact'. */
   int32?: Int32Rule;
-  /** Inputs (by position) that keep their own dtype: indices, conditions. They get no gradient. */
-  untyped?: readonly number[];
+  /** Inputs (by position) that get no gradient: indices, conditions. Their dtype is their own, and no other input takes it. */
+  nonDifferentiable?: readonly number[];
   /** Inputs are walked by a broadcasting kernel, so plain numbers may stay numbers. Others become tensors. */
   numbers?: boolean;
   /** Computes the output from storages (built-in ops). */
@@ -186,13 +186,13 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
     const { storage } = input;
     if (storage.freed) throw freedError(op.name, input);
     device = storage.device;
-    const free = !op.untyped?.includes(i);
-    if (free) dtype = storage.dtype;
+    const differentiable = !op.nonDifferentiable?.includes(i);
+    if (differentiable) dtype = storage.dtype;
     else if (storage.dtype === 'float64') choosing = 'float64';
     shapes[i] = input.shape;
     storages[i] = storage;
     if (input.node !== null)
-      tracked ||= free; // nothing flows through a condition or an index
+      tracked ||= differentiable; // nothing flows through a condition or an index
     else if (input.whyNoGradient !== null) why = input.whyNoGradient;
   }
   dtype ??= choosing;
@@ -206,7 +206,7 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
       shapes,
       outputShape,
       dtype: op.dtype ? op.dtype(dtype, params) : dtype,
-      keep: (kept, shape) => extra.push(new Tensor(kept, shape)),
+      save: (value, shape) => extra.push(new Tensor(value, shape)),
     });
     if (!op.builtIn && !(storage instanceof Storage)) throw noStorage(op.name, storage);
     output = new Tensor(storage, outputShape);
@@ -236,7 +236,7 @@ function record<P>(
   output: Tensor,
   extra: readonly Tensor[],
 ): Node {
-  const parents = inputs.map((x, i) => (typeof x === 'number' || op.untyped?.includes(i) ? null : x.node));
+  const parents = inputs.map((x, i) => (typeof x === 'number' || op.nonDifferentiable?.includes(i) ? null : x.node));
   const { saves } = op;
   const saved = saves ? inputs.map((x, i) => (saves.inputs?.includes(i) ? x : undefined)) : inputs;
   return new Node(op, parents, saved, params, shapes, !saves || saves.output ? output : null, extra, output);
@@ -257,7 +257,7 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
       first ??= operand;
       if (operand.storage.device !== first.storage.device)
         sameDevice(op.name, first.storage.device, operand.storage.device);
-      if (op.untyped?.includes(i)) continue;
+      if (op.nonDifferentiable?.includes(i)) continue;
       if (dtype !== null && dtype !== operand.dtype) uniform = false;
       dtype = dtype === null ? operand.dtype : promote(dtype, operand.dtype);
     } else {
@@ -287,7 +287,7 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
   const { device } = first.storage;
   return operands.map((x, i) => {
     if (typeof x === 'number') return op.numbers ? x : new Tensor(device.fill(1, x, target), scalarShape);
-    return op.untyped?.includes(i) || x.dtype === target ? x : x.cast(target);
+    return op.nonDifferentiable?.includes(i) || x.dtype === target ? x : x.cast(target);
   });
 }
 

@@ -22,7 +22,7 @@ export interface Context {
   /** The innermost open scope. */
   scope: Scope | null;
   /** Name of the device that new tensors go to; null takes wasm where it runs without waiting, else reference. */
-  device: string | null;
+  deviceName: string | null;
   /** The stream that randn(), uniform() and initialisers draw from. */
   random: Random;
 }
@@ -35,7 +35,7 @@ export const context: Context = {
   gradientOf: null,
   capturing: false,
   scope: null,
-  device: null,
+  deviceName: null,
   random: new Random(0),
 };
 

@@ -276,7 +276,10 @@ export interface Recording<T> {
   replay(inputs: readonly Storage[]): Storage[];
 }
 
-/** A device: the kernels, and what every device can do besides. Members that are optional are abilities that some have. */
+/**
+ * A device: the kernels, and what every device can do besides. Members that are optional are abilities that some have.
+ * Options and tensors have a `device` as they have a `dtype`, by name; devices.ts finds the object.
+ */
 export interface Device extends CoreKernels {
   readonly name: string;
   /** One line for a person: threads, adapter, precision … */

@@ -45,13 +45,13 @@ export function deviceByName(name: string): Device {
 
 /** The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference. */
 export function defaultDevice(): Device {
-  return deviceByName(context.device ?? (isReady('wasm') ? 'wasm' : 'reference'));
+  return deviceByName(context.deviceName ?? (isReady('wasm') ? 'wasm' : 'reference'));
 }
 
 /** Makes a device the default. @throws DeviceError as {@link deviceByName} */
 export function chooseDevice(name: string): Device {
   const device = deviceByName(name);
-  context.device = name;
+  context.deviceName = name;
   return device;
 }
 
@@ -61,5 +61,5 @@ export function chooseDevice(name: string): Device {
  */
 export function withDevice<T>(name: string, body: () => T): T {
   deviceByName(name);
-  return within('withDevice', { device: name }, body);
+  return within('withDevice', { deviceName: name }, body);
 }

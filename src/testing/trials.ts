@@ -118,14 +118,14 @@ export function asFunction(
   device: string,
 ): { f: (...free: Tensor[]) => Tensor; free: Tensor[] } {
   const inputs = trialTensors(trial, dtype, device);
-  const isFree = (i: number) => !op.untyped?.includes(i);
+  const isDifferentiable = (i: number) => !op.nonDifferentiable?.includes(i);
   return {
-    free: inputs.filter((_, i) => isFree(i)),
+    free: inputs.filter((_, i) => isDifferentiable(i)),
     f: (...free) => {
       let next = 0;
       return apply(
         op,
-        inputs.map((x, i) => (isFree(i) ? free[next++]! : x)),
+        inputs.map((x, i) => (isDifferentiable(i) ? free[next++]! : x)),
         trial.params,
       );
     },

@@ -14,9 +14,9 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
   source: 'Vaswani et al. 2017, arXiv 1706.03762',
   int32: 'float32',
   saves: { inputs: [0, 1, 2] },
-  kernel([q, k, v], { device, params, keep }) {
+  kernel([q, k, v], { device, params, save }) {
     const { output, probabilities } = fused(device).attention(q as Storage, k as Storage, v as Storage, params);
-    keep(probabilities, [params.batch, params.heads, params.queries, params.keys]);
+    save(probabilities, [params.batch, params.heads, params.queries, params.keys]);
     return output;
   },
   vjp({ gradOutput, inputs, params: s }) {

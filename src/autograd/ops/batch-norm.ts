@@ -17,15 +17,15 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
   source: 'Ioffe & Szegedy 2015, arXiv 1502.03167',
   int32: 'float32',
   saves: { inputs: [0, 1] },
-  kernel([x, weight, bias], { device, params, keep }) {
+  kernel([x, weight, bias], { device, params, save }) {
     const { output, mean, variance } = fused(device).batchNorm(
       x as Storage,
       weight as Storage,
       bias as Storage,
       params,
     );
-    keep(mean, [params.channels]);
-    keep(variance, [params.channels]);
+    save(mean, [params.channels]);
+    save(variance, [params.channels]);
     params.onStatistics?.(new Tensor(mean, [params.channels]), new Tensor(variance, [params.channels]));
     return output;
   },

@@ -71,7 +71,7 @@ const choose = defineBuiltIn<void>({
   equation: 'y = condition ≠ 0 ? a : b',
   derivative: 'ā = condition ? ȳ : 0, b̄ = condition ? 0 : ȳ',
   numbers: true,
-  untyped: [0],
+  nonDifferentiable: [0],
   saves: { inputs: [0] },
   shape: (shapes) => broadcastShapes('where', ...shapes),
   kernel: ([condition, a, b], { device, shapes, outputShape, dtype }) => {

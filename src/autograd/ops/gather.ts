@@ -15,7 +15,7 @@ const gatherOp: OpFunction<GatherParams> = defineBuiltIn({
   name: 'gather',
   equation: 'y[…, j, …] = x[…, index_j, …]',
   derivative: 'x̄[…, i, …] = Σ_{j: index_j = i} ȳ[…, j, …]',
-  untyped: [1],
+  nonDifferentiable: [1],
   saves: { inputs: [1] },
   shape: ([shape], { axis, indexShape }) => [...shape!.slice(0, axis), ...indexShape, ...shape!.slice(axis + 1)],
   kernel: ([x, indices], { device, shapes: [shape], params: { axis } }) =>
@@ -36,7 +36,7 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
   name: 'scatterAdd',
   equation: 'y[…, i, …] = Σ_{j: index_j = i} x[…, j, …]',
   derivative: 'x̄[…, j, …] = ȳ[…, index_j, …]',
-  untyped: [1],
+  nonDifferentiable: [1],
   saves: { inputs: [1] },
   shape: ([shape], { axis, rows }) => shape!.map((size, i) => (i === axis ? rows : size)),
   kernel: ([x, indices], { device, shapes: [shape], params: { axis, rows } }) =>

@@ -15,7 +15,7 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
   source: 'Ba, Kiros & Hinton 2016, arXiv 1607.06450',
   int32: 'float32',
   saves: { inputs: [0, 1] },
-  kernel([x, weight, bias], { device, shapes: [shape], params: { eps }, keep }) {
+  kernel([x, weight, bias], { device, shapes: [shape], params: { eps }, save }) {
     const [rows, length] = rowsOf(shape!);
     const { output, mean, rstd } = fused(device).layerNorm(
       x as Storage,
@@ -25,8 +25,8 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
       rows,
       length,
     );
-    keep(mean, [rows, 1]);
-    keep(rstd, [rows, 1]);
+    save(mean, [rows, 1]);
+    save(rstd, [rows, 1]);
     return output;
   },
   vjp({ gradOutput, inputs: [x, weight], params: { eps }, wants }) {
