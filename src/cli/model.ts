@@ -1,12 +1,12 @@
 /** The flags that name a trained model, shared by the commands that use one. */
 import { existsSync, statSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DataError } from '../tensor/errors.js';
 import { newestRun } from '../train/run-folder.js';
+import { weightsOf } from '../train/state.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 
 export interface ModelFlags extends DeviceFlags {
@@ -18,7 +18,10 @@ export interface ModelFlags extends DeviceFlags {
 export function addModelFlags(command: Command): Command {
   command
     .optionsGroup('Model:')
-    .option('--checkpoint <path>', 'folder of a run, .safetensors or .pt (default: the newest run)')
+    .option(
+      '--checkpoint <path>',
+      'folder of a run or a checkpoint, .safetensors or .pt; best: the newest run’s by validation (default: the newest run)',
+    )
     .option('--logs <folder>', 'folder of all runs', 'runs');
   return addDeviceFlags(command);
 }
@@ -26,8 +29,16 @@ export function addModelFlags(command: Command): Command {
 /** Path of the weights that `--checkpoint` names. @throws DataError when there are none */
 export function checkpointPath({ checkpoint, logs }: Pick<ModelFlags, 'checkpoint' | 'logs'>): string {
   if (checkpoint === undefined) return newestRun(logs).model;
+  if (checkpoint === 'best' && !existsSync(checkpoint)) {
+    const run = newestRun(logs);
+    if (existsSync(weightsOf(run.best))) return weightsOf(run.best);
+    throw new DataError('hopgrad', {
+      received: `--checkpoint best: ${run.path} was not validated`,
+      expected: 'a run with --val-data or --validation',
+    });
+  }
   const isFolder = existsSync(checkpoint) && statSync(checkpoint).isDirectory();
-  const path = isFolder ? join(checkpoint, 'model.safetensors') : checkpoint;
+  const path = isFolder ? weightsOf(checkpoint) : checkpoint;
   if (existsSync(path)) return path;
   throw new DataError('hopgrad', {
     received: `--checkpoint ${checkpoint}: no file ${path}`,

@@ -103,7 +103,7 @@ export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: b
 
 /** Settings from flags over those that a run had, or the defaults. @throws UsageError */
 export function resolveSettings(flags: TrainFlags, before: RunSettings = defaultSettings): RunSettings {
-  return checkSettings({ ...before, ...chosen<RunSettings>(flags, settingsTable) });
+  return checkSettings({ ...defaultSettings, ...before, ...chosen<RunSettings>(flags, settingsTable) });
 }
 
 /** "CLOOB", "CLIP", or the cell of the grid: "InfoNCE + Hopfield". */

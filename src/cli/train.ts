@@ -82,6 +82,7 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   const method = methodName(options);
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
   const corpus = await open(request, options, settings);
+  refuseUnusedValidation(flags, corpus);
   if (flags.overwrite) folder.clear();
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
@@ -108,6 +109,12 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   const moved = flags.trainData === undefined ? spec : { ...spec, path: flags.trainData }; // the same elsewhere
   const other = flags.valData === undefined ? val : dataRequest(flags.valData);
   const corpus = await open({ train: moved, val: other }, options, settings);
+  refuseUnusedValidation(flags, corpus);
+  if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
+    throw new UsageError('train', {
+      received: `--best-metric ${settings.bestMetric} for a run that keeps its best by ${before.settings.bestMetric}`,
+      expected: 'the same: weights that another metric would have chosen are gone',
+    });
   const session = sessionOf(device, checkpoint?.facts.position.step ?? 0);
   const record = { ...before, data: corpus.spec, settings, sessions: [...before.sessions, session] };
   await run({ record, corpus, folder, checkpoint });
@@ -134,11 +141,18 @@ async function run(parts: {
       return;
     }
     console.log(`\n${record.method} after ${result.steps} steps, ${clock(result.seconds)} of training\n`);
-    if (result.evaluation) console.log(`${result.evaluation.text}\n`);
+    const { evaluation, best, stoppedEarly } = result;
+    if (stoppedEarly)
+      console.log(`Stopped early: ${record.settings.patience} validations without a better one (--patience).\n`);
+    if (evaluation) console.log(`${evaluation.text}\n`);
+    if (best)
+      console.log(
+        `Best by ${best.metric}: step ${best.step}, after epoch ${best.epoch}. Evaluate it with --checkpoint ${shellWord(folder.best)}\n`,
+      );
     const written = ['model.safetensors', 'checkpoints', 'log.jsonl', 'manifest.json'];
-    console.log(
-      `Written to ${folder.path}: ${[...written, ...(result.evaluation ? ['results.json'] : [])].join(', ')}`,
-    );
+    if (best) written.push('evaluations.jsonl');
+    if (evaluation) written.push('results.json');
+    console.log(`Written to ${folder.path}: ${written.join(', ')}`);
   } finally {
     interrupt.release();
   }
@@ -182,8 +196,13 @@ function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   if (resume === 'latest') return newestRun(logs, 'record');
   const path = resume!;
   if (existsSync(path) && statSync(path).isDirectory()) {
-    if (!isCheckpoint(path)) return new RunFolder(path);
     const parent = dirname(resolve(path));
+    if (basename(parent) === 'checkpoints' && basename(path) === 'best')
+      throw new UsageError('train', {
+        received: `--resume ${path}, which has weights only, to evaluate`,
+        expected: `the run, ${relative('.', dirname(parent)) || '.'}, or another of its checkpoints`,
+      });
+    if (!isCheckpoint(path)) return new RunFolder(path);
     if (basename(parent) === 'checkpoints') return new RunFolder(relative('.', dirname(parent)) || '.');
   }
   throw new DataError('train', {
@@ -213,6 +232,21 @@ function open(request: CorpusRequest, options: TrainOptions, settings: RunSettin
     maxBadShare,
     ...(workers !== null && { workers }),
   });
+}
+
+/** @throws UsageError when a flag about validation can have no effect */
+function refuseUnusedValidation(flags: RunFlags, { validation }: Corpus): void {
+  const given = (['valFrequency', 'bestMetric', 'patience'] as const).filter((key) => flags[key]);
+  if (given.length > 0 && !validation)
+    throw new UsageError('train', {
+      received: `${given.map(flagOf).join(', ')} without data to validate on`,
+      expected: '--val-data, or --validation for the emoji, whose test sets are not for choosing',
+    });
+  if (flags.bestMetric === 'zero-shot' && !validation!.hasClasses)
+    throw new UsageError('train', {
+      received: '--best-metric zero-shot, and validation pictures without classes',
+      expected: 'another metric',
+    });
 }
 
 const sessionOf = ({ device, description }: InitResult, step: number): Session => ({

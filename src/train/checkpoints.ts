@@ -1,6 +1,7 @@
 /** The checkpoints of a run: a folder each, complete or not there at all; the newest few are kept. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { CheckpointError, DataError, HopgradError } from '../tensor/errors.js';
 import { type RunRecord, readRecord } from './record.js';
 import { type RunFolder, sync } from './run-folder.js';
@@ -50,6 +51,21 @@ export async function writeCheckpoint(
   for (const old of listCheckpoints(folder).slice(keep)) rmSync(old, { recursive: true, force: true });
 }
 
+/**
+ * Keeps the weights of now as the best so far: weights only, since nobody goes on from there. Others may read the file at any
+ * moment: it is the old one or the new one.
+ * @throws DataError when it cannot be written, DomainError for weights that are not finite
+ */
+export async function writeBest(
+  folder: RunFolder,
+  { model, tokenizer }: Pick<Trainer, 'model' | 'tokenizer'>,
+  metadata: Record<string, string>,
+): Promise<void> {
+  mkdirSync(folder.best, { recursive: true });
+  await saveCheckpoint(weightsOf(folder.best), { model, tokenizer, metadata, finite: true });
+  sync(folder.best);
+}
+
 function isWhole(path: string): boolean {
   try {
     verifyTraining(path);
@@ -61,7 +77,7 @@ function isWhole(path: string): boolean {
 
 /** Removes what interrupted writes have left. */
 export function removeLeftovers(folder: RunFolder): void {
-  for (const at of [folder.path, folder.checkpoints])
+  for (const at of [folder.path, folder.checkpoints, folder.best])
     for (const name of existsSync(at) ? readdirSync(at) : [])
       if (name.endsWith('.partial')) rmSync(join(at, name), { recursive: true, force: true });
 }

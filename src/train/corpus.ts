@@ -6,14 +6,15 @@ import { type DataRequest, type DataSpec, type OpenedData, openData } from '../d
 import { checkCaptions, requireCaptions, type Source } from '../data/source.js';
 import { chanceOfPairs, retrievalMetrics } from '../evaluate/metrics.js';
 import { distinct } from '../evaluate/ranks.js';
-import { embedTexts } from '../evaluate/zero-shot.js';
+import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import type { Preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { type EmbedOptions, embedSource } from './embed-source.js';
-import { evaluateEmoji, evaluationSteps } from './evaluate.js';
+import { embedEmojiSets, emojiSets, evaluateEmoji, evaluationSteps, prompts } from './evaluate.js';
 import { type Output, withProgress } from './progress.js';
-import { emojiTables, pairTable } from './report.js';
+import { emojiTables, type PairResults, pairTable } from './report.js';
+import { type EmbeddedSet, type LossOptions, scoreSets, type Validation } from './validate.js';
 
 export interface Evaluation {
   /** For results.json. */
@@ -42,8 +43,34 @@ export interface Corpus {
   source: Source;
   /** Batches to train on. */
   loader(options: { batchSize: number; seed: number }): Loader;
-  /** Evaluates; null when there is nothing to evaluate on. */
-  evaluate(model: CloobModel, tokenizer: ClipTokenizer, label: string): Promise<Evaluation | null>;
+  /**
+   * Evaluates; null when there is nothing to evaluate on.
+   * @param validation of the same weights: pairs that were embedded for it are not embedded again
+   */
+  evaluate(
+    model: CloobModel,
+    tokenizer: ClipTokenizer,
+    label: string,
+    validation: Validation | null,
+  ): Promise<Evaluation | null>;
+  /** Pictures that an evaluation embeds, as far as is known: what it takes follows from it. */
+  evaluationSize: number;
+  /** Data to choose by during training; null where there are none: test sets are not for choosing. */
+  validation: ValidationData | null;
+}
+
+/** Pairs that a training is watched by. */
+export interface ValidationData {
+  /** Pictures, as far as is known. */
+  size: number;
+  /** Whether its pictures have classes. */
+  hasClasses: boolean;
+  /** Scores a model, which is left in evaluation mode. @param onProgress pictures that are done */
+  validate(
+    model: CloobModel,
+    tokenizer: ClipTokenizer,
+    options: LossOptions & { onProgress?: (done: number) => void },
+  ): Promise<Validation>;
 }
 
 export interface CorpusOptions extends Pick<LoaderOptions, 'workers' | 'maxBadShare' | 'log'> {
@@ -77,10 +104,47 @@ export async function openCorpus({ train, val }: CorpusRequest, options: CorpusO
     spec: { train: opened.spec, val: evaluated?.spec ?? null },
     source,
     loader: (wanted) => new Loader(source, { ...wanted, ...loading, transform, train: true }),
-    async evaluate(model, tokenizer, label) {
+    async evaluate(model, tokenizer, label, validation) {
+      if (evaluated && validation) return pairEvaluation(validation.sets[0]!, label);
       if (evaluated) return evaluatePairs(model, tokenizer, evaluated.source, { label, output, ...loading });
       return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output }) : null;
     },
+    evaluationSize: evaluated ? (evaluated.source.size ?? 0) : (opened.emoji?.drawings.length ?? 0),
+    validation: evaluated ? pairValidation(evaluated, loading) : emojiValidation(opened),
+  };
+}
+
+function pairValidation({ source }: OpenedData, loading: EmbedOptions): ValidationData {
+  const { classNames } = source;
+  return {
+    size: source.size ?? 0,
+    hasClasses: classNames !== undefined,
+    validate(model, tokenizer, { onProgress, ...options }) {
+      const embed = async function* (): AsyncGenerator<EmbeddedSet> {
+        const embedded = await embedPairs(model, tokenizer, source, { ...loading, ...(onProgress && { onProgress }) });
+        const { images, labels } = embedded;
+        const set = { set: source.name, ...embedded };
+        if (!classNames || labels.some((label) => label < 0)) yield set;
+        else {
+          const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
+          const { accuracy } = await classify(images, classifier, labels, { classNames });
+          classifier.dispose();
+          yield { ...set, zeroShot: accuracy };
+        }
+      };
+      return scoreSets(embed(), options);
+    },
+  };
+}
+
+/** The sets of the validation split. The test sets have no part in training. */
+function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
+  if (!emoji || !spec.validation) return null;
+  return {
+    size: emojiSets(emoji).reduce((sum, { rows }) => sum + rows.length, 0),
+    hasClasses: true,
+    validate: (model, tokenizer, { onProgress, ...options }) =>
+      scoreSets(embedEmojiSets(model, tokenizer, emoji, onProgress), options),
   };
 }
 
@@ -148,24 +212,50 @@ export async function evaluatePairs(
   source: Source,
   { label, output = process.stderr, ...options }: EvaluationOptions,
 ): Promise<Evaluation> {
-  const embedded = await withProgress(
+  const { images, texts, pairs } = await withProgress(
     'Evaluating',
     source.size,
-    ({ update }) => embedSource(model, source, { ...options, onProgress: (done) => update(done) }),
+    ({ update }) => embedPairs(model, tokenizer, source, { ...options, onProgress: (done) => update(done) }),
     { output },
   );
-  const { features, captions, names, digests } = embedded;
+  const metrics = await retrievalMetrics(images, texts, { pairs });
+  for (const used of [images, texts]) used.dispose();
+  return pairEvaluation({ set: source.name, pairs: pairs.length, ...metrics, chance: chanceOfPairs(pairs) }, label);
+}
+
+function pairEvaluation(
+  { set, pairs, imageToText, textToImage, chance }: PairResults & { set: string },
+  label: string,
+): Evaluation {
+  const results = { data: set, pairs, imageToText, textToImage, chance };
+  return { results, text: pairTable(results, label) };
+}
+
+interface EmbeddedPairs extends Omit<EmbeddedSet, 'set' | 'zeroShot'> {
+  /** Class of each picture; −1 without one. */
+  labels: number[];
+}
+
+/** Embeds every picture and every caption of a source once. @throws DataError for pictures without captions */
+async function embedPairs(
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  source: Source,
+  options: EmbedOptions,
+): Promise<EmbeddedPairs> {
+  const { features, captions, names, digests, labels } = await embedSource(model, source, options);
   checkCaptions(captions, names);
   const [pictures, texts] = [distinct(digests), distinct(captions)];
   const images = noGrad(() => features.gather(tensor(Int32Array.from(pictures.firsts), { device: features.device })));
-  const words = embedTexts(
-    model,
-    tokenizer,
-    texts.firsts.map((row) => captions[row]!),
-  );
-  const pairs = names.map((_, row) => [pictures.of[row]!, texts.of[row]!] as const);
-  const metrics = await retrievalMetrics(images, words, { pairs });
-  for (const used of [features, images, words]) used.dispose();
-  const results = { data: source.name, pairs: names.length, ...metrics, chance: chanceOfPairs(pairs) };
-  return { results, text: pairTable(results, label) };
+  features.dispose();
+  return {
+    images,
+    texts: embedTexts(
+      model,
+      tokenizer,
+      texts.firsts.map((row) => captions[row]!),
+    ),
+    pairs: names.map((_, row) => [pictures.of[row]!, texts.of[row]!] as const),
+    labels: pictures.firsts.map((row) => labels[row]!),
+  };
 }

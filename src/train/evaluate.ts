@@ -10,6 +10,7 @@ import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { embedSource } from './embed-source.js';
+import type { EmbeddedSet } from './validate.js';
 
 /** Retrieval on one set with one kind of caption. */
 export interface SetResult {
@@ -38,7 +39,8 @@ export interface EmojiResults {
   zeroShot: ZeroShotResult[];
 }
 
-const prompts = ['{}', 'a drawing of {}'];
+/** What a class is called in zero-shot classification. */
+export const prompts = ['{}', 'a drawing of {}'];
 
 /** The held-out sets of the data: their drawings and what they test. */
 export function emojiSets({ split }: EmojiData): { set: string; title: string; rows: number[] }[] {
@@ -100,6 +102,29 @@ export async function evaluateEmoji(
   for (const used of [known.embedding, known.pixels]) used.dispose();
   if (wasTraining) model.train();
   return results;
+}
+
+/** The held-out sets with their names as captions, embedded one after the other. @param onProgress pictures that are done */
+export async function* embedEmojiSets(
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  data: EmojiData,
+  onProgress: (done: number) => void = () => {},
+): AsyncGenerator<EmbeddedSet> {
+  let before = 0;
+  for (const { set, rows } of emojiSets(data)) {
+    const source = emojiSource(data, 'embedded emoji', rows, 'names');
+    const { features, captions } = await embedSource(model, source, {
+      batchSize: 128,
+      onProgress: (done) => onProgress(before + done),
+    });
+    before += rows.length;
+    const classifier = zeroShotClassifier(model, tokenizer, { classNames: captions, templates: prompts });
+    const { accuracy } = await classify(features, classifier, [...rows.keys()], { classNames: captions });
+    classifier.dispose();
+    const pairs = captions.map((_, i) => [i, i] as const);
+    yield { set, images: features, texts: embedTexts(model, tokenizer, captions), pairs, zeroShot: accuracy };
+  }
 }
 
 interface BothFeatures {

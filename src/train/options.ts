@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { parseJson } from '../formats/files.js';
 import { type CloobConfig, configs, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
+import { type MetricName, metricNames } from './validate.js';
 
 export const lossNames = ['infoloob', 'infonce', 'dcl', 'siglip'] as const;
 export type LossName = (typeof lossNames)[number];
@@ -67,6 +68,12 @@ export interface RunSettings {
   saveMinutes: number;
   /** Checkpoints kept, the newest. */
   keepCheckpoints: number;
+  /** Epochs between validations, where there are data to choose by; 0: none. */
+  valFrequency: number;
+  /** What the best checkpoint is chosen by. */
+  bestMetric: MetricName;
+  /** Validations without a better one after which the training ends; null: it goes on to its end. */
+  patience: number | null;
 }
 
 /** What values an option may have, and how text becomes one of them. */
@@ -219,6 +226,25 @@ export const settingsTable: Record<keyof RunSettings, Option> = {
   saveSteps: { group: run, kind: whole(0), mark: 'n', help: 'steps between checkpoints, 0: none by steps' },
   saveMinutes: { group: run, kind: notNegative, mark: 'n', help: 'minutes between checkpoints, 0: none by time' },
   keepCheckpoints: { group: run, kind: whole(1, 1e6), mark: 'n', help: 'checkpoints kept, the newest' },
+  valFrequency: {
+    group: run,
+    kind: whole(0),
+    mark: 'epochs',
+    help: 'epochs between validations on --val-data, or of the emoji by --validation; 0: none',
+  },
+  bestMetric: {
+    group: run,
+    kind: choice(metricNames),
+    mark: 'name',
+    help: 'what validation chooses the best checkpoint by, kept as checkpoints/best',
+  },
+  patience: {
+    group: run,
+    kind: whole(1),
+    mark: 'n',
+    help: 'stop early after this many validations without a better one',
+    whenNull: 'never',
+  },
 };
 
 export const defaultSettings: RunSettings = {
@@ -229,6 +255,9 @@ export const defaultSettings: RunSettings = {
   saveSteps: 0,
   saveMinutes: 10,
   keepCheckpoints: 3,
+  valFrequency: 1,
+  bestMetric: 'mean-recall',
+  patience: null,
 };
 
 /** What `--method` stands for: the loss, and whether memories are asked. */

@@ -5,7 +5,14 @@ import type { DataSpec } from '../data/open.js';
 import { parseJson } from '../formats/files.js';
 import { CheckpointError, DataError, printable } from '../tensor/errors.js';
 import type { CorpusSpec } from './corpus.js';
-import { optionMistakes, type RunSettings, settingsTable, type TrainOptions, tableMistakes } from './options.js';
+import {
+  defaultSettings,
+  optionMistakes,
+  type RunSettings,
+  settingsTable,
+  type TrainOptions,
+  tableMistakes,
+} from './options.js';
 
 /** Raised when an older program could not read the record. */
 const version = 1;
@@ -98,7 +105,8 @@ export const recordSchema = v.strictObject({
   method: v.string(),
   options: options(optionMistakes),
   data: v.strictObject({ train: dataSpec, val: v.nullable(dataSpec) }),
-  settings: options((values) => tableMistakes(settingsTable, values)),
+  // A setting that an earlier program did not have is as it was then: the default.
+  settings: options((values) => tableMistakes(settingsTable, { ...defaultSettings, ...values })),
   sessions: v.pipe(v.array(session), v.minLength(1)),
 });
 

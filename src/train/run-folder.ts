@@ -18,6 +18,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
+import type { EvaluationRow } from './validate.js';
 
 /** Makes what was written under a path, and the names in a folder, outlive a power cut. */
 export function sync(path: string): void {
@@ -64,8 +65,17 @@ export class RunFolder {
     return join(this.path, 'checkpoints');
   }
 
+  /** A folder with the weights that validation found best. */
+  get best(): string {
+    return join(this.checkpoints, 'best');
+  }
+
   get #log(): string {
     return join(this.path, 'log.jsonl');
+  }
+
+  get #evaluations(): string {
+    return join(this.path, 'evaluations.jsonl');
   }
 
   /** Writes a JSON file of the run, such as manifest.json. */
@@ -78,19 +88,33 @@ export class RunFolder {
     this.#guard(() => appendFileSync(this.#log, `${JSON.stringify(entry)}\n`));
   }
 
-  /** Makes the lines written so far outlive a power cut. */
-  syncLog(): void {
-    if (existsSync(this.#log)) this.#guard(() => sync(this.#log));
+  /** Adds a line to evaluations.jsonl. */
+  logEvaluation(row: EvaluationRow): void {
+    this.#guard(() => appendFileSync(this.#evaluations, `${JSON.stringify(row)}\n`));
   }
 
-  /** Drops log lines after `step`: those of steps that a resumed run takes again. */
+  /** The lines of evaluations.jsonl that are whole. */
+  evaluations(): EvaluationRow[] {
+    if (!existsSync(this.#evaluations)) return [];
+    const lines = readFileSync(this.#evaluations, 'utf8').split('\n');
+    return lines.filter((line) => stepOf(line) !== null).map((line) => JSON.parse(line) as EvaluationRow);
+  }
+
+  /** Makes the lines written so far outlive a power cut. */
+  syncLog(): void {
+    for (const file of [this.#log, this.#evaluations]) if (existsSync(file)) this.#guard(() => sync(file));
+  }
+
+  /** Drops lines of both files after `step`: those of steps that a resumed run takes again. */
   rewindLog(step: number): void {
-    if (!existsSync(this.#log)) return;
-    this.#guard(() => {
-      const lines = readFileSync(this.#log, 'utf8').split('\n');
-      const kept = lines.filter((line) => line !== '' && !((stepOf(line) ?? Infinity) > step));
-      writeWhole(this.#log, kept.map((line) => `${line}\n`).join(''));
-    });
+    for (const file of [this.#log, this.#evaluations]) {
+      if (!existsSync(file)) continue;
+      this.#guard(() => {
+        const lines = readFileSync(file, 'utf8').split('\n');
+        const kept = lines.filter((line) => line !== '' && !((stepOf(line) ?? Infinity) > step));
+        writeWhole(file, kept.map((line) => `${line}\n`).join(''));
+      });
+    }
   }
 
   /** Lets model.safetensors be the weights of a checkpoint: the same file under a second name, or a copy. */
@@ -123,7 +147,7 @@ export class RunFolder {
     const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
       join(this.path, name),
     );
-    for (const path of [this.record, this.#log, this.model, this.checkpoints, ...others])
+    for (const path of [this.record, this.#log, this.#evaluations, this.model, this.checkpoints, ...others])
       this.#guard(() => rmSync(path, { recursive: true, force: true }));
   }
 
@@ -143,7 +167,7 @@ export class RunFolder {
 /** The step of a log line; null when the line was cut off by a crash. */
 function stepOf(line: string): number | null {
   try {
-    return (JSON.parse(line) as { step: number }).step;
+    return (JSON.parse(line) as { step: number }).step ?? null;
   } catch {
     return null;
   }

@@ -9,11 +9,13 @@ import { CheckpointError, DomainError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { modelConfig, type TrainOptions } from './options.js';
-import { type Output, type Progress, Speedometer, trainingNote, withProgress } from './progress.js';
+import { type Output, type Progress, Speedometer, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
 import { restoreTraining, weightsOf } from './state.js';
 import { Trainer } from './trainer.js';
+import { scoresText } from './validate.js';
+import { Validator } from './validator.js';
 
 export interface RunOptions {
   record: RunRecord;
@@ -34,6 +36,10 @@ export interface RunResult {
   /** Seconds of training in this process, evaluation left out. */
   seconds: number;
   evaluation: Evaluation | null;
+  /** The best validation, when there was one. */
+  best: Validator['bestFacts'];
+  /** Whether validation ended it before its time. */
+  stoppedEarly: boolean;
 }
 
 /**
@@ -61,16 +67,16 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
   try {
     const trainer = await (run.checkpoint ? resumedTrainer(run, loader, run.checkpoint) : freshTrainer(run, loader));
     folder.rewindLog(trainer.position.step);
+    const data = record.settings.valFrequency > 0 ? corpus.validation : null;
+    const validator = data && new Validator({ data, folder, record });
     const start = performance.now();
-    const complete = await loop(run, trainer);
+    const { complete, stoppedEarly } = await loop(run, trainer, validator);
     const seconds = (performance.now() - start) / 1000;
     await save(run, trainer);
     if (complete) run.onTrained?.();
-    const evaluation = complete ? await corpus.evaluate(trainer.model, trainer.tokenizer, record.method) : null;
-    const { step } = trainer.position;
-    if (evaluation)
-      folder.writeJson('results.json', { method: record.method, steps: step, ...(evaluation.results as object) });
-    return { complete, steps: step, seconds, evaluation };
+    const evaluation = complete ? await evaluate(run, trainer, validator) : null;
+    const best = validator?.bestFacts ?? null;
+    return { complete, steps: trainer.position.step, seconds, evaluation, best, stoppedEarly };
   } finally {
     await loader.close();
   }
@@ -102,18 +108,60 @@ async function resumedTrainer(
   return trainer;
 }
 
-async function loop(run: RunOptions, trainer: Trainer): Promise<boolean> {
+/** Validates the last weights, unless that has been done, and evaluates. */
+async function evaluate(
+  { record: { method }, corpus, folder, output }: RunOptions,
+  trainer: Trainer,
+  validator: Validator | null,
+): Promise<Evaluation | null> {
+  const { step } = trainer.position;
+  if (validator?.isDue(trainer)) {
+    const { data } = validator;
+    const body = ({ update }: Progress) => withFiniteWeights(trainer, () => validator.run(trainer, update));
+    const row = await withProgress('Validating', data.size || undefined, body, { output });
+    say(`Validation at the end, step ${step}: ${scoresText(row)}`, output);
+  }
+  const { model, tokenizer } = trainer;
+  const evaluation = await corpus.evaluate(model, tokenizer, method, validator?.at(step) ?? null);
+  const best = validator?.bestFacts;
+  if (evaluation)
+    folder.writeJson('results.json', {
+      method,
+      steps: step,
+      ...(best && { best }),
+      ...(evaluation.results as object),
+    });
+  return evaluation;
+}
+
+/** @returns whether the training is complete, and whether because nothing got better */
+async function loop(
+  run: RunOptions,
+  trainer: Trainer,
+  validator: Validator | null,
+): Promise<{ complete: boolean; stoppedEarly: boolean }> {
   const { folder, output, signal } = run;
   const { saveFrequency, saveSteps, saveMinutes } = run.record.settings;
   const speed = new Speedometer();
+  const early = new AbortController();
   let saved = performance.now();
   const saveNow = async () => {
     await save(run, trainer);
     saved = performance.now();
   };
-  const train = ({ update }: Progress) =>
-    trainer.run({
-      ...(signal && { signal }),
+  const train = async ({ update }: Progress) => {
+    const validate = async () => {
+      if (!signal?.aborted && validator?.isDue(trainer) && trainer.position.step < trainer.total) {
+        const note = (done: number) =>
+          update(trainer.position.step, `validating: ${done}/${validator.data.size || '?'}`);
+        const row = await withFiniteWeights(trainer, () => validator.run(trainer, note));
+        say(`Validation after epoch ${row.epoch}, step ${row.step}: ${scoresText(row)}`, output);
+      }
+      if (validator?.outOfPatience) early.abort();
+    };
+    await validate(); // where a run was stopped between an epoch and its validation
+    return trainer.run({
+      signal: AbortSignal.any([early.signal, ...(signal ? [signal] : [])]),
       onStep: async (report) => {
         speed.add(report);
         const { total, ...entry } = report;
@@ -124,16 +172,26 @@ async function loop(run: RunOptions, trainer: Trainer): Promise<boolean> {
         if (late || (saveSteps > 0 && report.step % saveSteps === 0)) await saveNow();
       },
       onEpoch: async (done) => {
+        await validate();
         if (saveFrequency > 0 && done % saveFrequency === 0) await saveNow();
       },
     });
-  return withProgress('Training', trainer.total, train, { output, done: trainer.position.step });
+  };
+  const finished = await withProgress('Training', trainer.total, train, { output, done: trainer.position.step });
+  const stoppedEarly = !finished && early.signal.aborted && !signal?.aborted;
+  return { complete: finished || stoppedEarly, stoppedEarly };
+}
+
+function save({ folder, record }: RunOptions, trainer: Trainer): Promise<void> {
+  return withFiniteWeights(trainer, () =>
+    writeCheckpoint(folder, trainer, { record, keep: record.settings.keepCheckpoints }),
+  );
 }
 
 /** @throws DomainError when there are weights that are not finite: the checkpoints before stay as they are */
-async function save({ folder, record }: RunOptions, trainer: Trainer): Promise<void> {
+async function withFiniteWeights<T>(trainer: Trainer, write: () => Promise<T>): Promise<T> {
   try {
-    await writeCheckpoint(folder, trainer, { record, keep: record.settings.keepCheckpoints });
+    return await write();
   } catch (error) {
     if (!(error instanceof DomainError)) throw error;
     const { step } = trainer.position;

@@ -113,11 +113,16 @@ export class Trainer {
     return true;
   }
 
+  /** Whether Hopfield memories take part in the next step. */
+  get retrieves(): boolean {
+    return this.position.step >= this.#hopfieldFrom;
+  }
+
   /** @param start when the wait for the batch began */
   async #step(batch: Batch, start: number): Promise<StepReport> {
     const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
-    const retrieve = step >= this.#hopfieldFrom;
+    const retrieve = this.retrieves;
     const lr = this.#rate(step);
     this.optimizer.lr = lr;
     const { loss, invTau, beta, refused } = scoped(() => {

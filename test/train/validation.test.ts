@@ -1,0 +1,184 @@
+/** Validation during training: the same bits with it, rows and the best weights kept, patience, and going on in its midst. */
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { tensor } from 'hopgrad';
+import { readSafetensors } from 'hopgrad/models/cloob';
+import { infoNceLoss } from 'hopgrad/nn';
+import { findResumePoint } from '#src/train/checkpoints.js';
+import { type Corpus, openCorpus } from '#src/train/corpus.js';
+import { defaultSettings, presets, type RunSettings, type TrainOptions } from '#src/train/options.js';
+import { newRecord, type RunRecord } from '#src/train/record.js';
+import { type RunOptions, type RunResult, runTraining } from '#src/train/run.js';
+import { RunFolder } from '#src/train/run-folder.js';
+import { bestOfRows, type EvaluationRow, type MetricName, scoreSets } from '#src/train/validate.js';
+import { makePictures, tinyConfig } from '../cli/helpers.js';
+import { temporaryFolder } from '../data/helpers.js';
+
+describe('validation', () => {
+  const root = temporaryFolder();
+  let corpus: Corpus;
+  before(async () => {
+    await makePictures(root);
+    writeFileSync(join(root, 'tiny.json'), JSON.stringify(tinyConfig));
+    const path = join(root, 'pairs.tsv');
+    const preprocessing = { size: 8, mean: [0, 0, 0], std: [1, 1, 1], background: [255, 255, 255] } as const;
+    corpus = await openCorpus({ train: { path }, val: { path } }, { preprocessing, workers: 0, output: quiet });
+  });
+
+  const quiet = { write: () => true };
+  let runs = 0;
+  const makeRun = (settings: Partial<RunSettings>, options: Partial<TrainOptions> = {}): RunOptions => {
+    const session = { command: 'npx hopgrad train', step: 0, device: 'wasm', description: '', node: '', platform: '' };
+    const record: RunRecord = newRecord({
+      hopgrad: '0.1.0',
+      method: 'CLOOB',
+      options: { ...presets.pairs, model: join(root, 'tiny.json'), batchSize: 4, epochs: 4, seed: 3, ...options },
+      data: corpus.spec,
+      settings: { ...defaultSettings, workers: 0, ...settings },
+      sessions: [{ date: '2026-01-02T03:04:05.000Z', ...session }],
+    });
+    return { record, corpus, folder: new RunFolder(join(root, `run-${runs++}`)), checkpoint: null, output: quiet };
+  };
+  /** Times vary, and are left out. */
+  const lines = ({ path }: RunFolder, name: string) => {
+    const file = join(path, name);
+    const rows = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
+    return rows.map((line) => {
+      const { seconds, dataSeconds, ...row } = JSON.parse(line);
+      return row as EvaluationRow & { loss: number };
+    });
+  };
+  const weights = (folder: RunFolder) => readFileSync(folder.model);
+  /** Runs until a step is done, as if Ctrl-C were pressed then. */
+  const stopAfter = async (run: RunOptions, step: number): Promise<RunResult> => {
+    const controller = new AbortController();
+    const { folder } = run;
+    const log = folder.log.bind(folder);
+    folder.log = (entry) => {
+      log(entry);
+      if ((entry as { step: number }).step === step) controller.abort();
+    };
+    return runTraining({ ...run, signal: controller.signal });
+  };
+
+  let whole: RunOptions;
+  it('keeps a line an epoch, the best weights, and changes no bit of the training', async () => {
+    const without = makeRun({ valFrequency: 0 });
+    await runTraining(without);
+    assert.equal(existsSync(join(without.folder.path, 'evaluations.jsonl')), false);
+    whole = makeRun({ valFrequency: 1 });
+    const { best, evaluation } = await runTraining(whole);
+    assert.ok(weights(whole.folder).equals(weights(without.folder)), 'the weights differ');
+    assert.deepEqual(lines(whole.folder, 'log.jsonl'), lines(without.folder, 'log.jsonl'));
+    const rows = lines(whole.folder, 'evaluations.jsonl');
+    assert.deepEqual(
+      rows.map(({ step, epoch }) => [step, epoch]),
+      [
+        [3, 1],
+        [6, 2],
+        [9, 3],
+        [12, 4],
+      ],
+    );
+    const values = rows.map(({ meanRecall }) => meanRecall);
+    assert.deepEqual(best, {
+      metric: 'mean-recall',
+      value: Math.max(...values),
+      step: 3 * (values.indexOf(Math.max(...values)) + 1),
+      epoch: values.indexOf(Math.max(...values)) + 1,
+    });
+    const { metadata } = readSafetensors(join(whole.folder.best, 'model.safetensors'), { select: () => false });
+    assert.equal(metadata.step, String(best!.step));
+    const results = JSON.parse(readFileSync(join(whole.folder.path, 'results.json'), 'utf8'));
+    assert.deepEqual(results.best, best);
+    const again = JSON.parse(readFileSync(join(without.folder.path, 'results.json'), 'utf8'));
+    assert.deepEqual({ ...results, best: null }, { ...again, best: null }, 'evaluated from the last validation');
+    assert.match(evaluation!.text, /12 pairs/);
+  });
+
+  it('goes on to the same lines wherever it was stopped', async () => {
+    const expected = lines(whole.folder, 'evaluations.jsonl');
+    // In an epoch; at its end, with a checkpoint before and after the place moved to the next one; at the end of all.
+    for (const [step, saveSteps] of [
+      [2, 0],
+      [6, 1],
+      [6, 0],
+      [12, 0],
+    ] as const) {
+      const run = makeRun({ valFrequency: 1, saveSteps });
+      await stopAfter(run, step);
+      const before = lines(run.folder, 'evaluations.jsonl').length;
+      assert.equal(before, step === 12 ? 4 : Math.floor((step - 1) / 3), `stopped after ${step}`);
+      const { checkpoint } = findResumePoint(run.folder);
+      await runTraining({ ...run, checkpoint });
+      assert.deepEqual(lines(run.folder, 'evaluations.jsonl'), expected, `stopped after ${step}`);
+    }
+  });
+
+  it('forgets what came after the checkpoint that it goes on from', async () => {
+    const run = makeRun({ valFrequency: 1, saveSteps: 2, keepCheckpoints: 9, saveFrequency: 0 });
+    await runTraining(run);
+    const { checkpoint } = findResumePoint(run.folder);
+    const path = checkpoint!.path.replace('00000012', '00000004');
+    const facts = { ...checkpoint!.facts, position: { step: 4, epoch: 1, row: 4, bad: 0 }, updates: 4 };
+    await runTraining({ ...run, checkpoint: { path, facts } });
+    assert.deepEqual(lines(run.folder, 'evaluations.jsonl'), lines(whole.folder, 'evaluations.jsonl'));
+  });
+
+  it('ends a training when patience is at its end, also one that goes on', async () => {
+    const run = makeRun({ valFrequency: 1, patience: 2, bestMetric: 'loss' }, { lr: 0, epochs: 30 }); // nothing gets better
+    const { complete, stoppedEarly, steps, best } = await runTraining(run);
+    assert.deepEqual([complete, stoppedEarly, steps, best!.step], [true, true, 9, 3]);
+    const again = await runTraining({ ...run, checkpoint: findResumePoint(run.folder).checkpoint });
+    assert.deepEqual([again.stoppedEarly, again.steps], [true, 9]);
+    run.record.settings.patience = 3;
+    const longer = await runTraining({ ...run, checkpoint: findResumePoint(run.folder).checkpoint });
+    assert.deepEqual([longer.stoppedEarly, longer.steps], [true, 12]);
+  });
+
+  it('takes the loss over batches of the training’s size, every picture and caption once', async () => {
+    const make = (rows: number[][]) => tensor(rows.flat(), { shape: [rows.length, 2], device: 'reference' });
+    const [images, texts] = [make([[1, 0], [0, 2], [3, 3]]), make([[1, 1], [-1, 1], [0, 5], [4, 0]])]; // biome-ignore format: a line
+    // Picture 0 has captions 0 and 1, caption 0 stands beside picture 1 as well: two pairs without repetition.
+    const pairs = [[0, 0], [0, 1], [1, 0], [1, 2], [2, 0]] as const; // biome-ignore format: a line
+    const seen: number[][] = [];
+    const loss = (x: ReturnType<typeof make>, y: ReturnType<typeof make>) => {
+      seen.push([...x.shape]);
+      return infoNceLoss(x, y, { invTau: 2 });
+    };
+    const sets = async function* () {
+      yield { set: 'a', images, texts, pairs, zeroShot: { 1: 0.5 } };
+    };
+    const expected = await infoNceLoss(
+      make([[1, 0], [0, 1]]), // biome-ignore format: a line
+      make([[Math.SQRT1_2, Math.SQRT1_2], [0, 1]]), // biome-ignore format: a line
+      { invTau: 2 },
+    ).item();
+    const all = [...pairs, [1, 3]] as const;
+    await assert.rejects(scoreSets(sets(), { loss, batchSize: 8 }), /pairs that do not cover/);
+    const whole = async function* () {
+      yield { set: 'a', images, texts, pairs: all, zeroShot: { 1: 0.5 } };
+    };
+    const scores = await scoreSets(whole(), { loss, batchSize: 8 });
+    assert.ok(Math.abs(scores.loss! - expected) < 1e-6, `${scores.loss} ${expected}`);
+    assert.deepEqual(seen.at(-1), [2, 2]);
+    assert.equal(scores.zeroShot, 0.5);
+  });
+
+  it('chooses the first of the best, and compares losses of one kind only', () => {
+    const row = (step: number, facts: Partial<EvaluationRow>) =>
+      ({ step, retrieval: false, loss: 1, meanRecall: 0.5, recallAt1: 0.5, zeroShot: null, ...facts }) as EvaluationRow;
+    const best = (metric: MetricName, ...facts: Partial<EvaluationRow>[]) =>
+      bestOfRows(
+        facts.map((own, i) => row(i, own)),
+        metric,
+      )?.step;
+    assert.equal(best('mean-recall', { meanRecall: 0.1 }, { meanRecall: 0.3 }, { meanRecall: 0.3 }), 1);
+    assert.equal(best('loss', { loss: 2 }, { loss: -1 }, { loss: 0 }), 1);
+    assert.equal(best('loss', { loss: -9 }, { loss: 1, retrieval: true }, { loss: 2, retrieval: true }), 1);
+    assert.equal(best('loss', { loss: Number.NaN }, { loss: 4 }), 1);
+    assert.equal(best('zero-shot', {}), undefined);
+    assert.equal(best('recall@1', { recallAt1: 0 }, { recallAt1: 0.1 }), 1);
+  });
+});
