@@ -294,7 +294,7 @@ function vjp(node: Node, gradOutput: Tensor, needed: ReadonlySet<Node> | null): 
     output: node.output!,
     params: node.params,
     shapes: node.shapes,
-    extra: node.extra,
+    extra: context.recording ? [] : node.extra,
     wants,
   };
   const plain = () =>

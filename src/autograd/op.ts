@@ -24,7 +24,10 @@ export interface VjpContext<P> {
   params: P;
   /** Shapes of all inputs, saved or not. */
   shapes: readonly Shape[];
-  /** What the forward kernel handed to `save`. */
+  /**
+   * What the forward kernel handed to `save`: values without a history, so there are none where the derivative is itself
+   * differentiated, and it computes them again.
+   */
   extra: readonly Tensor[];
   /** Which inputs a gradient is wanted for. */
   wants: readonly boolean[];

@@ -199,15 +199,9 @@ export interface CoreKernels {
 export interface FusedKernels {
   /** Softmax over the last axis of [rows, length]. */
   softmax(x: Storage, rows: number, length: number): Storage;
-  /** p ⊙ (g − Σ g ⊙ p) for softmax output p. */
-  softmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
   logSoftmax(x: Storage, rows: number, length: number): Storage;
-  /** g − exp(y) Σ g for logSoftmax output y. */
-  logSoftmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
   /** [rows, length] → [rows]; a row of −∞ gives −∞. */
   logSumExp(x: Storage, rows: number, length: number): Storage;
-  /** exp(x − lse) g, row-wise: the gradient of logSumExp; 0 where a whole row is −∞. */
-  logSumExpGrad(gradOutput: Storage, x: Storage, output: Storage, rows: number, length: number): Storage;
   /** (x − mean) · rstd · weight + bias over the last axis of [rows, length]; also [rows] mean and rstd. */
   layerNorm(
     x: Storage,
@@ -217,6 +211,29 @@ export interface FusedKernels {
     rows: number,
     length: number,
   ): { output: Storage; mean: Storage; rstd: Storage };
+  /** Batch statistics (biased variance) per channel and the normalised, scaled output. */
+  batchNorm(
+    x: Storage,
+    weight: Storage,
+    bias: Storage,
+    spec: BatchNormSpec,
+  ): { output: Storage; mean: Storage; variance: Storage };
+  /** softmax(scale · Q Kᵀ) V per head; probabilities [batch, heads, queries, keys] are saved for the gradient. */
+  attention(q: Storage, k: Storage, v: Storage, spec: AttentionSpec): { output: Storage; probabilities: Storage };
+  /** Σ x². Result has one element. */
+  sumSquares(x: Storage): Storage;
+  /** Updates parameter, m and v in place. */
+  adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, spec: AdamWSpec): void;
+}
+
+/**
+ * Derivatives of the fused kernels, fused as well: each the `vjp` of the op of that name, which is what runs on a device
+ * that has none, and what these are tested against.
+ */
+export interface FusedGradients {
+  softmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
+  logSoftmaxGrad(gradOutput: Storage, output: Storage, rows: number, length: number): Storage;
+  logSumExpGrad(gradOutput: Storage, x: Storage, output: Storage, rows: number, length: number): Storage;
   layerNormGrad(
     gradOutput: Storage,
     x: Storage,
@@ -226,13 +243,6 @@ export interface FusedKernels {
     rows: number,
     length: number,
   ): { x: Storage; weight: Storage; bias: Storage };
-  /** Batch statistics (biased variance) per channel and the normalised, scaled output. */
-  batchNorm(
-    x: Storage,
-    weight: Storage,
-    bias: Storage,
-    spec: BatchNormSpec,
-  ): { output: Storage; mean: Storage; variance: Storage };
   batchNormGrad(
     gradOutput: Storage,
     x: Storage,
@@ -241,8 +251,6 @@ export interface FusedKernels {
     variance: Storage,
     spec: BatchNormSpec,
   ): { x: Storage; weight: Storage; bias: Storage };
-  /** softmax(scale · Q Kᵀ) V per head; probabilities [batch, heads, queries, keys] are kept for the gradient. */
-  attention(q: Storage, k: Storage, v: Storage, spec: AttentionSpec): { output: Storage; probabilities: Storage };
   attentionGrad(
     gradOutput: Storage,
     q: Storage,
@@ -251,10 +259,6 @@ export interface FusedKernels {
     probabilities: Storage,
     spec: AttentionSpec,
   ): { q: Storage; k: Storage; v: Storage };
-  /** Σ x². Result has one element. */
-  sumSquares(x: Storage): Storage;
-  /** Updates parameter, m and v in place. */
-  adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, spec: AdamWSpec): void;
 }
 
 export interface MemoryInfo {
@@ -287,7 +291,7 @@ export interface Device extends CoreKernels {
   readonly dtypes: readonly DType[];
   /** Whether readSync works. */
   readonly synchronous: boolean;
-  readonly fused: Partial<FusedKernels>;
+  readonly fused: Partial<FusedKernels & FusedGradients>;
   /** Copies `data` to the device. */
   upload(data: TypedArray): Storage;
   /** Copies out. */

@@ -1,15 +1,22 @@
 /**
  * The fused kernels written in core kernels: what a device without its own fused version runs, and what fused
- * versions are tested against. Each equation stands here once; derivations are beside the ops that use them.
+ * versions are tested against. Each equation stands here once; its derivative is the vjp of the op that uses it.
  */
 
-import { type BatchNormSpec, type Device, type FusedKernels, type ScalarKernel, Storage } from './device.js';
+import {
+  type BatchNormSpec,
+  type Device,
+  type FusedGradients,
+  type FusedKernels,
+  type ScalarKernel,
+  Storage,
+} from './device.js';
 import * as f from './scalar.js';
 import { withScope } from './scope.js';
 import { zipFlat } from './walk.js';
 
-/** All fused kernels of `device`: its own where it has them, decompositions elsewhere. */
-export function fused(device: Device): FusedKernels {
+/** All fused kernels of `device`: its own where it has them, decompositions elsewhere; of gradients only its own. */
+export function fused(device: Device): FusedKernels & Partial<FusedGradients> {
   let kernels = cache.get(device);
   if (!kernels) {
     kernels = { ...decomposed(device), ...device.fused };
@@ -17,7 +24,7 @@ export function fused(device: Device): FusedKernels {
   }
   return kernels;
 }
-const cache = new WeakMap<Device, FusedKernels>();
+const cache = new WeakMap<Device, FusedKernels & Partial<FusedGradients>>();
 
 /** The storages in a kernel's result: one, several by name, or none. */
 function storagesOf(result: unknown): Storage[] {
@@ -65,32 +72,17 @@ export function decomposed(device: Device): FusedKernels {
       const e = device.map(f.exp, shifted(x, rows, length).x);
       return perRow(f.div, e, sum(e, rows, length), rows, length);
     },
-    softmaxGrad(g, p, rows, length) {
-      const gp = zip(f.mul, g, p);
-      const centred = perRow(f.sub, g, sum(gp, rows, length), rows, length);
-      return zip(f.mul, centred, p);
-    },
     logSoftmax(x, rows, length) {
       // The maximum first: x − ln Σ eˣ in one step would round to the digits of x.
       const centred = shifted(x, rows, length).x;
       const total = sum(device.map(f.exp, centred), rows, length);
       return perRow(f.sub, centred, device.map(f.log, total), rows, length);
     },
-    logSoftmaxGrad(g, y, rows, length) {
-      const p = device.map(f.exp, y);
-      const scaled = perRow(f.mul, p, sum(g, rows, length), rows, length);
-      return zip(f.sub, g, scaled);
-    },
     logSumExp(x, rows, length) {
       // The shift is finite on both sides, so that a row with an ∞ gives ∞ and not ∞ − ∞.
       const shift = zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38);
       const total = sum(device.map(f.exp, perRow(f.sub, x, shift, rows, length)), rows, length);
       return zip(f.add, device.map(f.log, total), shift);
-    },
-    logSumExpGrad(g, x, lse, rows, length) {
-      const finite = zip(f.maximum, lse, -3.4028234663852886e38);
-      const p = device.map(f.exp, perRow(f.sub, x, finite, rows, length));
-      return perRow(f.mul, p, g, rows, length);
     },
     layerNorm(x, weight, bias, eps, rows, length) {
       const total = sum(x, rows, length);
@@ -102,22 +94,6 @@ export function decomposed(device: Device): FusedKernels {
       const normal = perRow(f.mul, centred, rstd, rows, length);
       const scaled = perColumn(f.mul, normal, weight, rows, length);
       return { output: perColumn(f.add, scaled, bias, rows, length), mean, rstd };
-    },
-    layerNormGrad(g, x, weight, mean, rstd, rows, length) {
-      const centred = perRow(f.sub, x, mean, rows, length);
-      const normal = perRow(f.mul, centred, rstd, rows, length);
-      const h = perColumn(f.mul, g, weight, rows, length);
-      const hSum = sum(h, rows, length);
-      const hMean = zip(f.div, hSum, length);
-      const hnSum = sum(zip(f.mul, h, normal), rows, length);
-      const hnMean = zip(f.div, hnSum, length);
-      const projected = perRow(f.mul, normal, hnMean, rows, length);
-      const difference = zip(f.sub, perRow(f.sub, h, hMean, rows, length), projected);
-      return {
-        x: perRow(f.mul, difference, rstd, rows, length),
-        weight: device.reduce('sum', zip(f.mul, g, normal), 1, rows, length),
-        bias: device.reduce('sum', g, 1, rows, length),
-      };
     },
     batchNorm(x, weight, bias, spec) {
       const { batch, channels, inner, eps } = spec;
@@ -133,25 +109,6 @@ export function decomposed(device: Device): FusedKernels {
       const rstd = device.map(f.rsqrt, zip(f.add, variance, eps));
       const scale = zip(f.mul, rstd, weight);
       return { output: perChannel(f.add, perChannel(f.mul, centred, scale), bias), mean, variance };
-    },
-    batchNormGrad(g, x, weight, mean, variance, spec) {
-      const { batch, channels, inner, eps } = spec;
-      const perChannel = byChannel(spec);
-      const channelSum = (value: Storage) =>
-        device.reduce('sum', device.reduce('sum', value, batch * channels, inner, 1), 1, batch, channels);
-      const rstd = device.map(f.rsqrt, zip(f.add, variance, eps));
-      const normal = perChannel(f.mul, perChannel(f.sub, x, mean), rstd);
-      const biasGrad = channelSum(g);
-      const weightGrad = channelSum(zip(f.mul, g, normal));
-      const count = batch * inner;
-      const gCentred = perChannel(f.sub, g, zip(f.div, biasGrad, count));
-      const projected = perChannel(f.mul, normal, zip(f.div, weightGrad, count));
-      const scale = zip(f.mul, rstd, weight);
-      return {
-        x: perChannel(f.mul, zip(f.sub, gCentred, projected), scale),
-        weight: weightGrad,
-        bias: biasGrad,
-      };
     },
     attention(q, k, v, s) {
       const split = (x: Storage, tokens: number) =>
@@ -174,7 +131,7 @@ export function decomposed(device: Device): FusedKernels {
         const mask = { storage: device.upload(future), strides: [0, 1] };
         logits = device.where(shape, mask, -Infinity, { storage: logits, strides: [shape[1]!, 1] }, logits.dtype);
       }
-      const probabilities = kernels.softmax(logits, s.batch * s.heads * s.queries, s.keys);
+      const probabilities = fused(device).softmax(logits, s.batch * s.heads * s.queries, s.keys);
       const output = device.matmul(probabilities, split(v, s.keys), {
         ...matrices,
         m: s.queries,
@@ -184,31 +141,6 @@ export function decomposed(device: Device): FusedKernels {
         transposeB: false,
       });
       return { output: device.permute(output, [s.batch, s.heads, s.queries, s.headDim], [0, 2, 1, 3]), probabilities };
-    },
-    attentionGrad(g, q, k, v, p, s) {
-      const split = (x: Storage, tokens: number) =>
-        device.permute(x, [s.batch, tokens, s.heads, s.headDim], [0, 2, 1, 3]);
-      const join = (x: Storage, tokens: number) =>
-        device.permute(x, [s.batch, s.heads, tokens, s.headDim], [0, 2, 1, 3]);
-      const common = { batch: s.batch * s.heads, broadcastA: false, broadcastB: false };
-      const g4 = split(g, s.queries);
-      const probabilityGrad = device.matmul(g4, split(v, s.keys), {
-        ...common,
-        m: s.queries,
-        n: s.keys,
-        k: s.headDim,
-        transposeA: false,
-        transposeB: true,
-      });
-      const raw = kernels.softmaxGrad(probabilityGrad, p, s.batch * s.heads * s.queries, s.keys);
-      const logitGrad = zip(f.mul, raw, s.scale);
-      const toQuery = { ...common, m: s.queries, n: s.headDim, k: s.keys, transposeA: false, transposeB: false };
-      const toKey = { ...common, m: s.keys, n: s.headDim, k: s.queries, transposeA: true, transposeB: false };
-      return {
-        q: join(device.matmul(logitGrad, split(k, s.keys), toQuery), s.queries),
-        k: join(device.matmul(logitGrad, split(q, s.queries), toKey), s.keys),
-        v: join(device.matmul(p, g4, toKey), s.keys),
-      };
     },
     sumSquares(x) {
       return device.reduce('sum', device.map(f.square, x), 1, x.size, 1);

@@ -104,7 +104,8 @@ function whileRounding<T>(rounding: Rounding, seed: number, body: () => T): T {
     const inputsToo = !roundedOnce.has(name);
     op.kernel = (inputs, context) => {
       const given = inputsToo ? inputs.map((x) => (x instanceof Storage ? blur(x, name) : x)) : inputs;
-      const result = blur(kernel(given, context), name);
+      const save: typeof context.save = (x, shape) => context.save(blur(x, name), shape);
+      const result = blur(kernel(given, { ...context, save }), name);
       if (!outOfRange(name, inputs, (magnitudes) => kernel(magnitudes, context))) return result;
       return result.device.upload(new Float64Array(result.size).fill(Number.NaN));
     };
@@ -112,7 +113,7 @@ function whileRounding<T>(rounding: Rounding, seed: number, body: () => T): T {
       op.fusedVjp = (context: VjpContext<never>) => {
         const blurred = (t: Tensor) => new Tensor(blur(t.storage, name), t.shape);
         const gradOutput = blurred(context.gradOutput);
-        const grads = fusedVjp({ ...context, gradOutput, extra: context.extra.map(blurred) } as never);
+        const grads = fusedVjp({ ...context, gradOutput } as never);
         const zeros = slopes.has(name) ? grads?.map((g) => (g ? g.add(spray(gradOutput)) : g)) : grads;
         return zeros?.map((g) => g && blurred(g)) ?? null;
       };

@@ -19,13 +19,11 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
     save(probabilities, [params.batch, params.heads, params.queries, params.keys]);
     return output;
   },
-  vjp({ gradOutput, inputs, params: s }) {
+  vjp({ gradOutput, inputs, extra, params: s }) {
     const split = (x: Tensor) => x.reshape([s.batch, x.shape[1]!, s.heads, s.headDim]).permute([0, 2, 1, 3]);
     const join = (x: Tensor) => x.permute([0, 2, 1, 3]).reshape([s.batch, x.shape[2]!, s.heads * s.headDim]);
     const [q, k, v, g] = [...inputs, gradOutput].map(split) as [Tensor, Tensor, Tensor, Tensor];
-    let logits = q.matmul(k, { transposeB: true }).mul(s.scale); // [batch, heads, queries, keys]
-    if (s.causal) logits = futureMask(logits, s).where(-Infinity, logits);
-    const p = logits.softmax();
+    const [p = probabilities(q, k, s)] = extra;
     const pGrad = g.matmul(v, { transposeB: true });
     const sGrad = p.mul(pGrad.sub(pGrad.mul(p).sum({ axis: -1, keepDims: true }))).mul(s.scale);
     return [
@@ -35,11 +33,20 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
     ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [q, k, v], extra: [p], params, shapes }) {
-    const grads = fused(storage.device).attentionGrad(storage, q!.storage, k!.storage, v!.storage, p!.storage, params);
-    return [new Tensor(grads.q, shapes[0]!), new Tensor(grads.k, shapes[1]!), new Tensor(grads.v, shapes[2]!)];
+    const { attentionGrad } = storage.device.fused;
+    const grads = attentionGrad?.(storage, q!.storage, k!.storage, v!.storage, p!.storage, params);
+    return grads
+      ? [new Tensor(grads.q, shapes[0]!), new Tensor(grads.k, shapes[1]!), new Tensor(grads.v, shapes[2]!)]
+      : null;
   },
   test: { tolerance32: 1e-4 },
 });
+
+/** P = softmax(scale · Q Kᵀ), [batch, heads, queries, keys], 0 where a causal query must not see a key. */
+function probabilities(q: Tensor, k: Tensor, s: AttentionSpec): Tensor {
+  const logits = q.matmul(k, { transposeB: true }).mul(s.scale);
+  return (s.causal ? futureMask(logits, s).where(-Infinity, logits) : logits).softmax();
+}
 
 /** 1 where the key lies after the query, [queries, keys]. */
 function futureMask(like: Tensor, { queries, keys }: AttentionSpec): Tensor {

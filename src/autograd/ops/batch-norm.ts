@@ -47,7 +47,7 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
     ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, variance], params, shapes: [shape] }) {
-    const grads = fused(storage.device).batchNormGrad(
+    const grads = storage.device.fused.batchNormGrad?.(
       storage,
       x!.storage,
       weight!.storage,
@@ -55,6 +55,7 @@ const batchNormOp = defineBuiltIn<BatchNormSpec & { onStatistics?: (mean: Tensor
       variance!.storage,
       params,
     );
+    if (!grads) return null;
     return [
       new Tensor(grads.x, shape!),
       new Tensor(grads.weight, [params.channels]),

@@ -25,14 +25,16 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
       rows,
       length,
     );
-    save(mean, [rows, 1]);
-    save(rstd, [rows, 1]);
+    const over = [...shape!.slice(0, -1), 1];
+    save(mean, over);
+    save(rstd, over);
     return output;
   },
-  vjp({ gradOutput, inputs: [x, weight], params: { eps }, wants }) {
+  vjp({ gradOutput, inputs: [x, weight], extra, params: { eps }, wants }) {
     const over = { axis: -1, keepDims: true };
-    const centred = x!.sub(x!.mean(over));
-    const rstd = centred.square().mean(over).add(eps).rsqrt();
+    const [mean = x!.mean(over)] = extra;
+    const centred = x!.sub(mean);
+    const [, rstd = centred.square().mean(over).add(eps).rsqrt()] = extra;
     const n = centred.mul(rstd);
     const h = gradOutput.mul(weight!);
     const rows = x!.shape.slice(0, -1).map((_, i) => i);
@@ -48,7 +50,7 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
     ];
   },
   fusedVjp({ gradOutput: { storage }, inputs: [x, weight], extra: [mean, rstd], shapes: [shape] }) {
-    const grads = fused(storage.device).layerNormGrad(
+    const grads = storage.device.fused.layerNormGrad?.(
       storage,
       x!.storage,
       weight!.storage,
@@ -56,6 +58,7 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
       rstd!.storage,
       ...rowsOf(shape!),
     );
+    if (!grads) return null;
     const size = [shape![shape!.length - 1]!];
     return [new Tensor(grads.x, shape!), new Tensor(grads.weight, size), new Tensor(grads.bias, size)];
   },

@@ -18,8 +18,8 @@ const softmaxOp = defineBuiltIn<void>({
     ({ gradOutput, output }) => output.mul(gradOutput.sub(gradOutput.mul(output).sum({ axis: -1, keepDims: true }))),
   ],
   fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
-    const grad = fused(storage.device).softmaxGrad(storage, output.storage, ...rowsOf(shape!));
-    return [new Tensor(grad, shape!)];
+    const grad = storage.device.fused.softmaxGrad?.(storage, output.storage, ...rowsOf(shape!));
+    return grad ? [new Tensor(grad, shape!)] : null;
   },
 });
 
@@ -32,8 +32,8 @@ const logSoftmaxOp = defineBuiltIn<void>({
   kernel: ([x], { device, shapes }) => fused(device).logSoftmax(x as Storage, ...rowsOf(shapes[0]!)),
   vjp: [({ gradOutput, output }) => gradOutput.sub(output.exp().mul(gradOutput.sum({ axis: -1, keepDims: true })))],
   fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
-    const grad = fused(storage.device).logSoftmaxGrad(storage, output.storage, ...rowsOf(shape!));
-    return [new Tensor(grad, shape!)];
+    const grad = storage.device.fused.logSoftmaxGrad?.(storage, output.storage, ...rowsOf(shape!));
+    return grad ? [new Tensor(grad, shape!)] : null;
   },
 });
 
@@ -53,8 +53,8 @@ const logSumExpOp = defineBuiltIn<void>({
     },
   ],
   fusedVjp({ gradOutput: { storage }, inputs: [x], output, shapes: [shape] }) {
-    const grad = fused(storage.device).logSumExpGrad(storage, x!.storage, output.storage, ...rowsOf(shape!));
-    return [new Tensor(grad, shape!)];
+    const grad = storage.device.fused.logSumExpGrad?.(storage, x!.storage, output.storage, ...rowsOf(shape!));
+    return grad ? [new Tensor(grad, shape!)] : null;
   },
 });
 

@@ -1,9 +1,17 @@
 /**
  * Fused kernels in gpu.js's language: each equation in as few launches as one result a thread allows. A row's sums are
  * launches of their own (f is summed as it is computed), everything elementwise around them is one more. Equations as
- * in ../fused.ts, against which they are tested.
+ * in ../fused.ts and derivatives as in the ops' vjp, against which they are tested.
  */
-import type { FusedKernels, KernelOperand, ReduceKind, ScalarKernel, Storage, Strided } from '../device.js';
+import type {
+  FusedGradients,
+  FusedKernels,
+  KernelOperand,
+  ReduceKind,
+  ScalarKernel,
+  Storage,
+  Strided,
+} from '../device.js';
 import { mul, square } from '../scalar.js';
 import * as scalar from './scalar.js';
 
@@ -21,7 +29,7 @@ export interface FusionTools {
   update(f: ScalarKernel, target: Storage, ...operands: (Storage | number)[]): void;
 }
 
-export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partial<FusedKernels> {
+export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partial<FusedKernels & FusedGradients> {
   const at = (storage: Storage, strides: Strides): Strided => ({ storage, strides });
   /** [rows, length] as it is stored, a value a row, a value a column. */
   const full = (length: number): Strides => [length, 1];
@@ -39,7 +47,7 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
   };
   const rowMax = (x: Storage, rows: number, length: number) => reduce('max', x, rows, length, 1);
 
-  const kernels: Partial<FusedKernels> = {
+  const kernels: Partial<FusedKernels & FusedGradients> = {
     softmax(x, rows, length) {
       const max = rowMax(x, rows, length);
       const total = rowSum(scalar.expShifted, rows, length, at(x, full(length)), at(max, perRow));

@@ -8,6 +8,7 @@ import { sizeOf, stridesOf } from '../../tensor/shape.js';
 import {
   type Conv2dSpec,
   type Device,
+  type FusedGradients,
   type FusedKernels,
   type KernelOperand,
   type MatmulSpec,
@@ -38,7 +39,7 @@ export class WasmDevice implements Device {
   readonly name = 'wasm';
   readonly dtypes = ['float32', 'int32'] as const;
   readonly synchronous = true;
-  readonly fused: FusedKernels;
+  readonly fused: FusedKernels & FusedGradients;
   readonly #engine: Engine;
   readonly #label: string;
   readonly #context: Context;

@@ -1,5 +1,5 @@
 /** The fused kernels of the wasm device, family by family. */
-import type { FusedKernels } from '../device.js';
+import type { FusedGradients, FusedKernels } from '../device.js';
 import { adamW } from './adamw.js';
 import { attention, attentionGrad } from './attention.js';
 import type { Context } from './context.js';
@@ -7,7 +7,7 @@ import { batchNorms } from './norm.js';
 import { reduceRows } from './reduce.js';
 import { layerNorms, softmaxes } from './rows.js';
 
-export function fusedKernels(context: Context): FusedKernels {
+export function fusedKernels(context: Context): FusedKernels & FusedGradients {
   return {
     ...softmaxes(context),
     ...layerNorms(context),

@@ -1,9 +1,12 @@
 /** Batch norm: the arguments of assembly/norm.ts. */
-import type { BatchNormSpec, FusedKernels } from '../device.js';
+import type { BatchNormSpec, FusedGradients, FusedKernels } from '../device.js';
 import { at, type Context } from './context.js';
 import * as kernel from './generated/calls.js';
 
-export function batchNorms({ engine, allocate }: Context): Pick<FusedKernels, 'batchNorm' | 'batchNormGrad'> {
+export function batchNorms({
+  engine,
+  allocate,
+}: Context): Pick<FusedKernels & FusedGradients, 'batchNorm' | 'batchNormGrad'> {
   const vector = (size: number) => allocate('float32', size);
   type Kernel<A> = (list: Float64Array, args: A) => number;
   /** By channels, or by strips of columns, which want `bytes` of scratch a thread. */

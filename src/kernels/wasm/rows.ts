@@ -1,12 +1,12 @@
 /** The softmax family and layer norm: the arguments of assembly/rows.ts. */
-import type { FusedKernels, Storage } from '../device.js';
+import type { FusedGradients, FusedKernels, Storage } from '../device.js';
 import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
 type Softmaxes = 'softmax' | 'softmaxGrad' | 'logSoftmax' | 'logSoftmaxGrad' | 'logSumExp' | 'logSumExpGrad';
 
-export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels, Softmaxes> {
+export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels & FusedGradients, Softmaxes> {
   /** y of `size` elements by a kernel that takes each row of x once. */
   const byRows = (call: typeof kernel.softmax, x: Storage, size: number, rows: number, length: number) => {
     const y = allocate('float32', size);
@@ -61,7 +61,10 @@ export function softmaxes({ engine, allocate }: Context): Pick<FusedKernels, Sof
   };
 }
 
-export function layerNorms({ engine, allocate }: Context): Pick<FusedKernels, 'layerNorm' | 'layerNormGrad'> {
+export function layerNorms({
+  engine,
+  allocate,
+}: Context): Pick<FusedKernels & FusedGradients, 'layerNorm' | 'layerNormGrad'> {
   const vector = (size: number) => allocate('float32', size);
   return {
     layerNorm(x, weight, bias, eps, rows, length) {

@@ -1,12 +1,14 @@
 /** Every kernel of the wasm device against the reference device: random shapes with sizes 0, 1 and off the tiles' grid. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
+import { registeredOps, Tensor } from 'hopgrad';
+import { apply } from '#src/autograd/op.js';
 import type { Device, Storage } from '#src/kernels/device.js';
 import { deviceByName } from '#src/kernels/devices.js';
-import { decomposed, fused } from '#src/kernels/fused.js';
+import { fused } from '#src/kernels/fused.js';
 import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { Random } from '#src/tensor/random.js';
-import { sizeOf } from '#src/tensor/shape.js';
+import { type Shape, sizeOf } from '#src/tensor/shape.js';
 import { poison } from '#src/testing/empty-sums.js';
 import { property, relativeError } from '../../helpers.js';
 
@@ -41,6 +43,15 @@ function same(seed: number, compute: Compute, tolerance = 1e-5, floor = 1e-3): v
     const error = relativeError(finite(actual), finite(expected[i]!), floor);
     assert.ok(error <= tolerance, `result ${i}: ${error}`);
   });
+}
+
+/** Gradients of an op by name: on wasm by its fused kernel, on the reference device by the op's vjp. */
+function gradients(name: string, shapes: readonly Shape[], inputs: readonly Storage[], g: Storage, params: unknown) {
+  const leaves = inputs.map((storage, i) => new Tensor(storage, shapes[i]!));
+  for (const leaf of leaves) leaf.requiresGrad = true;
+  const y = apply(registeredOps().get(name)!, leaves, params);
+  y.backward(new Tensor(g, y.shape));
+  return leaves.map(({ grad }) => grad!.storage);
 }
 
 describe('kernels of the wasm device', () => {
@@ -218,7 +229,8 @@ describe('kernels of the wasm device', () => {
     same(
       seed,
       (device, draw) => {
-        const k = device === wasm ? fused(device) : decomposed(device);
+        const k = fused(device);
+        const shape = [rows, length];
         const [x, g, w, b] = [draw(rows * length), draw(rows * length), draw(length), draw(length)];
         const p = k.softmax(x, rows, length);
         const l = k.logSoftmax(x, rows, length);
@@ -228,11 +240,11 @@ describe('kernels of the wasm device', () => {
           p,
           l,
           lse,
-          k.softmaxGrad(g, p, rows, length),
-          k.logSoftmaxGrad(g, l, rows, length),
-          k.logSumExpGrad(draw(rows), x, lse, rows, length),
+          ...gradients('softmax', [shape], [x], g, undefined),
+          ...gradients('logSoftmax', [shape], [x], g, undefined),
+          ...gradients('logSumExp', [shape], [x], draw(rows), undefined),
           ...Object.values(norm),
-          ...Object.values(k.layerNormGrad(g, x, w, norm.mean, norm.rstd, rows, length)),
+          ...gradients('layerNorm', [shape, [length], [length]], [x, w, b], g, { eps: 1e-3 }),
         ];
       },
       2e-5,
@@ -278,12 +290,13 @@ describe('kernels of the wasm device', () => {
       same(
         seed,
         (device, draw) => {
-          const k = device === wasm ? fused(device) : decomposed(device);
+          const k = fused(device);
           const spec = { batch, channels, inner, eps: 1e-3 };
           const x = draw(batch * channels * inner);
           const [w, b, g] = [draw(channels), draw(channels), draw(x.size)];
           const y = k.batchNorm(x, w, b, spec);
-          return [...Object.values(y), ...Object.values(k.batchNormGrad(g, x, w, y.mean, y.variance, spec))];
+          const shapes = [[batch, channels, inner], [channels], [channels]];
+          return [...Object.values(y), ...gradients('batchNorm', shapes, [x, w, b], g, spec)];
         },
         1e-4,
         1, // two values a channel leave little of a gradient but rounding
@@ -299,13 +312,14 @@ describe('kernels of the wasm device', () => {
         seed,
         (device, draw) => {
           const keys = causal ? queries : others;
-          const k = device === wasm ? fused(device) : decomposed(device);
+          const k = fused(device);
           const spec = { batch, heads, queries, keys, headDim, scale: 0.4, causal };
           const width = heads * headDim;
           const [q, g] = [draw(batch * queries * width), draw(batch * queries * width)];
           const [key, value] = [draw(batch * keys * width), draw(batch * keys * width)];
           const y = k.attention(q, key, value, spec);
-          return [...Object.values(y), ...Object.values(k.attentionGrad(g, q, key, value, y.probabilities, spec))];
+          const shapes = [queries, keys, keys].map((tokens) => [batch, tokens, width]);
+          return [...Object.values(y), ...gradients('attention', shapes, [q, key, value], g, spec)];
         },
         2e-5,
       ),
@@ -313,7 +327,7 @@ describe('kernels of the wasm device', () => {
 
   property('AdamW, sum of squares, fill', fc.tuple(seeds, some(20_000), some(20)), ([seed, n, step]) =>
     same(seed, (device, draw) => {
-      const k = device === wasm ? fused(device) : decomposed(device);
+      const k = fused(device);
       const [p, g, m, zeros] = [draw(n), draw(n), draw(n), device.fill(n, 0, 'float32')];
       const options = {
         learningRate: 1e-2,

@@ -32,9 +32,9 @@ function everything(device: Device): Storage[] {
     device.reduce('sum', rows, 1, 500, 300),
     k.softmax(rows, 500, 300),
     ...Object.values(norm),
-    ...Object.values(k.layerNormGrad(rows, rows, draw(300), norm.mean, norm.rstd, 500, 300)),
+    ...Object.values(k.layerNormGrad!(rows, rows, draw(300), norm.mean, norm.rstd, 500, 300)),
     ...Object.values(y),
-    ...Object.values(k.attentionGrad(q, q, key, v, y.probabilities, heads)),
+    ...Object.values(k.attentionGrad!(q, q, key, v, y.probabilities, heads)),
     device.permute(rows, [500, 300], [1, 0]),
   ];
 }
