@@ -1,4 +1,4 @@
-/** hopgrad/data: data sets of captioned or labelled pictures, transforms, and the loader. Needs Node; decoding needs sharp. */
+/** hopgrad/data: data sets of captioned or labelled pictures, transforms, and the loader. Needs Node (pages get page.ts); decoding needs sharp. */
 export { type ColourMode, type DecodeOptions, decode, type ImageInput, type Picture } from './decode.js';
 export { folderSource, imageFiles, imagesSource } from './folder.js';
 export { type IdxArray, type IdxOptions, idxSource, readIdx } from './idx.js';

@@ -1,67 +1,28 @@
 /** The package as npm packs it, unpacked elsewhere, beside nothing but what it declares. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
-
-const root = fileURLToPath(new URL('../../..', import.meta.url));
-const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  version: string;
-  bin: Record<string, string>;
-  dependencies: Record<string, string>;
-  exports: Record<string, { default: string } | string>;
-};
-const run = (command: string, args: string[], cwd: string) =>
-  execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
-
-/** What npm packs of a folder. @returns the names of its files */
-function pack(folder: string, ...more: string[]): { filename: string; files: { path: string; size: number }[] } {
-  const told = run('npm', ['pack', '--json', ...more], folder);
-  return JSON.parse(told.slice(told.indexOf('[\n')))[0]; // the build may speak first
-}
+import { examples } from './examples.js';
+import { manifest, type Packed, pack, root, run } from './packed.js';
 
 describe('the packed package', function () {
   this.timeout(180_000);
-  let folder: string;
+  let packed: Packed;
+  let names: string[];
   let app: string;
   let installed: string;
-  let names: string[];
 
   before(() => {
-    folder = mkdtempSync(join(tmpdir(), 'hopgrad-package-'));
-    app = join(folder, 'app');
+    packed = pack();
+    names = packed.names;
+    app = join(packed.folder, 'app');
     mkdirSync(join(app, 'node_modules'), { recursive: true });
-    // A checkout without dist, except that the WebAssembly is there, which takes long to compile.
-    const checkout = join(folder, 'checkout');
-    for (const name of run('git', ['ls-files', '--cached', '--others', '--exclude-standard'], root).trim().split('\n'))
-      if (!/^(test|study|web)\//.test(name) && existsSync(join(root, name)))
-        cpSync(join(root, name), join(checkout, name), { recursive: true });
-    const wasm = 'dist/kernels/wasm';
-    for (const name of readdirSync(join(root, wasm)).filter((file) => file.endsWith('.wasm')))
-      cpSync(join(root, wasm, name), join(checkout, wasm, name), { recursive: true });
-    writeFileSync(join(checkout, 'dist/left-over.js'), '');
-    symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
-    const { filename, files } = pack(checkout, '--pack-destination', folder);
-    names = files.map(({ path }) => path);
-    run('tar', ['-xzf', join(folder, filename), '-C', folder], folder);
     installed = join(app, 'node_modules/hopgrad');
-    cpSync(join(folder, 'package'), installed, { recursive: true });
+    cpSync(join(packed.folder, 'package'), installed, { recursive: true });
     for (const name of Object.keys(manifest.dependencies)) link(name);
     writeFileSync(join(app, 'package.json'), '{ "type": "module" }');
   });
-  after(() => rmSync(folder, { recursive: true, force: true }));
+  after(() => packed?.remove());
 
   /** Puts a package of this repository beside the unpacked one. */
   function link(name: string): void {
@@ -176,4 +137,6 @@ export type Used = Batch;
         assert.equal(tsc(...options, '--noImplicitOverride', 'library.ts', 'ten-lines.ts'), '');
       });
   });
+
+  examples(() => packed);
 });
