@@ -1,4 +1,5 @@
 /** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+export { type AverageOptions, ExponentialMovingAverage } from './average.js';
 export { Center } from './center.js';
 export { type HopfieldOptions, hopfieldEnergy, hopfieldRetrieve } from './hopfield.js';
 export * as init from './init.js';
@@ -16,8 +17,9 @@ export {
   sigLipLoss,
 } from './losses.js';
 export { Buffer, Module, Parameter } from './module.js';
-export { AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
+export { Adam, AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
 export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
+export { Optimizer, type OptimizerOptions, type OptimizerState, type ParameterGroup } from './optim/optimizer.js';
 export {
   chained,
   constantRate,
@@ -30,6 +32,7 @@ export {
   stepDecay,
   type WarmupOptions,
 } from './optim/schedules.js';
+export { SGD, type SGDOptions } from './optim/sgd.js';
 export {
   binaryCrossEntropyWithLogits,
   type CrossEntropyOptions,

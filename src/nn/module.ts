@@ -5,7 +5,7 @@ import { noGradientOfIntegers, Tensor } from '../autograd/tensor.js';
 import { context } from '../kernels/context.js';
 import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
-import { CheckpointError } from '../tensor/errors.js';
+import { CheckpointError, UsageError } from '../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 
 export interface ParameterOptions {
@@ -200,6 +200,39 @@ export abstract class Module {
   /** Evaluation mode: batch norm uses its running statistics. */
   eval(): this {
     for (const [, module] of this.namedModules()) module.training = false;
+    return this;
+  }
+
+  /**
+   * Freezes parameters (false) or lets them be trained again (true): all of them, or those that `pattern` matches. A
+   * frozen parameter gets no gradient and no update, and what it has of a gradient is dropped; where nothing before it is
+   * trained either, backward does not go there. Batch norm's running statistics still move in training mode: eval() stops them.
+   *
+   * @param pattern a name as in namedParameters(), or that of a module for all inside it; `*` stands for any characters.
+   *   Or a regular expression that finds something in the name
+   * @throws UsageError when the pattern matches no parameter
+   * @example model.requiresGrad_(false).requiresGrad_(true, 'head');  model.requiresGrad_(false, '*.bias')
+   */
+  requiresGrad_(value = true, pattern: string | RegExp = /^/): this {
+    const expression =
+      typeof pattern === 'string'
+        ? new RegExp(`^${pattern.replace(/[^*\w]/g, '\\$&').replaceAll('*', '.*')}(\\.|$)`)
+        : new RegExp(pattern.source, pattern.flags.replace(/[gy]/g, '')); // those two remember where they were
+    const matched = new Set([...this.#tensors()].flatMap(([name, tensor]) => (expression.test(name) ? tensor : [])));
+    const parameters = this.parameters().filter((parameter) => matched.has(parameter));
+    if (parameters.length === 0)
+      throw new UsageError('requiresGrad_', {
+        received: `${pattern}, which no parameter's name matches`,
+        expected: 'a name, a pattern with *, or a regular expression',
+        hint: `Names are ${this.namedParameters()
+          .slice(0, 5)
+          .map(([name]) => name)
+          .join(', ')} …`,
+      });
+    for (const parameter of parameters) {
+      parameter.requiresGrad = value;
+      if (!value) parameter.grad = null;
+    }
     return this;
   }
 

@@ -22,8 +22,9 @@ export interface TrainingFacts {
   version: typeof version;
   record: RunRecord;
   position: Position;
-  /** Updates that the optimiser has made. */
+  /** Updates that the optimiser has made, and of each parameter; checkpoints without the latter had them all at every step. */
   updates: number;
+  updatesOfEach?: number[] | undefined;
   /** Checksum of model.safetensors. */
   weights: string;
 }
@@ -34,6 +35,7 @@ const factsSchema = v.strictObject({
   record: recordSchema,
   position: v.strictObject({ step: count, epoch: count, row: count, bad: count }),
   updates: count,
+  updatesOfEach: v.optional(v.array(count)),
   weights: v.string(),
 });
 
@@ -51,9 +53,17 @@ export async function saveTraining(checkpoint: string, trainer: Trainer, record:
   const { model, tokenizer, objective, optimizer, position } = trainer;
   const metadata = { method: record.method, step: String(position.step) };
   await saveCheckpoint(weightsOf(checkpoint), { model, tokenizer, metadata, finite: true });
-  const { step: updates, m, v: squares } = optimizer.state();
+  const { step: updates, steps: updatesOfEach, m, v: squares } = optimizer.state();
   const weights = checksumOf(weightsOf(checkpoint));
-  const facts: TrainingFacts = { format: 'hopgrad training', version, record, position, updates, weights };
+  const facts: TrainingFacts = {
+    format: 'hopgrad training',
+    version,
+    record,
+    position,
+    updates,
+    updatesOfEach,
+    weights,
+  };
   const tensors = Object.fromEntries([
     ...prefixed('objective', objective.stateDict()),
     ...prefixed('m', m),
@@ -107,7 +117,11 @@ export function verifyTraining(checkpoint: string): TrainingFacts {
  * Puts a trainer, whose model has its weights already, where a checkpoint stands.
  * @throws CheckpointError when it belongs to another model or training
  */
-export function restoreTraining(checkpoint: string, trainer: Trainer, { position, updates }: TrainingFacts): void {
+export function restoreTraining(
+  checkpoint: string,
+  trainer: Trainer,
+  { position, updates, updatesOfEach }: TrainingFacts,
+): void {
   if (position.step > trainer.total)
     throw new CheckpointError('resume', {
       received: `${checkpoint} at step ${position.step}`,
@@ -125,7 +139,12 @@ export function restoreTraining(checkpoint: string, trainer: Trainer, { position
     return Object.keys(found).flatMap((_, i) => found[i] ?? []);
   };
   trainer.objective.loadStateDict(part('objective'));
-  trainer.optimizer.loadState({ step: updates, m: list('m'), v: list('v') });
+  trainer.optimizer.loadState({
+    step: updates,
+    ...(updatesOfEach && { steps: updatesOfEach }),
+    m: list('m'),
+    v: list('v'),
+  });
   trainer.position = { ...position };
   for (const value of Object.values(tensors)) value.dispose();
 }

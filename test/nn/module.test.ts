@@ -109,6 +109,43 @@ describe('Module', () => {
   });
 });
 
+describe('freezing', () => {
+  const trained = (net: Module) => net.namedParameters().flatMap(([name, p]) => (p.requiresGrad ? name : []));
+
+  it('takes all parameters, a module, a name, a pattern with *, or a regular expression', () => {
+    const net = new Net();
+    const all = trained(net);
+    assert.equal(net.requiresGrad_(false), net);
+    assert.deepEqual(trained(net), []);
+    assert.deepEqual(trained(net.requiresGrad_(true, 'blocks.1')), ['blocks.1.weight', 'blocks.1.bias']);
+    assert.deepEqual(trained(net.requiresGrad_(false, '*.bias')), ['blocks.1.weight']);
+    assert.deepEqual(trained(net.requiresGrad_(true, 'gain')), ['gain', 'blocks.1.weight']);
+    const twice = /norm/g; // has a memory of its own
+    assert.deepEqual(trained(net.requiresGrad_(true, twice).requiresGrad_(true, twice)).slice(2), all.slice(-2));
+    assert.deepEqual(trained(net.requiresGrad_()), all);
+    for (const nothing of ['bloc', 'weight', 'block*.2', /^steps/, 'blocks_1'])
+      assert.throws(() => net.requiresGrad_(false, nothing), { name: 'UsageError', hint: /blocks\.0\.weight/ });
+  });
+
+  it('stops gradients, drops what is there of them, and gives them again', () => {
+    const layer = new Linear(2, 2);
+    const run = () =>
+      layer
+        .forward(ones([1, 2]))
+        .sum()
+        .backward();
+    run();
+    layer.requiresGrad_(false, 'weight');
+    assert.equal(layer.weight.grad, null);
+    run();
+    assert.equal(layer.weight.grad, null);
+    assert.deepEqual(values(layer.bias!.grad!), [2, 2]);
+    layer.requiresGrad_(true);
+    run();
+    assert.deepEqual(values(layer.weight.grad!), [1, 1, 1, 1]);
+  });
+});
+
 /** One parameter with two names. */
 class Tied extends Module {
   readonly encoder = new Linear(2, 2, { bias: false, dtype: 'float64', device: 'reference' });

@@ -38,7 +38,7 @@ export function sumsOfSquares(grads: readonly Storage[]): Storage {
       );
     },
     (storage, result) => storage === result,
-    'AdamW.step',
+    'the norm of gradients',
   );
 }
 
