@@ -21,6 +21,7 @@ export type Update<N extends Numbers, S extends string> = N &
     t: number;
   };
 
+/** An optimiser whose update is written as an equation of tensors; see sgd.ts. */
 export abstract class EquationOptimizer<N extends Numbers, S extends string> extends Optimizer<N, S> {
   /** The update equation: θ and what is remembered of it, as they are after the update. */
   protected abstract next(update: Update<N, S>): Record<S | 'theta', Tensor>;
