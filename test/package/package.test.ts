@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
+import { build } from 'esbuild';
 import { examples } from './examples.js';
 import { manifest, type Packed, pack, root, run } from './packed.js';
 
@@ -73,6 +74,23 @@ describe('the packed package', function () {
       await assertGradients((x) => x.exp().sum(), [tensor([1, 2], { dtype: 'float64' })]);
       try { shapes() } catch (error) { console.log(error.name, error.message) }`);
     assert.match(told, /\[ 3, 12, 27 \]\nUsageError .*no fast-check.*npm install --save-dev fast-check/);
+  });
+
+  it('gives a bundle what it names and no more: an error class is not the engine, and one tensor has all its methods', async () => {
+    const bundled = async (code: string) => {
+      const stdin = { contents: code, resolveDir: app };
+      const { outputFiles } = await build({ stdin, bundle: true, minify: true, format: 'esm', write: false });
+      return outputFiles[0]!.text;
+    };
+    const errors = await bundled("import { ShapeError } from 'hopgrad'; console.log(ShapeError.name)");
+    assert.ok(errors.length < 4000, `${errors.length} bytes for one class`);
+    writeFileSync(
+      join(app, 'one.mjs'),
+      await bundled(
+        "import { tensor } from 'hopgrad'; console.log(tensor([1, 2], { device: 'reference' }).exp().sum().shape)",
+      ),
+    );
+    assert.equal(run(process.execPath, ['one.mjs'], app), '[]\n');
   });
 
   it('names Dawn, which webgpu needs in Node, where it is missing', () => {
