@@ -17,8 +17,12 @@ export {
   sigLipLoss,
 } from './losses.js';
 export { Buffer, Module, Parameter } from './module.js';
+export { Adafactor, type AdafactorOptions } from './optim/adafactor.js';
 export { Adam, AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
+export { clipGradNorm, clipGradValue } from './optim/clip.js';
+export { LAMB, type LambOptions } from './optim/lamb.js';
 export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
+export { Lion, type LionOptions } from './optim/lion.js';
 export { Optimizer, type OptimizerOptions, type OptimizerState, type ParameterGroup } from './optim/optimizer.js';
 export {
   chained,

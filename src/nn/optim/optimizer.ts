@@ -11,7 +11,7 @@ import { mul } from '../../kernels/scalar.js';
 import { keep } from '../../kernels/scope.js';
 import { flat, zipFlat } from '../../kernels/walk.js';
 import { CheckpointError, DomainError, describeValue, UsageError } from '../../tensor/errors.js';
-import { formatShape } from '../../tensor/shape.js';
+import { formatShape, type Shape } from '../../tensor/shape.js';
 import { assign, Parameter } from '../module.js';
 import { checkFinite, checkFits, clipFactor, squaredNorms, sumsOfSquares } from './gradients.js';
 
@@ -46,6 +46,7 @@ export type Group<N extends Numbers> = { readonly parameters: readonly Tensor[];
 export type Range = readonly [ok: (value: unknown) => boolean, expected: string];
 const number = (ok: (x: number) => boolean) => (x: unknown) => typeof x === 'number' && ok(x);
 export const notNegative: Range = [number((x) => x >= 0 && Number.isFinite(x)), 'a finite number ≥ 0'];
+export const positive: Range = [number((x) => x > 0 && Number.isFinite(x)), 'a finite number > 0'];
 export const fraction: Range = [number((x) => x >= 0 && x < 1), 'a number in [0, 1)'];
 export const fractions: Range = [
   (x) => Array.isArray(x) && x.length === 2 && x.every(fraction[0]),
@@ -82,8 +83,10 @@ export interface Design<N extends Numbers, S extends string> {
   lr: number;
   numbers: N;
   ranges: Record<keyof N, Range>;
-  /** What it remembers of each parameter, in the parameter's shape, beginning with zeros. */
+  /** What it remembers of each parameter, beginning with zeros. */
   slots: readonly S[];
+  /** Shape of what is remembered. Default: the parameter's. */
+  shape?(slot: S, parameter: Shape): Shape;
 }
 
 /** @throws UsageError, DomainError */
@@ -114,7 +117,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
   protected constructor(
     given: Iterable<Tensor> | Iterable<ParameterGroup<N>>,
     options: (OptimizerOptions & Partial<N>) | undefined,
-    { name, lr, numbers, ranges, slots }: Design<N, S>,
+    { name, lr, numbers, ranges, slots, shape = (_, own) => own }: Design<N, S>,
   ) {
     const keys = Object.keys(ranges) as (keyof N & string)[];
     checkOptions(name, options, ['lr', 'maxGradNorm', 'checkFinite', ...keys]);
@@ -146,8 +149,8 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     this.#checkParameters();
     this.#members = this.groups.flatMap((group) =>
       group.parameters.map((parameter) => {
-        const { shape, dtype, device } = parameter;
-        const entries = slots.map((slot) => [slot, zeros(shape, { dtype, device })] as const);
+        const { dtype, device } = parameter;
+        const entries = slots.map((slot) => [slot, zeros(shape(slot, parameter.shape), { dtype, device })] as const);
         for (const [, { storage }] of entries) keep(storage);
         return { parameter, group, slots: Object.fromEntries(entries) as Record<S, Tensor>, updates: 0 };
       }),
@@ -332,9 +335,9 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     const steps = state.steps ?? this.parameters.map(() => state.step);
     for (const slot of this.slots) {
       const given = remembered[slot] ?? [];
-      if (given.length !== count || given.some((t, i) => t.size !== this.parameters[i]!.size))
+      if (given.length !== count || given.some((t, i) => t.size !== this.#members[i]!.slots[slot].size))
         throw new CheckpointError(`${this.op}.loadState`, {
-          received: `${given.length} tensors ${slot}, not all of the parameters' sizes`,
+          received: `${given.length} tensors ${slot}, not all of the sizes remembered here`,
           expected: `${count} in the order of the parameters`,
         });
     }

@@ -1,9 +1,23 @@
 /** Every optimiser against PyTorch (test/fixtures/optimisers.py), or its paper's equations; groups, counts, state, refusals. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { ones, type Tensor, tensor } from 'hopgrad';
-import { Adam, AdamW, Linear, type Optimizer, Parameter, type ParameterGroup, SGD } from 'hopgrad/nn';
+import { init, ones, type Tensor, tensor } from 'hopgrad';
+import {
+  Adafactor,
+  Adam,
+  AdamW,
+  clipGradNorm,
+  clipGradValue,
+  LAMB,
+  Linear,
+  Lion,
+  type Optimizer,
+  Parameter,
+  type ParameterGroup,
+  SGD,
+} from 'hopgrad/nn';
 import { fixture, relativeError, values } from '../../helpers.js';
+import { needWebGpu } from '../../kernels/gpu/adapter.js';
 
 const golden = JSON.parse(readFileSync(fixture('optimisers.json'), 'utf8'));
 type Packed = { shape: number[]; data: number[] };
@@ -17,6 +31,92 @@ const cases: Record<string, (parameters: Parameters) => Optimizer> = {
   Adam: (p) => new Adam(p, { lr: 0.1, betas: [0.8, 0.95], eps: 1e-6, weightDecay: 0.3 }),
   AdamW: (p) => new AdamW(p, { lr: 0.1, betas: [0.8, 0.95], eps: 1e-6, weightDecay: 0.3 }),
 };
+
+/** The equations of the papers in plain numbers, for what PyTorch does not have. Each is given a flat parameter, and keeps its own state. */
+type Rule = (theta: number[], g: number[], columns: number, lr: number, decay: number) => number[];
+const norm = (x: number[]) => Math.hypot(...x);
+const rms = (x: number[]) => norm(x) / Math.sqrt(x.length);
+const mean = (x: number[]) => x.reduce((a, b) => a + b, 0) / x.length;
+const papers: Record<string, { make(parameters: Parameters): Optimizer; rule(): Rule }> = {
+  Lion: {
+    make: (p) => new Lion(p, { lr: 0.1, betas: [0.8, 0.95], weightDecay: 0.3 }),
+    rule: () => {
+      let m: number[] = [];
+      return (theta, g, _, lr, decay) => {
+        const c = g.map((gi, i) => 0.8 * (m[i] ?? 0) + (1 - 0.8) * gi);
+        m = g.map((gi, i) => 0.95 * (m[i] ?? 0) + (1 - 0.95) * gi);
+        return theta.map((x, i) => x - lr * (Math.sign(c[i]!) + decay * x));
+      };
+    },
+  },
+  LAMB: {
+    make: (p) => new LAMB(p, { lr: 0.1, betas: [0.8, 0.95], eps: 1e-4, weightDecay: 0.3 }),
+    rule: () => {
+      const [m, v] = [Array(6).fill(0), Array(6).fill(0)];
+      let t = 0;
+      return (theta, g, _, lr, decay) => {
+        t++;
+        const u = theta.map((x, i) => {
+          m[i] += (1 - 0.8) * (g[i]! - m[i]);
+          v[i] += (1 - 0.95) * (g[i]! ** 2 - v[i]);
+          return m[i] / (1 - 0.8 ** t) / (Math.sqrt(v[i] / (1 - 0.95 ** t)) + 1e-4) + decay * x;
+        });
+        return theta.map((x, i) => x - (lr * norm(theta) * u[i]!) / norm(u));
+      };
+    },
+  },
+  Adafactor: {
+    make: (p) => new Adafactor(p, { lr: 0.1, clip: 0.5, weightDecay: 0.3 }),
+    rule: () => {
+      let [r, c]: [number[], number[]] = [[], []];
+      let t = 0;
+      return (theta, g, columns, lr, decay) => {
+        const beta = 1 - (++t) ** -0.8;
+        const follow = (old: number[], now: number[]) => now.map((x, i) => beta * (old[i] ?? 0) + (1 - beta) * x);
+        const squares = g.map((x) => x * x + 1e-30);
+        const row = (i: number) => squares.slice(i * columns, (i + 1) * columns);
+        let v: number[];
+        if (columns === 0) v = r = follow(r, squares);
+        else {
+          const rows = Array.from({ length: g.length / columns }, (_, i) => row(i));
+          r = follow(r, rows.map(mean));
+          c = follow(
+            c,
+            rows[0]!.map((_, j) => mean(rows.map((x) => x[j]!))),
+          );
+          v = g.map((_, k) => (r[Math.floor(k / columns)]! * c[k % columns]!) / mean(r));
+        }
+        const u = g.map((x, i) => x / Math.sqrt(v[i]!));
+        const size = lr * Math.max(1e-3, rms(theta));
+        return theta.map((x, i) => x * (1 - lr * decay) - (size * u[i]!) / Math.max(1, rms(u) / 0.5));
+      };
+    },
+  },
+};
+for (const [name, { make }] of Object.entries(papers)) cases[name] = make;
+
+/** What the paper's equations make of the fixture's problem, in the form of the fixture. */
+function byPaper(name: string): { w: { data: number[] }; b: { data: number[] } }[] {
+  const { rule } = papers[name]!;
+  const [ofW, ofB] = [rule(), rule()];
+  let [w, b]: [number[], number[]] = [golden.w.data, golden.b.data];
+  const own = { w: 0.3, b: 0.5 };
+  return Array.from({ length: 10 }, (_, step) => {
+    const gw = Array(6).fill(0);
+    const gb = [0, 0];
+    for (let row = 0; row < 6; row++)
+      for (let j = 0; j < 2; j++) {
+        const x = golden.data.data.slice(3 * row, 3 * row + 3);
+        const y = b[j]! + x.reduce((sum: number, xi: number, i: number) => sum + xi * w[2 * i + j]!, 0);
+        const slope = (2 * (y - golden.target.data[2 * row + j])) / 12;
+        gb[j]! += slope;
+        for (let i = 0; i < 3; i++) gw[2 * i + j] += slope * x[i];
+      }
+    w = ofW(w, gw, 2, 0.1, own.w);
+    if (![0, 1, 4].includes(step)) b = ofB(b, gb, 0, 0.01, own.b);
+    return { w: { data: w }, b: { data: b } };
+  });
+}
 
 /** The fixture's problem: a linear map to be fitted, in two groups. */
 function problem(make: (parameters: Parameters) => Optimizer, device = 'reference') {
@@ -37,16 +137,21 @@ function problem(make: (parameters: Parameters) => Optimizer, device = 'referenc
 
 for (const [name, make] of Object.entries(cases))
   describe(`${name}, an optimiser`, () => {
+    after(() => init({ device: 'wasm' }));
+
     for (const [device, tolerance] of [
       ['reference', 1e-12],
       ['wasm', 1e-5],
+      ['webgpu', 1e-5],
     ] as const)
-      it(`follows PyTorch for ten steps of two groups, one parameter not always with a gradient, on ${device}`, async () => {
+      it(`follows ${name in golden.runs ? 'PyTorch' : 'its paper'} for ten steps of two groups, one parameter not always with a gradient, on ${device}`, async function () {
+        if (device === 'webgpu') await needWebGpu.call(this);
         const { w, b, step } = problem(make, device);
-        for (const [i, expected] of golden.runs[name].entries()) {
+        const path: ReturnType<typeof byPaper> = golden.runs[name] ?? byPaper(name);
+        for (const [i, expected] of path.entries()) {
           await step(i);
-          assert.ok(relativeError(values(w), expected.w.data) < tolerance, `w at step ${i}`);
-          assert.ok(relativeError(values(b), expected.b.data) < tolerance, `b at step ${i}`);
+          assert.ok(relativeError(await w.data(), expected.w.data) < tolerance, `w at step ${i}`);
+          assert.ok(relativeError(await b.data(), expected.b.data) < tolerance, `b at step ${i}`);
         }
       });
 
@@ -143,5 +248,52 @@ describe('groups of parameters', () => {
     optimizer.lr = Number.NaN;
     a.grad = ones([2]);
     await assert.rejects(async () => optimizer.step(), { name: 'DomainError', op: 'SGD.step' });
+  });
+});
+
+describe('clipping by hand', () => {
+  const gradients = (scale = 1) => {
+    const { w, b } = problem(cases.SGD!);
+    const [data, target] = [golden.data, golden.target].map(({ data, shape }) =>
+      tensor(data, { shape, dtype: 'float64' }),
+    );
+    data!.matmul(w).add(b).sub(target!).square().sum().mul(scale).backward();
+    return { w, b, list: [w, b, w, ones([1])] };
+  };
+
+  it('waits for nothing on a device that answers later', async function () {
+    await needWebGpu.call(this);
+    const weight = ones([2], { device: 'webgpu', requiresGrad: true });
+    weight.grad = tensor([3, -4], { device: 'webgpu' });
+    assert.equal(await clipGradNorm([weight], 2).item(), 5);
+    assert.ok(relativeError(await weight.grad.data(), [1.2, -1.6]) < 1e-6);
+    clipGradValue([weight], 1.5);
+    assert.ok(relativeError(await weight.grad.data(), [1.2, -1.5]) < 1e-6);
+    await init({ device: 'wasm' });
+  });
+
+  it('follows PyTorch, by norm and by value', async () => {
+    for (const kind of ['norm', 'value'] as const) {
+      const { w, b, list } = gradients();
+      const expected = golden.clipped[kind];
+      if (kind === 'value') clipGradValue(list, 1.5);
+      // PyTorch divides by the norm + 1e-6.
+      else assert.ok(relativeError([await clipGradNorm(list, 0.7).item()], [expected.total]) < 1e-12);
+      assert.ok(relativeError(values(w.grad!), expected.w.data) < 1e-7);
+      assert.ok(relativeError(values(b.grad!), expected.b.data) < 1e-7);
+    }
+  });
+
+  it('leaves short gradients alone, and refuses what it cannot scale', async () => {
+    const { w, b, list } = gradients();
+    const before = [values(w.grad!), values(b.grad!)];
+    const total = await clipGradNorm(list, 1e6).item();
+    assert.ok(relativeError([total], [Math.hypot(...before.flat())]) < 1e-12);
+    assert.deepEqual([values(w.grad!), values(b.grad!)], before);
+    assert.equal(await clipGradNorm([ones([1])], 1).item(), 0);
+    assert.throws(() => clipGradNorm(list, 0), { name: 'DomainError' });
+    assert.throws(() => clipGradValue(list, Number.NaN), { name: 'DomainError' });
+    const { list: endless } = gradients(Number.POSITIVE_INFINITY);
+    assert.throws(() => clipGradNorm(endless, 1), { name: 'DomainError', op: 'clipGradNorm' });
   });
 });
