@@ -61,7 +61,7 @@ export async function writeBest(
   { model, tokenizer }: Pick<Trainer, 'model' | 'tokenizer'>,
   metadata: Record<string, string>,
 ): Promise<void> {
-  mkdirSync(folder.best, { recursive: true });
+  folder.make(folder.best);
   await saveCheckpoint(weightsOf(folder.best), { model, tokenizer, metadata, finite: true });
   sync(folder.best);
 }

@@ -74,6 +74,10 @@ export interface RunSettings {
   bestMetric: MetricName;
   /** Validations without a better one after which the training ends; null: it goes on to its end. */
   patience: number | null;
+  /** What to do at a loss or gradient that is not finite: end the training, or pass over the step. */
+  onNan: 'stop' | 'skip';
+  /** Steps between measurements of the embeddings for the log. */
+  logEveryNSteps: number;
 }
 
 /** What values an option may have, and how text becomes one of them. */
@@ -245,6 +249,18 @@ export const settingsTable: Record<keyof RunSettings, Option> = {
     help: 'stop early after this many validations without a better one',
     whenNull: 'never',
   },
+  onNan: {
+    group: run,
+    kind: choice(['stop', 'skip']),
+    mark: 'what',
+    help: 'at a loss or gradient that is not finite: stop, or skip the step, which changes nothing then',
+  },
+  logEveryNSteps: {
+    group: run,
+    kind: whole(1),
+    mark: 'n',
+    help: 'steps between measurements of the embeddings (similarities, p₁, patterns) for the log',
+  },
 };
 
 export const defaultSettings: RunSettings = {
@@ -258,6 +274,8 @@ export const defaultSettings: RunSettings = {
   valFrequency: 1,
   bestMetric: 'mean-recall',
   patience: null,
+  onNan: 'stop',
+  logEveryNSteps: 1,
 };
 
 /** What `--method` stands for: the loss, and whether memories are asked. */

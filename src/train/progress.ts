@@ -146,7 +146,10 @@ export class Speedometer {
 }
 
 /** The note beside the training bar. */
-export function trainingNote(report: StepReport, speed: Speedometer): string {
+export function trainingNote(
+  report: Pick<StepReport, 'step' | 'total' | 'samples' | 'loss' | 'beta'>,
+  speed: Speedometer,
+): string {
   const left = ((report.total - report.step) * report.samples) / speed.samplesPerSecond;
   const memory = report.beta === null ? '' : `  β ${report.beta.toPrecision(3)}`;
   const pace = speed.samplesPerSecond.toPrecision(speed.samplesPerSecond < 100 ? 2 : 3);

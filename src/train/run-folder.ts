@@ -70,6 +70,11 @@ export class RunFolder {
     return join(this.checkpoints, 'best');
   }
 
+  /** A folder with the batch and the weights of the last step that came to numbers that are not finite. */
+  get notFinite(): string {
+    return join(this.path, 'not-finite');
+  }
+
   get #log(): string {
     return join(this.path, 'log.jsonl');
   }
@@ -117,6 +122,11 @@ export class RunFolder {
     }
   }
 
+  /** Makes a folder inside, unless it is there. */
+  make(path: string): void {
+    this.#guard(() => mkdirSync(path, { recursive: true }));
+  }
+
   /** Lets model.safetensors be the weights of a checkpoint: the same file under a second name, or a copy. */
   showModel(weights: string): void {
     this.#guard(() => {
@@ -147,7 +157,15 @@ export class RunFolder {
     const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
       join(this.path, name),
     );
-    for (const path of [this.record, this.#log, this.#evaluations, this.model, this.checkpoints, ...others])
+    for (const path of [
+      this.record,
+      this.#log,
+      this.#evaluations,
+      this.model,
+      this.checkpoints,
+      this.notFinite,
+      ...others,
+    ])
       this.#guard(() => rmSync(path, { recursive: true, force: true }));
   }
 

@@ -8,6 +8,7 @@ import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DomainError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
+import { type Fault, writeFault } from './fault.js';
 import { modelConfig, type TrainOptions } from './options.js';
 import { type Output, type Progress, Speedometer, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
@@ -16,6 +17,7 @@ import { restoreTraining, weightsOf } from './state.js';
 import { Trainer } from './trainer.js';
 import { scoresText } from './validate.js';
 import { Validator } from './validator.js';
+import { Warnings } from './warnings.js';
 
 export interface RunOptions {
   record: RunRecord;
@@ -117,8 +119,9 @@ async function evaluate(
   const { step } = trainer.position;
   if (validator?.isDue(trainer)) {
     const { data } = validator;
-    const body = ({ update }: Progress) => withFiniteWeights(trainer, () => validator.run(trainer, update));
-    const row = await withProgress('Validating', data.size || undefined, body, { output });
+    const body = ({ update }: Progress) =>
+      withFiniteWeights(trainer, () => validator.run(trainer, (done) => update(done)));
+    const row = await withProgress('Evaluating', data.size || undefined, body, { output });
     say(`Validation at the end, step ${step}: ${scoresText(row)}`, output);
   }
   const { model, tokenizer } = trainer;
@@ -141,10 +144,12 @@ async function loop(
   validator: Validator | null,
 ): Promise<{ complete: boolean; stoppedEarly: boolean }> {
   const { folder, output, signal } = run;
-  const { saveFrequency, saveSteps, saveMinutes } = run.record.settings;
+  const { saveFrequency, saveSteps, saveMinutes, logEveryNSteps: measureEvery } = run.record.settings;
+  const warnings = new Warnings(run.record.options);
   const speed = new Speedometer();
   const early = new AbortController();
   let saved = performance.now();
+  let skipped = 0; // in a row
   const saveNow = async () => {
     await save(run, trainer);
     saved = performance.now();
@@ -164,12 +169,20 @@ async function loop(
       signal: AbortSignal.any([early.signal, ...(signal ? [signal] : [])]),
       onStep: async (report) => {
         speed.add(report);
-        const { total, ...entry } = report;
-        folder.log(entry);
+        const { total, vitals, ...entry } = report;
+        folder.log({ ...entry, ...vitals });
+        skipped = 0;
+        for (const warning of warnings.after(report)) say(warning, output);
         update(report.step, trainingNote(report, speed));
         if (report.step === total) return; // saved anyway
         const late = saveMinutes > 0 && performance.now() - saved >= 60_000 * saveMinutes;
         if (late || (saveSteps > 0 && report.step % saveSteps === 0)) await saveNow();
+      },
+      measureEvery,
+      onFault: async (fault) => {
+        const skip = await keepFault(run, trainer, fault, skipped);
+        skipped++;
+        return skip;
       },
       onEpoch: async (done) => {
         await validate();
@@ -180,6 +193,36 @@ async function loop(
   const finished = await withProgress('Training', trainer.total, train, { output, done: trainer.position.step });
   const stoppedEarly = !finished && early.signal.aborted && !signal?.aborted;
   return { complete: finished || stoppedEarly, stoppedEarly };
+}
+
+/** Steps in a row that are passed over before a training is given up. */
+const mostSkipped = 10;
+
+/**
+ * Keeps the batch and the weights of a step that came to numbers that are not finite, to do it again.
+ * @param skipped how many steps in a row were passed over before it
+ * @returns whether to pass over it
+ * @throws DomainError that says where they are
+ */
+async function keepFault(run: RunOptions, trainer: Trainer, fault: Fault, skipped: number): Promise<boolean> {
+  const { folder, record, output } = run;
+  const { step, epoch, error } = fault;
+  folder.make(folder.notFinite);
+  await writeFault(folder.notFinite, trainer, fault);
+  const kept = `Batch and weights are in ${folder.notFinite}.`;
+  const goOn = skipped < mostSkipped - 1;
+  if (record.settings.onNan === 'skip' && goOn) {
+    folder.log({ step, epoch, skipped: error.received });
+    say(`Skipped step ${step}: ${error.received}. ${kept}`, output);
+    return true;
+  }
+  const { expected } = error;
+  throw new DomainError('train', {
+    received: goOn ? error.received : `${mostSkipped} steps in a row to skip, the last with ${error.received}`,
+    ...(expected && { expected }),
+    hint: `${kept} ${error.hint}${goOn ? ' --resume with --on-nan skip passes over such steps.' : ''}`,
+    cause: error,
+  });
 }
 
 function save({ folder, record }: RunOptions, trainer: Trainer): Promise<void> {

@@ -1,17 +1,21 @@
 /** The training loop: batches in, steps out, and a state from which it continues bit for bit. */
+
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { Batch, Loader, Place } from '../data/loader.js';
 import { checkCaptions } from '../data/source.js';
+import type { Device } from '../kernels/device.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import type { Parameter } from '../nn/module.js';
 import { AdamW } from '../nn/optim/adamw.js';
 import { DataError, DomainError, UsageError } from '../tensor/errors.js';
+import { type Fault, faultError, Statistics } from './fault.js';
 import { Objective } from './objective.js';
 import { firstHopfieldStep, type TrainOptions } from './options.js';
 import { learningRate } from './schedule.js';
+import { measureEmbeddings, readVitals, type Vitals } from './vitals.js';
 
 /** Where training stands: steps done, and the place of the next batch. */
 export interface Position extends Place {
@@ -40,6 +44,16 @@ export interface StepReport {
   seconds: number;
   /** Of these, how many were spent waiting for the batch. */
   dataSeconds: number;
+  /** And in the phases of the step; null on devices that answer later, where only the whole can be told. */
+  forwardSeconds: number | null;
+  backwardSeconds: number | null;
+  updateSeconds: number | null;
+  /** Global gradient norm, before clipping. */
+  gradNorm: number | null;
+  /** Bytes that the device has taken from the system. */
+  memoryBytes: number;
+  /** What the embeddings look like; null in steps where it is not measured. */
+  vitals: Vitals | null;
 }
 
 /** A training in memory: model, objective, optimiser, and the place in the data. */
@@ -54,6 +68,7 @@ export class Trainer {
   readonly total: number;
   position: Position = { step: 0, epoch: 0, row: 0, bad: 0 };
   readonly #parameters: Parameter[];
+  readonly #statistics: Statistics;
   readonly #rate: (step: number) => number;
   readonly #hopfieldFrom: number;
 
@@ -66,6 +81,7 @@ export class Trainer {
     this.options = options;
     this.objective = new Objective(options, model);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()];
+    this.#statistics = new Statistics(model);
     this.optimizer = new AdamW(this.#parameters, {
       lr: options.lr,
       betas: [options.beta1, options.beta2],
@@ -82,16 +98,22 @@ export class Trainer {
    * Trains to the end, or until `signal` is aborted, which is heard between two steps.
    * @param onStep    after every step
    * @param onEpoch   after every epoch but the last
+   * @param onFault   at a step that came to numbers that are not finite; says whether to pass over it. Default: to stop
+   * @param measureEvery steps between measurements of embeddings
    * @returns whether training is complete
    * @throws DomainError when the loss or a gradient is no longer finite; DataError when an epoch has no batch
    */
   async run({
     onStep = () => {},
     onEpoch = async () => {},
+    onFault = async () => false,
+    measureEvery = 1,
     signal,
   }: {
     onStep?: (report: StepReport) => void | Promise<void>;
     onEpoch?: (epochsDone: number) => Promise<void>;
+    onFault?: (fault: Fault) => Promise<boolean>;
+    measureEvery?: number;
     signal?: AbortSignal;
   } = {}): Promise<boolean> {
     while (this.position.step < this.total) {
@@ -100,9 +122,12 @@ export class Trainer {
       let start = performance.now();
       for await (const batch of this.loader.batches(this.position)) {
         if (signal?.aborted) return false;
-        const report = await this.#step(batch, start);
+        const measure = (this.position.step + 1) % measureEvery === 0;
+        const outcome = await this.#step(batch, { start, measure });
+        const fault = 'batch' in outcome ? outcome : null;
+        if (fault && !(await onFault(fault))) throw fault.error;
         this.position = { step: this.position.step + 1, ...batch.next };
-        await onStep(report);
+        if (!('batch' in outcome)) await onStep(outcome);
         if (this.position.step === this.total) return true;
         start = performance.now();
       }
@@ -119,49 +144,85 @@ export class Trainer {
   }
 
   /** @param start when the wait for the batch began */
-  async #step(batch: Batch, start: number): Promise<StepReport> {
+  async #step(batch: Batch, { start, measure }: { start: number; measure: boolean }): Promise<StepReport | Fault> {
     const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
     const retrieve = this.retrieves;
+    const { synchronous } = this.#device;
     const lr = this.#rate(step);
     this.optimizer.lr = lr;
-    const { loss, invTau, beta, refused } = scoped(() => {
+    const before = this.#statistics.hold();
+    const outcome = this.#compute(batch, { retrieve, measure });
+    if (this.options.learnableInvTau) this.model.clampInvTau();
+    const loss = await read(outcome.loss);
+    const report = {
+      step: step + 1,
+      total: this.total,
+      epoch,
+      loss,
+      lr,
+      invTau: await read(outcome.invTau),
+      beta: retrieve ? await read(outcome.beta) : null,
+      samples: batch.count,
+      vitals: outcome.vitals && (await readVitals(outcome.vitals)),
+    };
+    const refusal = await outcome.refused;
+    if (refusal && !(refusal instanceof DomainError)) throw refusal;
+    const faulty = !Number.isFinite(loss) || refusal !== null;
+    let error: DomainError | null = null;
+    if (faulty) {
+      before.restore();
+      const again = () => this.objective.forward(...this.#embed(batch), { retrieve }).backward();
+      error = faultError({ loss, refusal, step: step + 1 }, synchronous ? again : null);
+      for (const parameter of this.#parameters) parameter.grad = null;
+      before.restore();
+    }
+    before.dispose();
+    if (error && !refusal && !synchronous) throw error; // with gradients that were finite: the weights have moved
+    if (error) return { step: step + 1, epoch, batch, error };
+    return {
+      ...report,
+      seconds: (performance.now() - start) / 1000,
+      dataSeconds,
+      ...outcome.phases,
+      gradNorm: this.optimizer.lastGradNorm,
+      memoryBytes: this.#device.memory().reservedBytes,
+    };
+  }
+
+  /** Loss, gradients and update. Where the loss can be read at once, nothing follows from one that is not finite. */
+  #compute(batch: Batch, { retrieve, measure }: { retrieve: boolean; measure: boolean }) {
+    const { synchronous } = this.#device;
+    const outcome = scoped(() => {
+      const phase = stopwatch(synchronous);
       const [images, texts] = this.#embed(batch);
       const value = this.objective.forward(images, texts, { retrieve });
+      const forwardSeconds = phase();
+      const [invTau, beta] = [this.objective.invTau(), this.objective.beta()];
+      const vitals = measure ? measureEmbeddings(images, texts, { invTau, beta: retrieve ? beta : null }) : null;
+      const told = { loss: value.detach(), invTau, beta, vitals };
+      const phases = { forwardSeconds, backwardSeconds: null as number | null, updateSeconds: null as number | null };
+      if (synchronous && !Number.isFinite(value.dataSync()[0])) return { ...told, phases, refused: null };
+      phase();
       value.backward();
+      phases.backwardSeconds = phase();
       // The update is made now, in this scope; what is wrong with it is told after the loss, which may be the reason.
       const refused = (async () => this.optimizer.step())().then(
         () => null,
         (error: Error) => error,
       );
-      return { loss: value.detach(), invTau: this.objective.invTau(), beta: this.objective.beta(), refused };
+      phases.updateSeconds = phase();
+      return { ...told, phases, refused };
     });
     for (const parameter of this.#parameters) {
       parameter.grad?.dispose();
       parameter.grad = null;
     }
-    if (this.options.learnableInvTau) this.model.clampInvTau();
-    const report = {
-      step: step + 1,
-      total: this.total,
-      epoch,
-      loss: await read(loss),
-      lr,
-      invTau: await read(invTau),
-      beta: retrieve ? await read(beta) : null,
-      samples: batch.count,
-      seconds: (performance.now() - start) / 1000,
-      dataSeconds,
-    };
-    if (!Number.isFinite(report.loss))
-      throw new DomainError('train', {
-        received: `a loss of ${report.loss} at step ${step + 1}`,
-        expected: 'a finite loss',
-        hint: 'Lower --lr, lengthen --warmup, or limit gradients with --max-grad-norm 1.',
-      });
-    const error = await refused;
-    if (error) throw error;
-    return report;
+    return outcome;
+  }
+
+  get #device(): Device {
+    return this.model.logit_inv_tau.storage.device;
   }
 
   /** Unit embeddings of a batch, [batch, embed_dim] twice. */
@@ -194,6 +255,16 @@ function noBatch({ batchSize }: TrainOptions, { source: { name, size } }: Pick<B
     expected: 'at least one full batch an epoch',
     hint: 'Use a smaller --batch-size.',
   });
+}
+
+/** Seconds since the last call; null where a device works on after it has answered. */
+function stopwatch(synchronous: boolean): () => number | null {
+  let last = performance.now();
+  return () => {
+    const before = last;
+    last = performance.now();
+    return synchronous ? (last - before) / 1000 : null;
+  };
 }
 
 async function read(value: number | Tensor): Promise<number> {

@@ -112,6 +112,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
   protected readonly slots: readonly S[];
   readonly #members: readonly Member<N, S>[];
   #step = 0;
+  #lastGradNorm: number | null = null;
 
   /** @throws UsageError for what is no list of tracked tensors or groups of them; DomainError for numbers out of range */
   protected constructor(
@@ -205,6 +206,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     const check = (squares: readonly number[]) =>
       this.checkFinite && checkFinite(op, squares, (n) => this.#describe(pending[n]!));
     check(norms);
+    if (norms.length > 0) this.#lastGradNorm = Math.sqrt(sum(norms));
     const scale = most === null ? 1 : clipFactor(sum(norms), most);
     // The second moment is g², in the parameter's dtype.
     check(norms.map((norm, n) => (pending[n]!.grad.dtype === 'float32' ? Math.fround(norm * scale ** 2) : norm)));
@@ -233,6 +235,14 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     member.updates++;
     this.move(member, grad, gradScale);
     touch(member.parameter.storage);
+  }
+
+  /**
+   * The global gradient norm of the last update, √Σ‖g‖² before clipping, at no cost; known when the promise of step() has been
+   * answered. Null before the first update, and with neither checkFinite nor maxGradNorm.
+   */
+  get lastGradNorm(): number | null {
+    return this.#lastGradNorm;
   }
 
   /** The global gradient norm, √Σ‖g‖²; 0 without gradients. For devices that can be read at once. */
@@ -300,7 +310,9 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     const step = this.#step;
     keep(squares);
     try {
-      checkFinite(`${this.op}.step`, await device.read(squares), (n) => this.#describe(pending[n]!));
+      const norms = await device.read(squares);
+      checkFinite(`${this.op}.step`, norms, (n) => this.#describe(pending[n]!));
+      this.#lastGradNorm = Math.sqrt(sum(Array.from(norms)));
     } catch (error) {
       // Steps that nobody waited for may have followed: once one is undone, so are those after it.
       if (this.#step >= step) {

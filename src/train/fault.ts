@@ -1,0 +1,102 @@
+/** Steps that come to numbers that are not finite: what they have moved is put back, and where it began is told. */
+import { join } from 'node:path';
+import { detectAnomaly } from '../autograd/anomaly.js';
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
+import type { Tensor } from '../autograd/tensor.js';
+import type { Batch } from '../data/loader.js';
+import { writeSafetensors } from '../formats/safetensors.js';
+import { saveCheckpoint } from '../models/cloob/checkpoint.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { assign } from '../nn/module.js';
+import { DomainError } from '../tensor/errors.js';
+import { weightsOf } from './state.js';
+
+/** A step that came to numbers that are not finite. Nothing has been changed by it. */
+export interface Fault {
+  /** Number of the step, from 1. */
+  step: number;
+  epoch: number;
+  batch: Batch;
+  /** Says where: the loss or the parameter, and the op where it began, as far as can be told. */
+  error: DomainError;
+}
+
+/** What a step moves besides parameters: running statistics, of the model and of centring. */
+export class Statistics {
+  readonly #buffers: Tensor[];
+
+  constructor(model: CloobModel) {
+    const trained = new Set(model.parameters().map(({ storage }) => storage));
+    this.#buffers = Object.values(model.stateDict()).filter(({ storage }) => !trained.has(storage));
+  }
+
+  /** Copies of them as they are now. */
+  hold(): { restore(): void; dispose(): void } {
+    const before = this.#buffers.map((buffer) => buffer.clone());
+    return {
+      restore: () => {
+        for (const [i, buffer] of this.#buffers.entries()) assign(buffer, before[i]!);
+      },
+      dispose: () => {
+        for (const held of before) held.dispose();
+      },
+    };
+  }
+}
+
+/**
+ * Writes what doing the step again needs into a folder that is there: batch.safetensors with `images` and `tokens` as the model takes them,
+ * model.safetensors with the weights before the step. Those of an earlier fault are replaced.
+ * @throws DataError when they cannot be written
+ */
+export async function writeFault(
+  path: string,
+  { model, tokenizer }: { model: CloobModel; tokenizer: ClipTokenizer },
+  { step, batch: { images, captions, names, count }, error }: Fault,
+): Promise<void> {
+  const { image_resolution: size, context_length: contextLength } = model.config;
+  const metadata = { step: String(step), error: error.received };
+  await saveCheckpoint(weightsOf(path), { model, tokenizer, metadata });
+  const tensors = {
+    images: tensor(images, { shape: [count, 3, size, size], device: 'reference' }),
+    tokens: tensor(tokenizer.tokenize(captions, { contextLength }), {
+      shape: [count, contextLength],
+      device: 'reference',
+    }),
+  };
+  const words = { captions: JSON.stringify(captions), names: JSON.stringify(names) };
+  await writeSafetensors(join(path, 'batch.safetensors'), tensors, { ...metadata, ...words });
+}
+
+/**
+ * Says what is not finite, and where it began.
+ * @param refusal of the optimiser, which names the parameter
+ * @param again   does the step again, without the update; null where a device cannot tell op by op
+ */
+export function faultError(
+  { loss, refusal, step }: { loss: number; refusal: DomainError | null; step: number },
+  again: (() => void) | null,
+): DomainError {
+  const isLoss = !Number.isFinite(loss);
+  const what = isLoss ? `a loss of ${loss} at step ${step}` : `${refusal!.received} at step ${step}`;
+  const origin = again && originOf(again);
+  return new DomainError('train', {
+    received: origin ? `${what}; it began in ${origin.op}: ${origin.received}` : what,
+    expected: isLoss ? 'a finite loss' : 'finite gradients',
+    hint: 'Lower --lr, lengthen --warmup, or limit gradients with --max-grad-norm 1.',
+    ...(refusal && { cause: refusal }),
+  });
+}
+
+/** The first op that comes to something that is not finite; null when no op alone does. */
+function originOf(again: () => void): DomainError | null {
+  try {
+    detectAnomaly(() => scoped(again));
+    return null;
+  } catch (error) {
+    if (error instanceof DomainError) return error;
+    throw error;
+  }
+}
