@@ -13,6 +13,8 @@ export interface Recipe {
   regimes?: readonly Regime[];
   /** How many axes the first inputs have. Default: 0 to 6. */
   ranks?: readonly number[];
+  /** How long these are. Default: mostly short, many 1, some 0. */
+  sizes?: readonly number[];
   inputs: number[][];
   steps: { name: string; choices: number[] }[];
 }
@@ -65,13 +67,12 @@ export class Builder {
     return n === 14 ? 'int32' : n === 15 ? 'float64' : 'float32';
   }
 
-  /** A shape of rank 0 to 6, most sizes small, some 0 and many 1. */
-  shape(ranks: readonly number[]): number[] {
+  shape(ranks: readonly number[], sizes: readonly number[]): number[] {
     const rank = this.choices.pick(ranks);
     const shape: number[] = [];
     let size = 1;
     for (let i = 0; i < rank; i++) {
-      const next = this.choices.pick([2, 1, 3, 1, 2, 4, 5, 1, 3, 2, 7, 9, 2, 17, 0, 33]);
+      const next = this.choices.pick(sizes);
       shape.push(size * next > largest ? 1 : next);
       size *= shape[i]!;
     }
@@ -123,11 +124,17 @@ export class Builder {
   }
 }
 
-export function build({ inputs, steps, regimes = allRegimes, ranks = [2, 1, 3, 0, 4, 5, 6] }: Recipe): Program {
+export function build({
+  inputs,
+  steps,
+  regimes = allRegimes,
+  ranks = [2, 1, 3, 0, 4, 5, 6],
+  sizes = [2, 1, 3, 1, 2, 4, 5, 1, 3, 2, 7, 9, 2, 17, 0, 33],
+}: Recipe): Program {
   const builder = new Builder(new Choices(inputs[0] ?? []), regimes);
   inputs.forEach((choices, i) => {
     if (i > 0) builder.choices = new Choices(choices);
-    builder.input(builder.choices.once(40) ? [20_000 + builder.choices.int(40_000)] : builder.shape(ranks));
+    builder.input(builder.choices.once(40) ? [20_000 + builder.choices.int(40_000)] : builder.shape(ranks, sizes));
   });
   for (const { name, choices } of steps) {
     builder.choices = new Choices(choices);

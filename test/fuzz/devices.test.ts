@@ -36,18 +36,29 @@ describe('random programs', function () {
   fuzz('mean the same on reference, gpujs-cpu and each build of wasm', 60, recipes(), (recipe) =>
     check(build(recipe), here),
   );
-  fuzz('of one step do, too', 150, recipes({ steps: 1 }), (recipe) => check(build(recipe), here));
 
-  fuzz('of one step on whole numbers do, too', 200, recipes({ steps: 1 }), (recipe) =>
-    check(build({ ...recipe, regimes: ['integers'] }), here),
-  );
+  // Each step by itself, so that rare ones come as often as all others.
+  describe('of one step do, too:', () => {
+    for (const name of stepNames())
+      fuzz(name, 2, recipes({ steps: 1, names: [name] }), (recipe) => check(build(recipe), here));
+  });
+  describe('of one step on whole numbers do, too:', () => {
+    for (const name of stepNames())
+      fuzz(name, 4, recipes({ steps: 1, names: [name] }), (recipe) =>
+        check(build({ ...recipe, regimes: ['integers'] }), here),
+      );
+  });
 
-  const broadcasting = [...registeredOps().values()].filter(({ test }) => (test?.scalar?.length ?? 0) > 1);
+  // More operands are more ways of walking them, so these ops come more often.
+  const broadcasting = [...registeredOps().values()].flatMap(({ name, test }) => {
+    const operands = test?.scalar?.length ?? 0;
+    return operands > 1 ? new Array<string>(4 ** (operands - 2)).fill(name) : [];
+  });
   fuzz(
     'of one step that broadcasts over many axes do, too',
     150,
-    recipes({ steps: 1, names: broadcasting.map(({ name }) => name) }),
-    (recipe) => check(build({ ...recipe, ranks: [4, 5, 6] }), here),
+    recipes({ steps: 1, names: broadcasting }),
+    (recipe) => check(build({ ...recipe, ranks: [4, 5, 6], sizes: [2, 3, 2, 1, 2, 2, 3, 2] }), here),
   );
 
   describe('on webgpu', () => {

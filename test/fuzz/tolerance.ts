@@ -14,16 +14,17 @@ import { type Helpers, helpers, type Program, type Results, run } from './progra
 export interface Rounding {
   /** Relative error of an op's inputs and output. */
   relative: number;
-  /** Absolute errors that the languages of graphics allow some functions. */
+  /** Absolute errors that some functions are allowed: by the languages of graphics, or as a logarithm of a sum near 1. */
   absolute: Record<string, number>;
   /** Whether sums and products of small numbers are exact, so that ties stay ties. */
   exact: boolean;
 }
 
-export const float32: Rounding = { relative: 2 ** -22, absolute: {}, exact: true };
+const nearOne = { logSoftmax: 2 ** -23, logSumExp: 2 ** -23 };
+export const float32: Rounding = { relative: 2 ** -22, absolute: nearOne, exact: true };
 export const graphics: Rounding = {
   relative: 2 ** -19,
-  absolute: { sin: 2 ** -11, cos: 2 ** -11, tanh: 1e-5, log: 2 ** -20, log1p: 2 ** -20, pow: 0 },
+  absolute: { ...nearOne, sin: 2 ** -11, cos: 2 ** -11, tanh: 1e-5, log: 2 ** -20, log1p: 2 ** -20, pow: 0 },
   exact: false,
 };
 
@@ -72,7 +73,8 @@ function whileRounding<T>(rounding: Rounding, seed: number, body: () => T): T {
     for (let i = 0; i < data.length; i++) {
       const value = data[i]!;
       if (!Number.isFinite(value) || (keepGrid && onGrid(value))) continue;
-      data[i] = range(value * (1 + rounding.relative * noise()) + absolute * noise());
+      const near = value * (1 + rounding.relative * noise()) + absolute * noise();
+      data[i] = range(Math.abs(near) < 2 ** 23 ? near : Math.fround(near)); // from there on float32 is whole
     }
     return x.device.upload(data);
   };
