@@ -85,7 +85,7 @@ const related = (b: Builder, shape: readonly number[]) => {
 /** Images of at most `most` elements, made from a value or new. */
 function image(b: Builder): { name: string; shape: number[] } {
   const size = (least = 0) => b.choices.pick([2, 1, 3, 4, 2, 5, 3, 7, 2, 9, least]);
-  const shape = [b.choices.pick([1, 2, 3, 1, 0]), b.choices.pick([1, 2, 3, 1, 4, 0, 5]), size(1), size(1)];
+  const shape = [b.choices.pick([1, 2, 3, 0]), b.choices.pick([1, 2, 3, 0, 4, 5]), size(1), size(1)];
   return { name: operand(b, shape), shape };
 }
 
@@ -142,8 +142,8 @@ export const methods: Record<string, Method> = {
   },
   pad(b, x) {
     const widths = x.tensor.shape.map(() => [b.choices.int(3), b.choices.int(3)]);
-    const value = x.tensor.dtype === 'int32' ? 3 : b.regime === 'special' ? -Infinity : 0.5;
-    b.add(`${x.name}.pad(${json(widths)}${b.choices.once(2) ? `, ${value}` : ''})`);
+    const value = b.choices.pick([0, 3, b.regime === 'special' ? -Infinity : 0.5]);
+    b.add(`${x.name}.pad(${json(widths)}, ${value})`);
   },
   concat(b, x) {
     if (x.tensor.rank === 0) return;

@@ -1,6 +1,8 @@
 /** Everything that must give the same answers: devices, and the wasm device in each of its builds. */
+import type { Device } from '#src/kernels/device.js';
 import { registerDevice } from '#src/kernels/devices.js';
 import { createWasmDevice } from '#src/kernels/wasm/load.js';
+import { poison } from '#src/testing/empty-sums.js';
 import type { Form, Program, Results } from './program.js';
 
 export interface Target {
@@ -58,8 +60,12 @@ export function wasmTargets(): Target[] {
     'wasm without threads, with fused multiply-add': { shared: false, relaxed: true },
     'wasm without threads': { shared: false, relaxed: false },
   };
+  const use = (device: Device) => {
+    registerDevice('wasm', device);
+    poison(device); // what is not written is seen
+  };
   return Object.entries(builds).map(([label, options]) => {
     const device = createWasmDevice(options);
-    return { label, form: on('wasm', 'float32'), graphics: false, use: () => registerDevice('wasm', device) };
+    return { label, form: on('wasm', 'float32'), graphics: false, use: () => use(device) };
   });
 }

@@ -20,7 +20,7 @@ export interface Rounding {
   exact: boolean;
 }
 
-const nearOne = { logSoftmax: 2 ** -23, logSumExp: 2 ** -23 };
+const nearOne = { logSoftmax: 2 ** -24, logSumExp: 2 ** -24 };
 export const float32: Rounding = { relative: 2 ** -22, absolute: nearOne, exact: true };
 export const graphics: Rounding = {
   relative: 2 ** -19,

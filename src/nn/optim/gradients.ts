@@ -3,8 +3,10 @@ import type { Tensor } from '../../autograd/tensor.js';
 import { freedError } from '../../autograd/tensor.js';
 import { type Storage, sameDevice } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
+import { mul } from '../../kernels/scalar.js';
 import { withScope } from '../../kernels/scope.js';
 import { builtIn } from '../../kernels/source/identity.js';
+import { zipFlat } from '../../kernels/walk.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, sameShape } from '../../tensor/shape.js';
 
@@ -24,13 +26,13 @@ export function checkFits(op: string, parameter: Tensor, grad: Tensor): void {
   sameDevice(op, parameter.storage.device, grad.storage.device);
 }
 
-/** Σ g² of each gradient, as one tensor on the device of all. */
-export function sumsOfSquares(grads: readonly Storage[]): Storage {
+/** Σ (scale · g)² of each gradient, as one tensor on the device of all. */
+export function sumsOfSquares(grads: readonly Storage[], scale = 1): Storage {
   const { device } = grads[0]!;
   const { sumSquares } = fused(device);
   return withScope(
     () => {
-      const sums = grads.map((grad) => sumSquares(grad));
+      const sums = grads.map((grad) => sumSquares(scale === 1 ? grad : zipFlat(device, mul, grad, scale)));
       return device.concat(
         sums,
         1,
@@ -67,7 +69,34 @@ export function clipFactor(total: number, most: number): number {
   const norm = Math.sqrt(total);
   return norm > most ? most / norm : 1;
 }
-builtIn({ clipFactor });
+
+function firstPositive(a: number, b: number): number {
+  return a > 0 ? a : b;
+}
+builtIn({ clipFactor, firstPositive });
+
+/**
+ * What scales gradients down to norm `most`, and squares that are finite where the gradients are, all of it on a device
+ * that cannot be read at once. Squares overflow float32 from 2e19 on; then those of gradients / 2⁶⁴ decide.
+ */
+export function clipUnseen(grads: readonly Storage[], most: number): { factor: Storage; squares: Storage } {
+  const { device } = grads[0]!;
+  const tiny = 2 ** -64;
+  return withScope(
+    () => {
+      const [near, far] = [sumsOfSquares(grads), sumsOfSquares(grads, tiny)];
+      const norm = (squares: Storage) => device.reduce('sum', squares, 1, squares.size, 1);
+      const factors = [
+        zipFlat(device, clipFactor, norm(near), most),
+        zipFlat(device, clipFactor, norm(far), most * tiny),
+      ];
+      const factor = zipFlat(device, firstPositive, factors[0]!, factors[1]!); // near's is 0 where it overflowed
+      return { factor, squares: most < 1e19 ? far : near }; // beyond, what is clipped has infinite squares as well
+    },
+    (storage, { factor, squares }) => storage === factor || storage === squares,
+    'Optimizer.step',
+  );
+}
 
 /**
  * @param squares  Σ g² of each gradient

@@ -9,11 +9,11 @@ import { refuseInCapture } from '../../kernels/context.js';
 import { type Storage, sameDevice, touch } from '../../kernels/device.js';
 import { mul } from '../../kernels/scalar.js';
 import { keep } from '../../kernels/scope.js';
-import { flat, zipFlat } from '../../kernels/walk.js';
+import { flat } from '../../kernels/walk.js';
 import { CheckpointError, DomainError, describeValue, UsageError } from '../../tensor/errors.js';
 import { formatShape, type Shape } from '../../tensor/shape.js';
 import { assign, Parameter } from '../module.js';
-import { checkFinite, checkFits, clipFactor, squaredNorms, sumsOfSquares } from './gradients.js';
+import { checkFinite, checkFits, clipFactor, clipUnseen, squaredNorms, sumsOfSquares } from './gradients.js';
 
 /** What every optimiser takes beside its own numbers. */
 export interface OptimizerOptions {
@@ -259,19 +259,18 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     const { device } = grads[0]!;
     for (const grad of grads) sameDevice(`${this.op}.step`, device, grad.device);
     const { maxGradNorm: most } = this;
-    const squares = this.checkFinite || most !== null ? sumsOfSquares(grads) : null;
+    const clip = most === null ? null : clipUnseen(grads, most);
+    const squares = clip?.squares ?? (this.checkFinite ? sumsOfSquares(grads) : null);
     const held = this.checkFinite ? pending.map(({ member }) => this.#hold(member)) : [];
     this.#step++;
-    if (most === null) for (const { member, grad } of pending) this.#count(member, grad, 1);
+    if (clip === null) for (const { member, grad } of pending) this.#count(member, grad, 1);
     else {
-      const total = device.reduce('sum', squares!, 1, squares!.size, 1);
-      const factor = zipFlat(device, clipFactor, total, most);
+      const { factor } = clip;
       for (const { member, grad } of pending) {
         const scaled = device.zip(mul, [grad.size], flat(grad), { storage: factor, strides: [0] });
         this.#count(member, scaled, 1);
         scaled.free();
       }
-      total.free();
       factor.free();
     }
     if (this.checkFinite) return this.#confirm(squares!, held, pending);
