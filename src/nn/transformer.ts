@@ -74,15 +74,22 @@ export interface BlockStd {
 
 interface BlockOptions extends init.Placement {
   causal?: boolean;
+  /** QuickGELU, x σ(1.702 x), as CLIP has it, or exact GELU. Default true. */
+  quick?: boolean;
   std?: BlockStd;
 }
 
-/** Two linear layers with QuickGELU between: width → 4 · width → width. */
+/** Two linear layers with QuickGELU or GELU between: width → 4 · width → width. */
 class Mlp extends Module {
   readonly c_fc: Linear;
   readonly c_proj: Linear;
 
-  constructor(width: number, where: init.Placement, std?: BlockStd) {
+  constructor(
+    width: number,
+    where: init.Placement,
+    readonly quick: boolean,
+    std?: BlockStd,
+  ) {
     super();
     const hidden = 4 * width;
     this.c_fc = new Linear(width, hidden, {
@@ -96,7 +103,8 @@ class Mlp extends Module {
   }
 
   forward(x: Tensor): Tensor {
-    return this.c_proj.forward(this.c_fc.forward(x).quickGelu());
+    const hidden = this.c_fc.forward(x);
+    return this.c_proj.forward(this.quick ? hidden.quickGelu() : hidden.gelu());
   }
 }
 
@@ -107,12 +115,12 @@ export class ResidualAttentionBlock extends Module {
   readonly mlp: Mlp;
   readonly ln_2: LayerNorm;
 
-  constructor(width: number, heads: number, { causal = false, std, ...placement }: BlockOptions = {}) {
+  constructor(width: number, heads: number, { causal = false, quick = true, std, ...placement }: BlockOptions = {}) {
     super();
     const where = init.place(placement);
     this.attn = new MultiheadAttention(width, heads, { causal, ...(std && { std }), ...where });
     this.ln_1 = new LayerNorm(width, where);
-    this.mlp = new Mlp(width, where, std);
+    this.mlp = new Mlp(width, where, quick, std);
     this.ln_2 = new LayerNorm(width, where);
   }
 
@@ -128,6 +136,8 @@ export interface TransformerOptions extends init.Placement {
   heads: number;
   /** Token i sees tokens 0…i only. Default false. */
   causal?: boolean;
+  /** QuickGELU or exact GELU. Default true: QuickGELU. */
+  quick?: boolean;
   /** Initial standard deviations of all blocks. Default: PyTorch's initialisation. */
   std?: BlockStd;
 }
@@ -136,13 +146,13 @@ export interface TransformerOptions extends init.Placement {
 export class Transformer extends Module {
   readonly resblocks: ResidualAttentionBlock[];
 
-  constructor({ width, layers, heads, causal = false, std, ...placement }: TransformerOptions) {
+  constructor({ width, layers, heads, causal = false, quick = true, std, ...placement }: TransformerOptions) {
     super();
     checkSizes('Transformer', { width, layers, heads });
     const where = init.place(placement);
     this.resblocks = Array.from(
       { length: layers },
-      () => new ResidualAttentionBlock(width, heads, { causal, ...(std && { std }), ...where }),
+      () => new ResidualAttentionBlock(width, heads, { causal, quick, ...(std && { std }), ...where }),
     );
   }
 

@@ -26,7 +26,13 @@ describe('hopgrad convert', () => {
   });
 
   for (const [what, code, message, from, to] of [
-    ['a folder without weights', 1, /no such file/, '.', 'x.safetensors'],
+    [
+      'a folder without weights',
+      1,
+      /a folder without weights; expected one of model\.safetensors/,
+      '.',
+      'x.safetensors',
+    ],
     [
       'to write under the name of another format',
       2,

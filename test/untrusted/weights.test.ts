@@ -108,7 +108,7 @@ describe('weight files of strangers', () => {
   });
 
   it('says what it was given, and quotes no data', async () => {
-    await refuses('checkpoint', folder, /a folder; expected a readable file/);
+    await refuses('checkpoint', folder, /a folder without weights; expected one of model\.safetensors/);
     await refuses('checkpoint', '/dev/zero', /a device; expected/);
     const pipe = join(folder, 'pipe');
     execFileSync('mkfifo', [pipe]);

@@ -1,18 +1,20 @@
 /** Model checkpoints: weights under the official names, in a safetensors file or a file of torch.save. */
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
-import { asDataError, type ByteSource, type FileInput, openInput, parseJson } from '../../formats/files.js';
-import { openSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
-import type { StoredTensor, WeightFile } from '../../formats/stored.js';
-import { readTorchFile, TorchTensor } from '../../formats/torch-file.js';
+import { asDataError, type FileInput, parseJson } from '../../formats/files.js';
+import { type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
+import type { StoredTensor } from '../../formats/stored.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
-import { CheckpointError, DataError, describeValue, printable } from '../../tensor/errors.js';
+import { CheckpointError, describeValue, printable } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
-import { type CloobConfig, preprocessing, resolveConfig } from './config.js';
+import { type BesideFacts, readBeside } from './beside.js';
+import { type Activation, type CloobConfig, preprocessing, resolveConfig } from './config.js';
 import { inferConfig } from './infer-config.js';
+import { type Layout, readLayout, writeLayout } from './layouts.js';
 import { CloobModel, type CreateModelOptions } from './model.js';
 import { ClipTokenizer } from './tokenizer.js';
+import { openWeights } from './weight-files.js';
 
 const op = 'loadCheckpoint';
 
@@ -20,6 +22,8 @@ export interface SaveOptions extends WriteOptions {
   model: CloobModel;
   /** Written along, so that the file alone can embed text. */
   tokenizer?: ClipTokenizer;
+  /** Whose names the weights get. Default this package's own, those of the official CLOOB. */
+  layout?: Layout;
   /** Further facts, as text by key. */
   metadata?: Record<string, string>;
 }
@@ -32,6 +36,11 @@ export interface LoadOptions extends Pick<CreateModelOptions, 'dtype' | 'device'
    * name must match. Default true.
    */
   strict?: boolean;
+  /**
+   * What the transformers' layers were trained with, where neither the file nor a configuration beside it says so: CLIP and
+   * CLOOB have QuickGELU, most of open_clip's models exact GELU, and their files look alike. Default quick_gelu.
+   */
+  activation?: Activation;
 }
 
 export interface LoadedCheckpoint {
@@ -61,7 +70,7 @@ function imageFacts(config: CloobConfig): Partial<CloobConfig> {
  */
 export async function saveCheckpoint(
   path: string,
-  { model, tokenizer, metadata = {}, ...options }: SaveOptions,
+  { model, tokenizer, metadata = {}, layout = 'cloob', ...options }: SaveOptions,
 ): Promise<void> {
   const state = model.stateDict();
   const official = { ...state, logit_inv_tau: state.logit_inv_tau!.reshape([]) };
@@ -71,29 +80,31 @@ export async function saveCheckpoint(
     config: JSON.stringify({ ...model.config, ...imageFacts(model.config) }),
     ...(tokenizer && { tokenizer: JSON.stringify(tokenizer.toJSON()) }),
   };
-  await writeSafetensors(path, official, facts, options);
+  await writeSafetensors(path, writeLayout(layout, official, model.config), facts, options);
 }
 
 /**
  * Reads the weights of a model, tensor by tensor: memory stays near the model and the largest tensor.
  *
  * Files: safetensors; `torch.save` of a state dict or of the official `{ epoch, name, state_dict, optimizer,
- * scheduler }`, in any precision. Names: the official ones, also with the prefix `module.` of data-parallel training,
- * and those of CLIP and of the official `build_model`, where the text encoder has no module of its own.
+ * scheduler }`, in any precision; several files with an index (`….index.json`); folders as they are downloaded. Names: the
+ * official ones, those of CLIP, of open_clip and of Hugging Face (`layouts.ts`), also after `module.`, `_orig_mod.` and
+ * `model.` of data-parallel training, torch.compile and Lightning. Heads and activation come from the configuration that the
+ * file carries or that lies beside it (`config.json`, `open_clip_config.json`).
  * @param input a path; in pages too: bytes, a Blob (a chosen file), a URL or a Response. Files of torch.save need Node
  * @throws DataError for an unreadable file; CheckpointError listing missing, unexpected and mismatched entries, with
  * the model unchanged
  */
 export async function loadCheckpoint(
   input: FileInput,
-  { model, strict = true, ...where }: LoadOptions = {},
+  { model, strict = true, activation, ...where }: LoadOptions = {},
 ): Promise<LoadedCheckpoint> {
-  const source = await openInput(op, input);
-  const file = await openWeights(source);
+  const file = await openWeights(input);
   try {
-    const path = source.name;
-    const stored = officialNames(path, file.tensors);
-    const config = model ? null : readConfig(path, file.metadata, stored, strict);
+    const path = file.name;
+    const { layout, tensors: stored } = readLayout(path, file.tensors);
+    const beside = () => ({ ...readBeside(file.folder, layout), ...(activation && { activation }) });
+    const config = model ? null : readConfig(path, file.metadata, stored, strict, beside());
     const target = model ?? new CloobModel(config!, { ...where, blank: strict });
     const tokenizer = readTokenizer(path, file.metadata, target.config);
     const own = target.stateDict();
@@ -120,59 +131,12 @@ function overwrite(target: Tensor, stored: StoredTensor | undefined): void {
   );
 }
 
-/** Opens either kind of file, told apart by the first bytes. */
-async function openWeights(source: ByteSource): Promise<WeightFile> {
-  const head = source.read(0, Math.min(9, source.size));
-  const isSafetensors = head[8] === 0x7b; // '{' after the header's length
-  if (isSafetensors || head.length < 9) return openSafetensors(source);
-  const { value, close } = await readTorchFile(source);
-  const isStateDict = (x: unknown): x is Map<string, TorchTensor> =>
-    x instanceof Map && x.size > 0 && [...x].every(([k, v]) => typeof k === 'string' && v instanceof TorchTensor);
-  const saved = value instanceof Map && value.has('state_dict') ? value.get('state_dict') : value;
-  if (isStateDict(saved)) return { tensors: saved, metadata: value === saved ? {} : facts(value), close };
-  close();
-  throw new DataError(op, {
-    received: `${source.name} without a state dict`,
-    expected: 'a dictionary of tensors by name, or one under the key state_dict',
-    hint: 'Save model.state_dict() with torch.save.',
-  });
-}
-
-/** The numbers and texts beside a state dict, as text. */
-function facts(value: unknown): Record<string, string> {
-  const plain = [...(value as Map<unknown, unknown>)].filter(
-    ([key, v]) => typeof key === 'string' && (typeof v === 'number' || typeof v === 'string'),
-  );
-  return Object.fromEntries(plain.map(([key, v]) => [key as string, String(v)]));
-}
-
-/** Sizes that CLIP's archives keep among the weights, and counters that nothing here uses. */
-const notWeights = /^(input_resolution|context_length|vocab_size)$|\.num_batches_tracked$/;
-/** The text encoder's members in CLIP's layout, where they stand beside `visual`. */
-const textMember = /^(transformer\.resblocks\.|positional_embedding$|text_projection$|token_embedding\.|ln_final\.)/;
-
-/** Entries under the names that CloobModel has. */
-function officialNames(path: string, tensors: ReadonlyMap<string, StoredTensor>): Map<string, StoredTensor> {
-  const prefixed = [...tensors.keys()].every((name) => name.startsWith('module.'));
-  const entries = [...tensors]
-    .map(([name, value]): [string, StoredTensor] => [prefixed ? name.slice('module.'.length) : name, value])
-    .filter(([name]) => !notWeights.test(name));
-  const isClipLayout = entries.some(([name]) => name === 'text_projection');
-  const rename = (name: string) =>
-    name === 'logit_scale' ? 'logit_inv_tau' : textMember.test(name) ? `transformer.${name}` : name;
-  const named = new Map(isClipLayout ? entries.map(([name, value]) => [rename(name), value]) : entries);
-  if (named.size === entries.length) return named;
-  throw new CheckpointError(op, {
-    received: `${path} with the names of two layouts for one weight`,
-    expected: 'every weight once',
-  });
-}
-
 function readConfig(
   path: string,
   metadata: Record<string, string>,
   stored: ReadonlyMap<string, StoredTensor>,
   strict: boolean,
+  beside: BesideFacts,
 ): CloobConfig {
   const shapes = shapesOf(stored);
   const empty = [...shapes].find(([, shape]) => shape.includes(0));
@@ -181,7 +145,7 @@ function readConfig(
       received: `${path}: ${printable(empty[0])} of shape [${empty[1]}]`,
       expected: 'weights with elements',
     });
-  const config = metadata.config ? checkedConfig(path, metadata.config) : inferConfig(shapes);
+  const config = metadata.config ? checkedConfig(path, metadata.config, beside) : inferConfig(shapes, beside);
   const elements = [...shapes.values()].reduce((sum, shape) => sum + sizeOf(shape), 0);
   const most = strict ? elements : Math.max(elements, mostRandomElements);
   const asked = leastElements(config);
@@ -218,11 +182,11 @@ export function leastElements(config: CloobConfig): number {
 }
 
 /** A configuration that a file carries. @throws CheckpointError that names the file */
-function checkedConfig(path: string, json: string): CloobConfig {
+function checkedConfig(path: string, json: string, { activation }: BesideFacts): CloobConfig {
   const name = `${path}: metadata config`;
   return asCheckpointError(name, () => {
     const config = parseJson(op, name, json) as CloobConfig;
-    if (typeof config === 'object') return resolveConfig(config);
+    if (typeof config === 'object') return resolveConfig(activation ? { ...config, activation } : config);
     throw new CheckpointError(op, { received: `${name} ${describeValue(config)}`, expected: 'an object of sizes' });
   });
 }

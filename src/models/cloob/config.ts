@@ -19,6 +19,8 @@ export interface CloobConfig {
   stem_reduction?: 4 | 1;
   /** 'batch': the batch's mean is taken off both kinds of embeddings, see nn's Center. Default: not, as published. */
   center?: 'batch' | 'off';
+  /** Between the two linear layers of a transformer's block: x σ(1.702 x), as officially, or x Φ(x). Default quick_gelu. */
+  activation?: Activation;
   /** Longest token sequence, start and end included. */
   context_length: number;
   vocab_size: number;
@@ -32,6 +34,8 @@ export interface CloobConfig {
   /** Colour 0 … 255 laid under transparent parts; null: opacity is dropped, as the official code does. Default white. */
   image_background?: Colour | null;
 }
+
+export type Activation = 'quick_gelu' | 'gelu';
 
 /** Red, green and blue. */
 export type Colour = readonly [number, number, number];
@@ -194,6 +198,9 @@ function checkConfig(config: CloobConfig): CloobConfig {
     );
   if (config.center !== undefined && config.center !== 'batch' && config.center !== 'off')
     fail(`center ${JSON.stringify(config.center)}`, "'batch' or 'off'");
+  const { activation } = config;
+  if (activation !== undefined && activation !== 'quick_gelu' && activation !== 'gelu')
+    fail(`activation ${JSON.stringify(activation)}`, "'quick_gelu' or 'gelu'");
   const heads = config.vision_heads;
   if (heads !== undefined && !isWhole(heads)) fail(`vision_heads ${describeValue(heads)}`, 'a whole number ≥ 1');
   const stem = config.stem_reduction;

@@ -1,5 +1,6 @@
 /** The sizes of a model, read off the shapes of its weights. */
 import { CheckpointError } from '../../tensor/errors.js';
+import type { BesideFacts } from './beside.js';
 import { type CloobConfig, resolveConfig } from './config.js';
 
 /** Width of one attention head in all official models; shapes do not tell it. */
@@ -10,9 +11,10 @@ const headWidth = 64;
  * and a residual net shrinks images by 32. Models that differ there (small ones) must state their configuration.
  *
  * @param shapes by official name (`visual.…`, `transformer.…`)
+ * @param beside what a configuration beside the weights says
  * @throws CheckpointError when the names are not those of such a model, or heads of 64 do not fit its widths
  */
-export function inferConfig(shapes: ReadonlyMap<string, readonly number[]>): CloobConfig {
+export function inferConfig(shapes: ReadonlyMap<string, readonly number[]>, beside: BesideFacts = {}): CloobConfig {
   const fail = (received: string): never => {
     throw new CheckpointError('loadCheckpoint', {
       received,
@@ -38,8 +40,9 @@ export function inferConfig(shapes: ReadonlyMap<string, readonly number[]>): Clo
     context_length: size('transformer.positional_embedding', 0),
     vocab_size: size('transformer.token_embedding.weight', 0),
     transformer_width: textWidth,
-    transformer_heads: heads(textWidth, 'a text width'),
     transformer_layers: children('transformer.transformer.resblocks.'),
+    ...beside,
+    transformer_heads: beside.transformer_heads ?? heads(textWidth, 'a text width'),
   });
 
   function side(name: string): number {
@@ -51,7 +54,7 @@ export function inferConfig(shapes: ReadonlyMap<string, readonly number[]>): Clo
   function visionTransformer() {
     const width = size('visual.conv1.weight', 0);
     const patch = size('visual.conv1.weight', 3);
-    heads(width, 'a vision width');
+    if (!beside.vision_heads) heads(width, 'a vision width');
     return {
       image_resolution: patch * side('visual.positional_embedding'),
       vision_layers: children('visual.transformer.resblocks.'),

@@ -118,7 +118,8 @@ export class ClipTokenizer {
   readonly vocabSize: number;
   readonly startId: number;
   readonly endId: number;
-  readonly #tokens: string[];
+  /** Text of every id, in the alphabet of printable symbols. */
+  readonly tokens: readonly string[];
   /** Id of every byte: inside a word, and 256 higher at its end. */
   readonly #byteIds: readonly number[];
   /** Which merge two neighbouring tokens are, by both ids; earlier merges come first. */
@@ -134,11 +135,11 @@ export class ClipTokenizer {
   constructor(merges: readonly (readonly [string, string])[]) {
     this.merges = merges;
     const results = merges.map(([left, right]) => left + right);
-    this.#tokens = [...symbolOrder, ...symbolOrder.map((s) => s + endOfWord), ...results, startText, endText];
-    this.vocabSize = this.#tokens.length;
+    this.tokens = [...symbolOrder, ...symbolOrder.map((s) => s + endOfWord), ...results, startText, endText];
+    this.vocabSize = this.tokens.length;
     this.startId = this.vocabSize - 2;
     this.endId = this.vocabSize - 1;
-    const ids = new Map(this.#tokens.map((token, id) => [token, id]));
+    const ids = new Map(this.tokens.map((token, id) => [token, id]));
     this.#mergedIds = results.map((token) => ids.get(token)!);
     merges.forEach(([left, right], rank) => {
       const [a, b] = [ids.get(left), ids.get(right)];
@@ -299,7 +300,7 @@ export class ClipTokenizer {
     for (const id of ids) {
       if (id === this.startId) continue;
       if (id === this.endId) break;
-      const token = this.#tokens[id];
+      const token = this.tokens[id];
       if (token === undefined)
         throw new DomainError('ClipTokenizer.decode', {
           received: `id ${id}`,

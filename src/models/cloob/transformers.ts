@@ -41,6 +41,7 @@ export class VisualTransformer extends Module {
       width,
       layers: config.vision_layers as number,
       heads: visionHeads(config),
+      quick: config.activation !== 'gelu',
       ...where,
     });
     this.ln_post = new LayerNorm(width, where);
@@ -90,6 +91,7 @@ export class TextTransformer extends Module {
       layers,
       heads,
       causal: true,
+      quick: config.activation !== 'gelu',
       std: { attention: std, projection: std / Math.sqrt(2 * layers), hidden: 1 / Math.sqrt(2 * width) },
       ...where,
     });
