@@ -1,9 +1,13 @@
 /** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+export { GELU, LeakyReLU, QuickGELU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh } from './activations.js';
+export { maskedAttention } from './attention.js';
 export { type AverageOptions, ExponentialMovingAverage } from './average.js';
 export { Center } from './center.js';
+export { Dropout, dropout } from './dropout.js';
 export { type HopfieldOptions, hopfieldEnergy, hopfieldRetrieve } from './hopfield.js';
+export { HopfieldLayer, type HopfieldLayerOptions } from './hopfield-layer.js';
 export * as init from './init.js';
-export { BatchNorm2d, Conv2d, Embedding, LayerNorm, Linear } from './layers.js';
+export { Conv2d, Embedding, Linear } from './layers.js';
 export {
   type CloobOptions,
   type ContrastiveOptions,
@@ -17,6 +21,7 @@ export {
   sigLipLoss,
 } from './losses.js';
 export { Buffer, Module, Parameter } from './module.js';
+export { BatchNorm1d, BatchNorm2d, type BatchNormOptions, GroupNorm, LayerNorm, RMSNorm } from './norms.js';
 export { Adafactor, type AdafactorOptions } from './optim/adafactor.js';
 export { Adam, AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
 export { clipGradNorm, clipGradValue } from './optim/clip.js';
@@ -37,6 +42,7 @@ export {
   type WarmupOptions,
 } from './optim/schedules.js';
 export { SGD, type SGDOptions } from './optim/sgd.js';
+export { Flatten, type Layer, Sequential } from './sequential.js';
 export {
   binaryCrossEntropyWithLogits,
   type CrossEntropyOptions,

@@ -1,14 +1,12 @@
-/** Linear, convolution, normalisation and embedding layers. Weights have PyTorch's shapes, names and defaults. */
+/** Linear, convolution and embedding layers. Weights have PyTorch's shapes, names and defaults. */
 
-import { noGrad } from '../autograd/graph.js';
-import { batchNorm } from '../autograd/ops/batch-norm.js';
 import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
 import * as init from './init.js';
-import { adopt, assign, Buffer, follow, Module, type Parameter } from './module.js';
+import { adopt, assign, Module, type Parameter } from './module.js';
 
 /** @throws DomainError unless every value is a whole number ≥ 1 */
 export function checkSizes(op: string, sizes: Record<string, number>): void {
@@ -105,86 +103,6 @@ export class Conv2d extends Module {
 
   forward(x: Tensor): Tensor {
     return x.conv2d(this.weight, { ...this.#options, bias: this.bias });
-  }
-}
-
-/**
- * Batch normalisation over axis 1: y = (x − mean)/√(var + eps) · weight + bias.
- *
- * In training mode mean and (biased) variance are the batch's, and the running statistics move towards them by
- * `momentum`, the variance unbiased as in PyTorch; in evaluation mode the running statistics are used.
- * @source Ioffe & Szegedy 2015, arXiv 1502.03167
- */
-export class BatchNorm2d extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter;
-  readonly running_mean: Buffer;
-  readonly running_var: Buffer;
-  readonly eps: number;
-  readonly momentum: number;
-
-  /**
-   * @param eps      added to the variance
-   * @param momentum share of the new batch in the running statistics, in [0, 1]
-   * @param weight   initial gain of every channel, default 1
-   */
-  constructor(
-    channels: number,
-    {
-      eps = 1e-5,
-      momentum = 0.1,
-      weight = 1,
-      ...placement
-    }: init.Placement & { eps?: number; momentum?: number; weight?: number } = {},
-  ) {
-    super();
-    checkSizes('BatchNorm2d', { channels });
-    this.weight = adopt(init.constant([channels], weight, placement));
-    this.bias = adopt(init.constant([channels], 0, placement));
-    this.running_mean = new Buffer(init.constant([channels], 0, placement));
-    this.running_var = new Buffer(init.constant([channels], 1, placement));
-    this.eps = eps;
-    this.momentum = momentum;
-  }
-
-  /** @param x [batch, channels, …]; at least two values per channel in training mode */
-  forward(x: Tensor): Tensor {
-    if (this.training)
-      return batchNorm(x, this.weight, this.bias, {
-        eps: this.eps,
-        onStatistics: (mean, variance) => this.#observe(mean, variance, x.size),
-      });
-    const perChannel = [1, -1, ...x.shape.slice(2).map(() => 1)];
-    const scale = this.weight.mul(this.running_var.add(this.eps).rsqrt());
-    const shift = this.bias.sub(this.running_mean.mul(scale));
-    return x.mul(scale.reshape(perChannel)).add(shift.reshape(perChannel));
-  }
-
-  #observe(mean: Tensor, variance: Tensor, size: number): void {
-    const count = size / mean.size;
-    noGrad(() => {
-      follow(this.running_mean, mean, this.momentum);
-      follow(this.running_var, variance.mul(count / (count - 1)), this.momentum);
-    });
-  }
-}
-
-/** Layer normalisation of the last axis: y = (x − mean)/√(var + eps) · weight + bias. @source arXiv 1607.06450 */
-export class LayerNorm extends Module {
-  readonly weight: Parameter;
-  readonly bias: Parameter;
-  readonly eps: number;
-
-  constructor(size: number, { eps = 1e-5, ...placement }: init.Placement & { eps?: number } = {}) {
-    super();
-    checkSizes('LayerNorm', { size });
-    this.weight = adopt(init.constant([size], 1, placement));
-    this.bias = adopt(init.constant([size], 0, placement));
-    this.eps = eps;
-  }
-
-  forward(x: Tensor): Tensor {
-    return x.layerNorm({ weight: this.weight, bias: this.bias, eps: this.eps });
   }
 }
 

@@ -7,6 +7,7 @@ import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError, UsageError } from '../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
+import { type SummaryEntry, summarize } from './summary.js';
 
 export interface ParameterOptions {
   /** Whether AdamW shrinks it. Default: matrices and larger yes; biases, gains and other vectors no. */
@@ -111,37 +112,49 @@ export function checkState(
   });
 }
 
+/** Parameters, buffers and modules in a property's value. `around` are the containers that it is in, which may be circular. */
+function* membersIn(
+  name: string,
+  value: unknown,
+  around: readonly unknown[],
+): Generator<[string, Parameter | Buffer | Module]> {
+  if (value instanceof Parameter || value instanceof Buffer || value instanceof Module) yield [name, value];
+  if (typeof value !== 'object' || value === null || around.includes(value)) return;
+  const entries: Iterable<[unknown, unknown]> | null =
+    value instanceof Map || Array.isArray(value)
+      ? value.entries()
+      : Object.getPrototypeOf(value) === Object.prototype
+        ? Object.entries(value)
+        : null;
+  for (const [key, item] of entries ?? []) yield* membersIn(`${name}.${key}`, item, [...around, value]);
+}
+
 /**
- * The base of layers and models. Every property that holds a Parameter, a Buffer, a Module, or a list of modules
- * belongs to it, under the property's name; nested names are joined with dots (`layer1.0.conv1.weight`).
+ * The base of layers and models. Every property that holds a Parameter, a Buffer or a Module belongs to it, under the
+ * property's name; nested names are joined with dots (`layer1.0.conv1.weight`). So does what is in lists, maps and plain
+ * objects, under its index or key. A module that refers back to one around it (`parent`) does not hold that.
  */
 export abstract class Module {
   /** Layers such as batch norm behave differently in training; see train() and eval(). */
   training = true;
 
-  /** Direct members, lists spread out as `name.0`, `name.1` … */
-  *#members(): Generator<[string, Parameter | Buffer | Module]> {
-    for (const [name, value] of Object.entries(this)) {
-      const items: [string, unknown][] = Array.isArray(value)
-        ? value.map((item, i) => [`${name}.${i}`, item])
-        : [[name, value]];
-      for (const [path, item] of items)
-        if (item instanceof Parameter || item instanceof Buffer || item instanceof Module) yield [path, item];
-    }
+  /** This module and all that it holds, in order; what is in lists, maps and plain objects by its place, `name.0`, `name.key`. */
+  *#walk(path: string, around: readonly Module[]): Generator<[string, Parameter | Buffer | Module, owner: string]> {
+    yield [path, this, path];
+    const within = [...around, this];
+    for (const [property, value] of Object.entries(this))
+      for (const [name, member] of membersIn(path ? `${path}.${property}` : property, value, []))
+        if (!(member instanceof Module)) yield [name, member, path];
+        else if (!within.includes(member)) yield* member.#walk(name, within);
   }
 
-  *#tensors(prefix = ''): Generator<[string, Parameter | Buffer]> {
-    for (const [name, member] of this.#members()) {
-      if (member instanceof Module) yield* member.#tensors(`${prefix}${name}.`);
-      else yield [prefix + name, member];
-    }
+  *#tensors(): Generator<[string, Parameter | Buffer]> {
+    for (const [name, member] of this.#walk('', [])) if (!(member instanceof Module)) yield [name, member];
   }
 
   /** This module and all inside it, by name ('' is this one). */
   *namedModules(prefix = ''): Generator<[string, Module]> {
-    yield [prefix, this];
-    for (const [name, member] of this.#members())
-      if (member instanceof Module) yield* member.namedModules(prefix ? `${prefix}.${name}` : name);
+    for (const [name, member] of this.#walk(prefix, [])) if (member instanceof Module) yield [name, member];
   }
 
   /** All parameters with their names, in order of definition; one that has several names (tied) once, with the first. */
@@ -234,6 +247,45 @@ export abstract class Module {
       if (!value) parameter.grad = null;
     }
     return this;
+  }
+
+  /**
+   * Moves parameters, buffers and gradients to a device, in place: parameters stay the same objects, so that optimisers
+   * made before still hold them, and move what they remember at their next step.
+   * @returns this
+   * @throws DeviceError for a device that is unknown, or from one that answers asynchronously
+   * @example model.to('webgpu')
+   */
+  to(device: string): this {
+    for (const tensor of new Set([...this.#tensors()].map(([, tensor]) => tensor))) {
+      if (tensor.device === device) continue;
+      if (tensor.grad) tensor.grad = tensor.grad.to(device);
+      const moved = tensor.detach().to(device).storage;
+      keep(moved);
+      (tensor as { storage: Storage }).storage = moved;
+      if (tensor.requiresGrad) tensor.node = leafNode(tensor);
+    }
+    return this;
+  }
+
+  /**
+   * A table of the layers: name, kind, shape of the output, parameters, memory of parameters and buffers; and sums.
+   *
+   * @param example what forward() is given, or a function that runs the model: output shapes are those of this run, which
+   *   changes neither running statistics nor the random numbers that come next. Without it they are left out
+   * @example console.log(model.summary(zeros([1, 3, 32, 32])))  model.summary(() => model.encodeText(tokens))
+   */
+  summary(...example: unknown[]): string {
+    const entries = new Map<string, SummaryEntry & { own: Tensor[] }>();
+    for (const [name, member, owner] of this.#walk('', []))
+      if (member instanceof Module) entries.set(name, { path: name, module: member, own: [] });
+      else entries.get(owner)!.own.push(member);
+    return summarize(this, [...entries.values()], example);
+  }
+
+  /** What Node prints: the {@link summary} instead of all weights. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.summary();
   }
 
   /** Drops all gradients. */

@@ -3,9 +3,11 @@
 import { attention } from '../autograd/ops/attention.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
+import { maskedAttention } from './attention.js';
 import * as init from './init.js';
-import { checkSizes, checkTokens, LayerNorm, Linear, linear } from './layers.js';
+import { checkSizes, checkTokens, Linear, linear } from './layers.js';
 import { adopt, assign, Module, type Parameter } from './module.js';
+import { LayerNorm } from './norms.js';
 
 /**
  * Multi-head self-attention: Q, K, V = x W_inᵀ + b_in, split into heads; y = concat_h(softmax(Q Kᵀ/√d) V) W_outᵀ + b_out.
@@ -17,6 +19,7 @@ import { adopt, assign, Module, type Parameter } from './module.js';
  * | W_out      | out_proj       | [width, width]     |
  * | d          | width / heads  |                    |
  *
+ * With another sequence as `context` (cross-attention) keys and values come from that, [batch, contextTokens, width].
  * @source Vaswani et al. 2017, arXiv 1706.03762
  */
 export class MultiheadAttention extends Module {
@@ -48,17 +51,30 @@ export class MultiheadAttention extends Module {
     this.causal = causal;
   }
 
-  forward(x: Tensor): Tensor {
+  /**
+   * @param context what is attended to; default x itself
+   * @param mask    not 0 where a query may see a key: [queries, keys], [batch, queries, keys] or
+   *   [batch, heads, queries, keys], axes of 1 repeat; see {@link maskedAttention}
+   * @throws ShapeError
+   */
+  forward(x: Tensor, { context, mask }: { context?: Tensor | null; mask?: Tensor | null } = {}): Tensor {
     const width = this.in_proj_weight.shape[1]!;
     checkTokens('MultiheadAttention', x, width);
-    const projected = linear(x, this.in_proj_weight, this.in_proj_bias); // [batch, tokens, 3 · width]
-    const part = (i: number) =>
-      projected.slice([
-        [0, null],
-        [0, null],
-        [i * width, (i + 1) * width],
-      ]);
-    return this.out_proj.forward(attention(part(0), part(1), part(2), { heads: this.heads, causal: this.causal }));
+    if (context) checkTokens('MultiheadAttention', context, width);
+    const options = { heads: this.heads, causal: this.causal };
+    const [q, k, v] = this.#project(x, context ?? x) as [Tensor, Tensor, Tensor];
+    return this.out_proj.forward(mask ? maskedAttention(q, k, v, mask, options) : attention(q, k, v, options));
+  }
+
+  /** Queries of x, keys and values of `context`, each [batch, tokens, width]. */
+  #project(x: Tensor, context: Tensor): Tensor[] {
+    const { in_proj_weight: weight, in_proj_bias: bias } = this;
+    const width = weight.shape[1]!;
+    const parts = (y: Tensor) => y.split(width, { axis: -1 });
+    if (x === context) return parts(linear(x, weight, bias)); // one product for all three
+    const [ofQ, ofKV] = weight.split([width, 2 * width]) as [Tensor, Tensor];
+    const [biasOfQ, biasOfKV] = bias.split([width, 2 * width]) as [Tensor, Tensor];
+    return [linear(x, ofQ, biasOfQ), ...parts(linear(context, ofKV, biasOfKV))];
   }
 }
 

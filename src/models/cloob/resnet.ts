@@ -3,8 +3,9 @@
 import { attention } from '../../autograd/ops/attention.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
-import { BatchNorm2d, Conv2d, Linear } from '../../nn/layers.js';
+import { Conv2d, Linear } from '../../nn/layers.js';
 import { adopt, Module, type Parameter } from '../../nn/module.js';
+import { BatchNorm2d } from '../../nn/norms.js';
 import type { CloobConfig } from './config.js';
 import { visionHeads } from './config.js';
 

@@ -221,6 +221,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
       const { grad } = member.parameter;
       if (grad === null) return [];
       checkFits(`${this.op}.step`, member.parameter, grad);
+      for (const slot of this.slots) member.slots[slot] = beside(member.slots[slot], member.parameter);
       return { member, grad: grad.storage };
     });
   }
@@ -363,6 +364,14 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
       for (const slot of this.slots) assign(member.slots[slot], remembered[slot][i]!);
     });
   }
+}
+
+/** What is remembered, on the device of its parameter, which may have moved. */
+function beside(slot: Tensor, { device }: Tensor): Tensor {
+  if (slot.device === device) return slot;
+  const moved = slot.to(device);
+  keep(moved.storage);
+  return moved;
 }
 
 function isGroup<N extends Numbers>(item: Tensor | ParameterGroup<N>): item is ParameterGroup<N> {
