@@ -5,15 +5,17 @@ import type { Command } from 'commander';
 import type { InitResult } from '../kernels/init.js';
 import { preprocessing } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
-import { findResumePoint, openCheckpoint, type ResumePoint, removeLeftovers } from '../train/checkpoints.js';
+import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
 import { type Corpus, type CorpusRequest, openCorpus } from '../train/corpus.js';
+import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
 import { flagOf, modelConfig, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
-import { newRecord, type RunRecord, type Session } from '../train/record.js';
-import { runTraining } from '../train/run.js';
+import { newRecord, type Session } from '../train/record.js';
+import { type RunOptions, runTraining } from '../train/run.js';
 import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
 import { isCheckpoint } from '../train/state.js';
+import { applyConfig, isGiven } from './config-file.js';
 import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
@@ -35,6 +37,8 @@ type RunFlags = DeviceFlags &
     valData?: string;
     trainNumSamples?: number;
     validation?: boolean;
+    config?: string;
+    dryRun?: boolean;
     resume?: string;
     overwrite?: boolean;
     logs: string;
@@ -55,6 +59,8 @@ export function addTrainCommand(program: Command): void {
     .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
   addColumnFlags(command);
   addTrainFlags(command)
+    .option('--config <file>', 'options from a file (.json, .yaml), by the names of the flags, which win over it')
+    .option('--dry-run', 'do five steps, tell sizes, memory and time of the whole, and write nothing')
     .option('--logs <folder>', 'folder of all runs', 'runs')
     .option('--name <name>', 'name of the run (default: time, method and seed)')
     .option('--overwrite', 'replace the run that has the name')
@@ -63,6 +69,7 @@ export function addTrainCommand(program: Command): void {
 }
 
 async function train(flags: RunFlags, command: Command): Promise<void> {
+  if (flags.config !== undefined) applyConfig(command, flags.config); // changes flags
   const folder = flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command);
   const release = await lockFolder(folder.path);
   try {
@@ -83,9 +90,10 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
   const corpus = await open(request, options, settings);
   refuseUnusedValidation(flags, corpus);
-  if (flags.overwrite) folder.clear();
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
+  if (flags.dryRun) return tellWork({ record, corpus, folder, checkpoint: null });
+  if (flags.overwrite) folder.clear();
   await run({ record, corpus, folder, checkpoint: null });
 }
 
@@ -99,7 +107,7 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   for (const why of passedOver) say(`Passed over a damaged checkpoint: ${why}`);
   const settings = resolveSettings(flags, before.settings);
   const last = before.sessions.at(-1)!;
-  const chosen = command.getOptionValueSource('device') === 'cli' ? flags.device : last.device;
+  const chosen = isGiven(command, 'device') ? flags.device : last.device;
   const device = await startDevice({ ...flags, device: chosen as DeviceFlags['device'] });
   const { options, method } = before;
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
@@ -117,16 +125,18 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
     });
   const session = sessionOf(device, checkpoint?.facts.position.step ?? 0);
   const record = { ...before, data: corpus.spec, settings, sessions: [...before.sessions, session] };
-  await run({ record, corpus, folder, checkpoint });
+  await (flags.dryRun ? tellWork : run)({ record, corpus, folder, checkpoint });
+}
+
+type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint'>;
+
+async function tellWork(parts: RunParts): Promise<void> {
+  console.log(`Data: ${parts.corpus.description}`);
+  console.log(await dryRun({ ...parts, output: process.stderr }));
 }
 
 /** Trains, with the signals heard, and tells what came out. */
-async function run(parts: {
-  record: RunRecord;
-  corpus: Corpus;
-  folder: RunFolder;
-  checkpoint: ResumePoint['checkpoint'];
-}): Promise<void> {
+async function run(parts: RunParts): Promise<void> {
   const { record, corpus, folder } = parts;
   console.log(`Data: ${corpus.description}`);
   const interrupt = listenForInterrupt('Stopping after this step and writing a checkpoint; once more to quit at once.');
@@ -186,9 +196,7 @@ function freshFolder(flags: RunFlags): RunFolder {
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   const data = ['validation', 'trainNumSamples', ...columnFlags()];
-  const given = [...trainingFlags, ...data, 'name', 'overwrite'].filter(
-    (name) => command.getOptionValueSource(name) === 'cli',
-  );
+  const given = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => isGiven(command, name));
   if (given.length > 0)
     command.error(
       `error: ${given.map(flagOf).join(', ')} cannot be changed by --resume: a run goes on with the options it began with`,

@@ -53,8 +53,8 @@ export interface Corpus {
     label: string,
     validation: Validation | null,
   ): Promise<Evaluation | null>;
-  /** Pictures that an evaluation embeds, as far as is known: what it takes follows from it. */
-  evaluationSize: number;
+  /** Pictures that an evaluation embeds, as far as is known; @param validated when there is a validation of the same weights */
+  evaluationSize(validated: boolean): number;
   /** Data to choose by during training; null where there are none: test sets are not for choosing. */
   validation: ValidationData | null;
 }
@@ -63,6 +63,8 @@ export interface Corpus {
 export interface ValidationData {
   /** Pictures, as far as is known. */
   size: number;
+  /** What a validation takes, in pictures that are embedded with their caption. */
+  cost: number;
   /** Whether its pictures have classes. */
   hasClasses: boolean;
   /** Scores a model, which is left in evaluation mode. @param onProgress pictures that are done */
@@ -109,7 +111,10 @@ export async function openCorpus({ train, val }: CorpusRequest, options: CorpusO
       if (evaluated) return evaluatePairs(model, tokenizer, evaluated.source, { label, output, ...loading });
       return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output }) : null;
     },
-    evaluationSize: evaluated ? (evaluated.source.size ?? 0) : (opened.emoji?.drawings.length ?? 0),
+    evaluationSize(validated) {
+      if (evaluated) return validated ? 0 : (evaluated.source.size ?? 0);
+      return opened.emoji?.drawings.length ?? 0;
+    },
     validation: evaluated ? pairValidation(evaluated, loading) : emojiValidation(opened),
   };
 }
@@ -118,6 +123,7 @@ function pairValidation({ source }: OpenedData, loading: EmbedOptions): Validati
   const { classNames } = source;
   return {
     size: source.size ?? 0,
+    cost: source.size ?? 0,
     hasClasses: classNames !== undefined,
     validate(model, tokenizer, { onProgress, ...options }) {
       const embed = async function* (): AsyncGenerator<EmbeddedSet> {
@@ -140,8 +146,10 @@ function pairValidation({ source }: OpenedData, loading: EmbedOptions): Validati
 /** The sets of the validation split. The test sets have no part in training. */
 function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
   if (!emoji || !spec.validation) return null;
+  const size = emojiSets(emoji).reduce((sum, { rows }) => sum + rows.length, 0);
   return {
-    size: emojiSets(emoji).reduce((sum, { rows }) => sum + rows.length, 0),
+    size,
+    cost: 2 * size, // each picture is a class with prompts of its own
     hasClasses: true,
     validate: (model, tokenizer, { onProgress, ...options }) =>
       scoreSets(embedEmojiSets(model, tokenizer, emoji, onProgress), options),

@@ -382,12 +382,13 @@ export function checkSettings(settings: RunSettings): RunSettings {
   return settings;
 }
 
-function failOn(mistakes: readonly Mistake[]): void {
+/** @throws UsageError that lists all mistakes, if there are any */
+export function failOn(mistakes: readonly Mistake[], op = 'train'): void {
   const [first, ...others] = mistakes;
   if (!first) return;
-  if (others.length === 0) throw new UsageError('train', first);
+  if (others.length === 0) throw new UsageError(op, first);
   const all = mistakes.map(({ received, expected }) => `${received} (expected ${expected})`);
-  throw new UsageError('train', { received: all.join(', ') });
+  throw new UsageError(op, { received: all.join(', ') });
 }
 
 /** The step at which Hopfield retrieval begins, of `total`; never when it is off. */

@@ -1,6 +1,8 @@
 /** Progress for people: a bar on a terminal, a line now and then elsewhere. */
 import cliProgress from 'cli-progress';
+import type { Device } from '../kernels/device.js';
 import { printable } from '../tensor/errors.js';
+import type { Forecast } from './forecast.js';
 import type { StepReport } from './trainer.js';
 
 export interface Output {
@@ -122,37 +124,22 @@ export function clock(seconds: number): string {
   return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
 }
 
-/** Speed and time left from the last steps: a moving mean, so that a slow start or a pause is soon forgotten. */
-export class Speedometer {
-  #seconds = 0;
-  #dataSeconds = 0;
-  #samples = 0;
-
-  add({ seconds, dataSeconds, samples }: Pick<StepReport, 'seconds' | 'dataSeconds' | 'samples'>): void {
-    const share = 0.95;
-    this.#seconds = share * this.#seconds + seconds;
-    this.#dataSeconds = share * this.#dataSeconds + dataSeconds;
-    this.#samples = share * this.#samples + samples;
-  }
-
-  /** Share of the time that the training waits for data. */
-  get dataShare(): number {
-    return this.#dataSeconds / Math.max(1e-9, this.#seconds);
-  }
-
-  get samplesPerSecond(): number {
-    return this.#samples / Math.max(1e-9, this.#seconds);
-  }
+/** "CPU", "GPU", or "GPU in software", which is a CPU after all. */
+export function processorOf({ name, software }: Pick<Device, 'name' | 'software'>): string {
+  if (name !== 'webgpu' && name !== 'webgl2') return 'CPU';
+  return software ? 'GPU in software' : 'GPU';
 }
 
-/** The note beside the training bar. */
+/**
+ * The note beside the training bar, what matters most first: a narrow terminal cuts the rest off.
+ * @param left seconds to the end of the run
+ */
 export function trainingNote(
-  report: Pick<StepReport, 'step' | 'total' | 'samples' | 'loss' | 'beta'>,
-  speed: Speedometer,
+  report: Pick<StepReport, 'loss' | 'beta'>,
+  { speed, left, processor }: { speed: Forecast; left: number; processor: string },
 ): string {
-  const left = ((report.total - report.step) * report.samples) / speed.samplesPerSecond;
   const memory = report.beta === null ? '' : `  β ${report.beta.toPrecision(3)}`;
   const pace = speed.samplesPerSecond.toPrecision(speed.samplesPerSecond < 100 ? 2 : 3);
   const waiting = speed.dataShare < 0.2 ? '' : `, ${Math.round(100 * speed.dataShare)} % of the time waiting for data`;
-  return `loss ${report.loss.toFixed(3)}${memory}  ${Number(pace)} pairs/s${waiting}  ${clock(left)} left`;
+  return `${clock(left)} left  loss ${report.loss.toFixed(3)}${memory}  ${Number(pace)} pairs/s on ${processor}${waiting}`;
 }

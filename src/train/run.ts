@@ -1,6 +1,7 @@
 /** A training from beginning to end: tokenizer, model, loop, checkpoints, log, evaluation. */
 import type { Loader } from '../data/loader.js';
 import { captionsOf, type Source } from '../data/source.js';
+import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import type { CloobConfig } from '../models/cloob/config.js';
 import { createModel } from '../models/cloob/model.js';
@@ -9,8 +10,9 @@ import { CheckpointError, DomainError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { type Fault, writeFault } from './fault.js';
+import { Forecast, type Work } from './forecast.js';
 import { modelConfig, type TrainOptions } from './options.js';
-import { type Output, type Progress, Speedometer, say, trainingNote, withProgress } from './progress.js';
+import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
 import { restoreTraining, weightsOf } from './state.js';
@@ -67,7 +69,7 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
   folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
   const loader = corpus.loader(record.options);
   try {
-    const trainer = await (run.checkpoint ? resumedTrainer(run, loader, run.checkpoint) : freshTrainer(run, loader));
+    const trainer = await trainerOf(run, loader);
     folder.rewindLog(trainer.position.step);
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
     const validator = data && new Validator({ data, folder, record });
@@ -84,7 +86,18 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
   }
 }
 
-async function freshTrainer({ record: { options }, corpus, output }: RunOptions, loader: Loader): Promise<Trainer> {
+/** A trainer at the beginning, or where the checkpoint of the run stands. */
+export function trainerOf(
+  run: Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint'>,
+  loader: Loader,
+): Promise<Trainer> {
+  return run.checkpoint ? resumedTrainer(run, loader, run.checkpoint) : freshTrainer(run, loader);
+}
+
+async function freshTrainer(
+  { record: { options }, corpus, output }: Pick<RunOptions, 'record' | 'corpus' | 'output'>,
+  loader: Loader,
+): Promise<Trainer> {
   const [tokenizer, config] = await startTokenizer(options, corpus.source);
   const model = createModel(config, { seed: options.seed, initInvTau: options.initInvTau });
   output.write(
@@ -94,7 +107,7 @@ async function freshTrainer({ record: { options }, corpus, output }: RunOptions,
 }
 
 async function resumedTrainer(
-  { record: { options }, output }: RunOptions,
+  { record: { options }, output }: Pick<RunOptions, 'record' | 'output'>,
   loader: Loader,
   { path, facts }: NonNullable<ResumePoint['checkpoint']>,
 ): Promise<Trainer> {
@@ -137,6 +150,15 @@ async function evaluate(
   return evaluation;
 }
 
+/** What a run still has to do. */
+export function workLeft({ corpus }: Pick<RunOptions, 'corpus'>, trainer: Trainer, validator: Validator | null): Work {
+  const validations = validator ? validator.remaining(trainer) * validator.data.cost : 0;
+  return {
+    steps: trainer.total - trainer.position.step,
+    pictures: validations + corpus.evaluationSize(validator !== null),
+  };
+}
+
 /** @returns whether the training is complete, and whether because nothing got better */
 async function loop(
   run: RunOptions,
@@ -146,7 +168,8 @@ async function loop(
   const { folder, output, signal } = run;
   const { saveFrequency, saveSteps, saveMinutes, logEveryNSteps: measureEvery } = run.record.settings;
   const warnings = new Warnings(run.record.options);
-  const speed = new Speedometer();
+  const speed = new Forecast();
+  const processor = processorOf(deviceByName(trainer.model.logit_inv_tau.device));
   const early = new AbortController();
   let saved = performance.now();
   let skipped = 0; // in a row
@@ -160,6 +183,7 @@ async function loop(
         const note = (done: number) =>
           update(trainer.position.step, `validating: ${done}/${validator.data.size || '?'}`);
         const row = await withFiniteWeights(trainer, () => validator.run(trainer, note));
+        speed.addValidation({ seconds: row.seconds, pictures: validator.data.cost });
         say(`Validation after epoch ${row.epoch}, step ${row.step}: ${scoresText(row)}`, output);
       }
       if (validator?.outOfPatience) early.abort();
@@ -173,7 +197,10 @@ async function loop(
         folder.log({ ...entry, ...vitals });
         skipped = 0;
         for (const warning of warnings.after(report)) say(warning, output);
-        update(report.step, trainingNote(report, speed));
+        update(
+          report.step,
+          trainingNote(report, { speed, processor, left: speed.seconds(workLeft(run, trainer, validator)) }),
+        );
         if (report.step === total) return; // saved anyway
         const late = saveMinutes > 0 && performance.now() - saved >= 60_000 * saveMinutes;
         if (late || (saveSteps > 0 && report.step % saveSteps === 0)) await saveNow();

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DataError } from 'hopgrad';
 import { rankMetrics } from 'hopgrad/models/cloob';
-import { clock, type Progress, Speedometer, say, trainingNote, withProgress } from '#src/train/progress.js';
+import { Forecast } from '#src/train/forecast.js';
+import { clock, type Progress, processorOf, say, trainingNote, withProgress } from '#src/train/progress.js';
 import { pairTable } from '#src/train/report.js';
 import { newestRun, newRunName, RunFolder } from '#src/train/run-folder.js';
 
@@ -44,24 +45,23 @@ describe('progress', () => {
   it('tells times and speed', () => {
     assert.equal(clock(65), '1:05');
     assert.equal(clock(3725.4), '1:02:05');
-    const speed = new Speedometer();
-    for (let i = 0; i < 5; i++) speed.add({ seconds: 0.5, dataSeconds: 0.05, samples: 100 });
+    const speed = new Forecast();
+    for (let i = 0; i < 5; i++) speed.add({ seconds: 0.5, dataSeconds: 0.05, forwardSeconds: 0.15, samples: 100 });
     assert.ok(Math.abs(speed.samplesPerSecond - 200) < 1e-9);
-    const report = {
-      step: 10,
-      total: 30,
-      epoch: 0,
-      loss: 1.2345,
-      lr: 1,
-      invTau: 30,
-      beta: 8,
-      samples: 100,
-      seconds: 1,
-      dataSeconds: 0,
-    };
-    assert.equal(trainingNote(report, speed), 'loss 1.234  β 8.00  200 pairs/s  0:10 left');
-    for (let i = 0; i < 200; i++) speed.add({ seconds: 10, dataSeconds: 9, samples: 100 });
-    assert.match(trainingNote(report, speed), /10 pairs\/s, 90 % of the time waiting for data {2}3:20 left/);
+    assert.ok(Math.abs(speed.seconds({ steps: 20, pictures: 0 }) - 10) < 1e-9);
+    assert.ok(Math.abs(speed.seconds({ steps: 0, pictures: 50 }) - 0.1) < 1e-9, 'waiting for data and a pass forward');
+    const note = (report: { loss: number; beta: number | null }) =>
+      trainingNote(report, { speed, left: speed.seconds({ steps: 20, pictures: 0 }), processor: 'CPU' });
+    assert.equal(note({ loss: 1.2345, beta: 8 }), '0:10 left  loss 1.234  β 8.00  200 pairs/s on CPU');
+    speed.addValidation({ seconds: 30, pictures: 10 });
+    for (let i = 0; i < 200; i++) speed.add({ seconds: 10, dataSeconds: 9, forwardSeconds: null, samples: 100 });
+    assert.ok(Math.abs(speed.seconds({ steps: 0, pictures: 5 }) - 15) < 1e-9, 'a validation was timed');
+    assert.match(
+      note({ loss: 1, beta: null }),
+      /^3:20 left {2}loss 1.000 {2}10 pairs\/s on CPU, 90 % of the time waiting for data$/,
+    );
+    assert.equal(processorOf({ name: 'webgpu', software: true }), 'GPU in software');
+    assert.equal(processorOf({ name: 'wasm' }), 'CPU');
   });
 
   it('ends in a table beside chance', () => {

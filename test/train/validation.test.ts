@@ -1,18 +1,20 @@
 /** Validation during training: the same bits with it, rows and the best weights kept, patience, and going on in its midst. */
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { tensor } from 'hopgrad';
+import { DomainError, tensor } from 'hopgrad';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { infoNceLoss } from 'hopgrad/nn';
 import { findResumePoint } from '#src/train/checkpoints.js';
 import { type Corpus, openCorpus } from '#src/train/corpus.js';
+import { dryRun } from '#src/train/dry-run.js';
 import { defaultSettings, presets, type RunSettings, type TrainOptions } from '#src/train/options.js';
 import { newRecord, type RunRecord } from '#src/train/record.js';
-import { type RunOptions, type RunResult, runTraining } from '#src/train/run.js';
+import { type RunOptions, type RunResult, runTraining, trainerOf, workLeft } from '#src/train/run.js';
 import { RunFolder } from '#src/train/run-folder.js';
 import { verifyTraining } from '#src/train/state.js';
 import { bestOfRows, type EvaluationRow, type MetricName, scoreSets } from '#src/train/validate.js';
+import { Validator } from '#src/train/validator.js';
 import { makePictures, tinyConfig } from '../cli/helpers.js';
 import { temporaryFolder } from '../data/helpers.js';
 
@@ -138,6 +140,25 @@ describe('validation', () => {
     assert.deepEqual([longer.stoppedEarly, longer.steps], [true, 12]);
   });
 
+  it('is counted in what is left of a run, and by --dry-run, which writes nothing', async () => {
+    const run = makeRun({ valFrequency: 3 }, { epochs: 10 });
+    const loader = corpus.loader(run.record.options);
+    const trainer = await trainerOf(run, loader);
+    const validator = new Validator({ data: corpus.validation!, folder: run.folder, record: run.record });
+    assert.deepEqual(workLeft(run, trainer, validator), { steps: 30, pictures: 4 * 12 }); // after 3, 6, 9 and 10 epochs
+    assert.deepEqual(workLeft(run, trainer, null), { steps: 30, pictures: 12 });
+    await loader.close();
+    const text = await dryRun(run);
+    for (const part of [
+      /30 of 4 pairs, 3 an epoch/,
+      /0.09 M parameters/,
+      /4 validations of 12 pictures/,
+      /the mean of 5/,
+    ])
+      assert.match(text.replaceAll(/\s+│\n│\s+│/g, ''), part);
+    assert.deepEqual(readdirSync(run.folder.path), []);
+  });
+
   it('takes the loss over batches of the training’s size, every picture and caption once', async () => {
     const make = (rows: number[][]) => tensor(rows.flat(), { shape: [rows.length, 2], device: 'reference' });
     const [images, texts] = [make([[1, 0], [0, 2], [3, 3]]), make([[1, 1], [-1, 1], [0, 5], [4, 0]])]; // biome-ignore format: a line
@@ -165,6 +186,21 @@ describe('validation', () => {
     assert.ok(Math.abs(scores.loss! - expected) < 1e-6, `${scores.loss} ${expected}`);
     assert.deepEqual(seen.at(-1), [2, 2]);
     assert.equal(scores.zeroShot, 0.5);
+  });
+
+  it('is not reached by a training that is not finite: steps are skipped, at most ten in a row', async () => {
+    for (const onNan of ['stop', 'skip'] as const) {
+      const run = makeRun({ onNan }, { lr: 1e30, warmup: 0, epochs: 30 });
+      await assert.rejects(runTraining(run), (error: Error) => {
+        assert.ok(error instanceof DomainError);
+        assert.match(error.message, onNan === 'stop' ? /--on-nan skip passes over/ : /10 steps in a row to skip/);
+        assert.match(error.message, /not-finite/);
+        return true;
+      });
+      const skipped = lines(run.folder, 'log.jsonl').filter((row) => 'skipped' in row);
+      assert.equal(skipped.length, onNan === 'stop' ? 0 : 9);
+      assert.deepEqual(readdirSync(run.folder.notFinite).sort(), ['batch.safetensors', 'model.safetensors']);
+    }
   });
 
   it('chooses the first of the best, and compares losses of one kind only', () => {
