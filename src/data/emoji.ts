@@ -5,6 +5,7 @@
  * is held out. Some concepts are never trained on at all, in any style, and neither are their siblings and look-alikes.
  */
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { alikeEmoji } from './emoji-alike.js';
@@ -34,22 +35,36 @@ export interface Drawing {
 export const trainingStyles = ['noto', 'noto-v1', 'twemoji', 'openmoji', 'emojione', 'emojione-v1', 'fxemoji'] as const;
 export const heldOutStyle = 'fluent-emoji-flat';
 
-const require = createRequire(import.meta.url);
+/** What the embedded data are made of. They are no dependencies: who trains on other data does not need their 80 MB. */
+export const emojiPackages = [
+  'unicode-emoji-json',
+  'emojilib',
+  ...[...trainingStyles, heldOutStyle].map((style) => `@iconify-json/${style}`),
+];
 
-/** @throws DataError that says what to install when a data package is missing */
+/** Packages are found beside this one, or from the folder where the command runs. */
+const places = [import.meta.url, join(process.cwd(), 'any.js')].map((place) => createRequire(place));
+
+/** @throws DataError that names all data packages that are missing, and how to install them */
 function load<T>(file: string): T {
+  const isThere = (name: string) => places.some((require) => canResolve(require, name));
+  const require = places.find((place) => canResolve(place, file));
+  if (require) return require(file) as T;
+  const missing = emojiPackages.filter((name) => !isThere(`${name}/package.json`));
+  throw new DataError('emoji', {
+    received:
+      missing.length > 0 ? `without ${missing.length} of the ${emojiPackages.length} data packages` : `no ${file}`,
+    expected: 'the embedded data, some 80 MB',
+    hint: `Name pictures of your own, or install them: npm install --save-dev ${(missing.length > 0 ? missing : emojiPackages).join(' ')}`,
+  });
+}
+
+function canResolve(require: NodeJS.Require, file: string): boolean {
   try {
-    return require(file) as T;
+    require.resolve(file);
+    return true;
   } catch {
-    const name = file
-      .split('/')
-      .slice(0, file.startsWith('@') ? 2 : 1)
-      .join('/');
-    throw new DataError('emoji', {
-      received: `no package ${name}`,
-      expected: 'the embedded data',
-      hint: `Install it: npm install --save-dev ${name}.`,
-    });
+    return false;
   }
 }
 

@@ -1,8 +1,11 @@
 /** The package as npm packs it, unpacked elsewhere, beside nothing but what it declares. */
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { build } from 'esbuild';
+import { publint } from 'publint';
+import { emojiPackages } from '#src/data/emoji.js';
 import { examples } from './examples.js';
 import { manifest, type Packed, pack, root, run } from './packed.js';
 
@@ -59,6 +62,12 @@ describe('the packed package', function () {
         assert.ok(existsSync(join(installed, dirname(page), link!)), `${page} links to ${link}`);
   });
 
+  it('has no fault that publint knows, and a changelog of its version', async () => {
+    const { messages } = await publint({ pkgDir: join(packed.folder, 'package'), pack: false, strict: true });
+    assert.deepEqual(messages, []);
+    assert.match(readFileSync(join(root, 'CHANGELOG.md'), 'utf8'), new RegExp(`^## ${manifest.version}$`, 'm'));
+  });
+
   it('imports by every path, without the packages that are optional', () => {
     const paths = Object.keys(manifest.exports).filter((path) => path !== './package.json');
     assert.deepEqual(paths, ['.', './nn', './models/cloob', './testing', './data']);
@@ -105,6 +114,21 @@ describe('the packed package', function () {
     const path = join(installed, manifest.bin.hopgrad!);
     assert.equal(run(process.execPath, [path, '--version'], app).trim(), manifest.version);
     assert.match(readFileSync(path, 'utf8'), /^#!\/usr\/bin\/env node\n/);
+  });
+
+  it('asks for all the data that the default training needs at once, and finds them beside the app', () => {
+    const train = () => {
+      const path = join(installed, manifest.bin.hopgrad!);
+      return spawnSync(process.execPath, [path, 'train', '--steps', '1'], { cwd: app, encoding: 'utf8' });
+    };
+    const { status, stderr } = train();
+    assert.equal(status, 1);
+    const [, told] =
+      /without 10 of the 10 data packages; .*npm install --save-dev (.*)\n$/.exec(stderr) ?? assert.fail(stderr);
+    assert.deepEqual(told!.split(' '), emojiPackages);
+    link('emojilib');
+    assert.match(train().stderr, /without 9 of the 10/);
+    assert.ok(emojiPackages.every((name) => name in manifest.devDependencies));
   });
 
   describe('its declarations', () => {

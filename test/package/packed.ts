@@ -19,6 +19,7 @@ export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf
   version: string;
   bin: Record<string, string>;
   dependencies: Record<string, string>;
+  devDependencies: Record<string, string>;
   exports: Record<string, { default: string } | string>;
 };
 
