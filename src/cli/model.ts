@@ -32,16 +32,16 @@ export function checkpointPath({ checkpoint, logs }: Pick<ModelFlags, 'checkpoin
   if (checkpoint === 'best' && !existsSync(checkpoint)) {
     const run = newestRun(logs);
     if (existsSync(weightsOf(run.best))) return weightsOf(run.best);
-    throw new DataError('hopgrad', {
-      received: `--checkpoint best: ${run.path} was not validated`,
+    throw new DataError('--checkpoint', {
+      received: `best: ${run.path} was not validated`,
       expected: 'a run with --val-data or --validation',
     });
   }
   const isFolder = existsSync(checkpoint) && statSync(checkpoint).isDirectory();
   const path = isFolder ? weightsOf(checkpoint) : checkpoint;
   if (existsSync(path)) return path;
-  throw new DataError('hopgrad', {
-    received: `--checkpoint ${checkpoint}: no file ${path}`,
+  throw new DataError('--checkpoint', {
+    received: `${checkpoint}: no file ${path}`,
     expected: 'the folder of a run, or a file of weights',
   });
 }
@@ -69,7 +69,7 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
   if (tokenizer) return { path, model, tokenizer, label };
   if (model.config.vocab_size === ClipTokenizer.officialSize)
     return { path, model, tokenizer: await ClipTokenizer.official(), label };
-  throw new CheckpointError('hopgrad', {
+  throw new CheckpointError('--checkpoint', {
     received: `${path}: ${model.config.vocab_size} tokens and no tokenizer`,
     expected: 'a checkpoint of hopgrad train, or one with the published vocabulary',
   });
@@ -79,7 +79,7 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
 async function checkFinite(path: string, model: CloobModel): Promise<void> {
   for (const [name, value] of Object.entries(model.stateDict()))
     if (!(await value.data()).every((x) => Number.isFinite(x)))
-      throw new CheckpointError('hopgrad', {
+      throw new CheckpointError('--checkpoint', {
         received: `${path}: ${name} with numbers that are not finite`,
         expected: 'the weights of a training that went well',
         hint: 'An earlier checkpoint of the run may have them.',

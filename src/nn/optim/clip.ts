@@ -3,13 +3,11 @@ import { tensor, zeros } from '../../autograd/create.js';
 import { noGrad } from '../../autograd/graph.js';
 import { Tensor } from '../../autograd/tensor.js';
 import { sameDevice } from '../../kernels/device.js';
-import { sqrt } from '../../kernels/scalar.js';
 import { withScope } from '../../kernels/scope.js';
-import { zipFlat } from '../../kernels/walk.js';
 import { DomainError } from '../../tensor/errors.js';
 import { formatShape } from '../../tensor/shape.js';
 import { assign, Parameter } from '../module.js';
-import { checkFinite, checkFits, clipFactor, squaredNorms, sumsOfSquares } from './gradients.js';
+import { checkFinite, checkFits, clipFactor, clipUnseen, squaredNorms } from './gradients.js';
 
 interface WithGrad {
   parameter: Tensor;
@@ -52,21 +50,20 @@ export function clipGradNorm(parameters: Iterable<Tensor>, maxNorm: number): Ten
   if (device.synchronous) {
     const squares = squaredNorms(storages);
     checkFinite(op, squares, (i) => describe(found[i]!, i, found.length));
-    const total = squares.reduce((a, b) => a + b, 0);
-    const factor = clipFactor(total, maxNorm);
+    const norm = Math.sqrt(squares.reduce((a, b) => a + b, 0));
+    const factor = clipFactor(norm, maxNorm);
     if (factor < 1)
       tidily(op, () => {
         for (const { grad } of found) assign(grad, grad.mul(factor));
       });
-    return tensor(Math.sqrt(total), { dtype, device: device.name });
+    return tensor(norm, { dtype, device: device.name });
   }
   for (const storage of storages) sameDevice(op, device, storage.device);
   return tidily(op, () => {
-    const squares = sumsOfSquares(storages);
-    const total = device.reduce('sum', squares, 1, squares.size, 1);
-    const factor = new Tensor(zipFlat(device, clipFactor, total, maxNorm), []);
-    for (const { grad } of found) assign(grad, grad.mul(factor));
-    return new Tensor(device.map(sqrt, total), []);
+    const { norm, factor } = clipUnseen(storages, maxNorm);
+    const scale = new Tensor(factor, []);
+    for (const { grad } of found) assign(grad, grad.mul(scale));
+    return new Tensor(norm, []);
   });
 }
 

@@ -3,7 +3,7 @@ import type { Tensor } from '../../autograd/tensor.js';
 import { freedError } from '../../autograd/tensor.js';
 import { type Storage, sameDevice } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
-import { mul } from '../../kernels/scalar.js';
+import { mul, sqrt } from '../../kernels/scalar.js';
 import { withScope } from '../../kernels/scope.js';
 import { builtIn } from '../../kernels/source/identity.js';
 import { zipFlat } from '../../kernels/walk.js';
@@ -64,42 +64,44 @@ function squaredNorm(values: ArrayLike<number>): number {
   return sum;
 }
 
-/** What scales gradients of squared norm `total` down to `most`; 1 when they are shorter. A kernel as well. */
-export function clipFactor(total: number, most: number): number {
-  const norm = Math.sqrt(total);
+/** What scales gradients of norm `norm` down to `most`; 1 when they are shorter. A kernel as well. */
+export function clipFactor(norm: number, most: number): number {
   return norm > most ? most / norm : 1;
 }
 
-function firstPositive(a: number, b: number): number {
-  return a > 0 ? a : b;
+/** The norm from Σ g², or where that is beyond float32 from Σ (g / 2⁶⁴)². A kernel. */
+function normOf(near: number, far: number): number {
+  return near <= 3.4028234663852886e38 ? Math.sqrt(near) : Math.sqrt(far) * 18446744073709552000;
 }
-builtIn({ clipFactor, firstPositive });
+builtIn({ clipFactor, normOf });
+
+/** √Σ g² of each gradient, as one tensor on the device of all; infinite where g² is. */
+export function normsOf(grads: readonly Storage[]): Storage {
+  const squares = sumsOfSquares(grads);
+  const norms = squares.device.map(sqrt, squares);
+  squares.free();
+  return norms;
+}
 
 /**
- * What scales gradients down to norm `most`, and squares that are finite where the gradients are, all of it on a device
- * that cannot be read at once. Squares overflow float32 from 2e19 on; then those of gradients / 2⁶⁴ decide.
+ * On a device that cannot be read at once: the norm of each gradient, that of all together, and what clips it to `most`.
  */
-export function clipUnseen(grads: readonly Storage[], most: number): { factor: Storage; squares: Storage } {
+export function clipUnseen(grads: readonly Storage[], most: number): Record<'norms' | 'norm' | 'factor', Storage> {
   const { device } = grads[0]!;
-  const tiny = 2 ** -64;
   return withScope(
     () => {
-      const [near, far] = [sumsOfSquares(grads), sumsOfSquares(grads, tiny)];
-      const norm = (squares: Storage) => device.reduce('sum', squares, 1, squares.size, 1);
-      const factors = [
-        zipFlat(device, clipFactor, norm(near), most),
-        zipFlat(device, clipFactor, norm(far), most * tiny),
-      ];
-      const factor = zipFlat(device, firstPositive, factors[0]!, factors[1]!); // near's is 0 where it overflowed
-      return { factor, squares: most < 1e19 ? far : near }; // beyond, what is clipped has infinite squares as well
+      const [near, far] = [sumsOfSquares(grads), sumsOfSquares(grads, 2 ** -64)];
+      const total = (squares: Storage) => device.reduce('sum', squares, 1, squares.size, 1);
+      const norm = zipFlat(device, normOf, total(near), total(far));
+      return { norms: zipFlat(device, normOf, near, far), norm, factor: zipFlat(device, clipFactor, norm, most) };
     },
-    (storage, { factor, squares }) => storage === factor || storage === squares,
-    'Optimizer.step',
+    (storage, result) => Object.values(result).includes(storage),
+    'clipping',
   );
 }
 
 /**
- * @param squares  Σ g² of each gradient
+ * @param squares  Σ g² of each gradient, or the root of that
  * @param describe says which parameter the i-th gradient belongs to
  * @throws DomainError for the first that is not finite, or not finite as float32 where that is what it will be kept in
  */

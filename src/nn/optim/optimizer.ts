@@ -13,7 +13,7 @@ import { flat } from '../../kernels/walk.js';
 import { CheckpointError, DomainError, describeValue, UsageError } from '../../tensor/errors.js';
 import { formatShape, type Shape } from '../../tensor/shape.js';
 import { assign, Parameter } from '../module.js';
-import { checkFinite, checkFits, clipFactor, clipUnseen, squaredNorms, sumsOfSquares } from './gradients.js';
+import { checkFinite, checkFits, clipFactor, clipUnseen, normsOf, squaredNorms } from './gradients.js';
 
 /** What every optimiser takes beside its own numbers. */
 export interface OptimizerOptions {
@@ -207,7 +207,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
       this.checkFinite && checkFinite(op, squares, (n) => this.#describe(pending[n]!));
     check(norms);
     if (norms.length > 0) this.#lastGradNorm = Math.sqrt(sum(norms));
-    const scale = most === null ? 1 : clipFactor(sum(norms), most);
+    const scale = most === null ? 1 : clipFactor(Math.sqrt(sum(norms)), most);
     // The second moment is g², in the parameter's dtype.
     check(norms.map((norm, n) => (pending[n]!.grad.dtype === 'float32' ? Math.fround(norm * scale ** 2) : norm)));
     this.#step++;
@@ -261,12 +261,13 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     for (const grad of grads) sameDevice(`${this.op}.step`, device, grad.device);
     const { maxGradNorm: most } = this;
     const clip = most === null ? null : clipUnseen(grads, most);
-    const squares = clip?.squares ?? (this.checkFinite ? sumsOfSquares(grads) : null);
+    const norms = clip?.norms ?? (this.checkFinite ? normsOf(grads) : null);
     const held = this.checkFinite ? pending.map(({ member }) => this.#hold(member)) : [];
     this.#step++;
     if (clip === null) for (const { member, grad } of pending) this.#count(member, grad, 1);
     else {
-      const { factor } = clip;
+      const { factor, norm } = clip;
+      norm.free();
       for (const { member, grad } of pending) {
         const scaled = device.zip(mul, [grad.size], flat(grad), { storage: factor, strides: [0] });
         this.#count(member, scaled, 1);
@@ -274,8 +275,8 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
       }
       factor.free();
     }
-    if (this.checkFinite) return this.#confirm(squares!, held, pending);
-    squares?.free();
+    if (this.checkFinite) return this.#confirm(norms!, held, pending);
+    norms?.free();
     return device.settle();
   }
 
@@ -302,17 +303,16 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
   }
 
   async #confirm(
-    squares: Storage,
+    norms: Storage,
     held: readonly { undo(): void; free(): void }[],
     pending: readonly Pending<N, S>[],
   ): Promise<void> {
-    const { device } = squares;
     const step = this.#step;
-    keep(squares);
+    keep(norms);
     try {
-      const norms = await device.read(squares);
-      checkFinite(`${this.op}.step`, norms, (n) => this.#describe(pending[n]!));
-      this.#lastGradNorm = Math.sqrt(sum(Array.from(norms)));
+      const values = await norms.device.read(norms);
+      checkFinite(`${this.op}.step`, values, (n) => this.#describe(pending[n]!));
+      this.#lastGradNorm = Math.hypot(...values);
     } catch (error) {
       // Steps that nobody waited for may have followed: once one is undone, so are those after it.
       if (this.#step >= step) {
@@ -321,7 +321,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
       }
       throw error;
     } finally {
-      squares.free();
+      norms.free();
       for (const { free } of held) free();
     }
   }

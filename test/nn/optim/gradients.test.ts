@@ -1,7 +1,7 @@
 /** AdamW and the gradients it is given: which it refuses, on every device, and that nothing has changed then. */
 import assert from 'node:assert/strict';
 import { init, memory, ones, scoped, type Tensor, tensor } from 'hopgrad';
-import { AdamW, type AdamWOptions, Linear, Module } from 'hopgrad/nn';
+import { AdamW, type AdamWOptions, clipGradNorm, Linear, Module } from 'hopgrad/nn';
 import { relativeError } from '../../helpers.js';
 import { needWebGpu } from '../../kernels/gpu/adapter.js';
 
@@ -119,6 +119,10 @@ describe('AdamW and gradients too large for float32', () => {
       const clipped = new AdamW([weight], { maxGradNorm: 5, lr: 0.1 });
       if (device !== 'webgpu') assert.ok(relativeError([clipped.gradNorm()], [5e20]) < 1e-6);
       await clipped.step();
+      assert.ok(relativeError([clipped.lastGradNorm!], [5e20]) < 1e-6);
+      assert.ok(relativeError([await clipGradNorm([weight], 5).item()], [5e20]) < 1e-6);
+      assert.ok(relativeError(Array.from(await weight.grad.data()), [3, -4]) < 1e-6);
+      weight.grad = tensor([3e20, -4e20], { device });
       assert.ok(relativeError((await read(clipped.state().m))[0]!, [0.3, -0.4]) < 1e-6);
       // Its square would be kept as infinity, and the parameter would never move again.
       await assert.rejects(async () => new AdamW([weight]).step(), { name: 'DomainError', received: /square beyond/ });
