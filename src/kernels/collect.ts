@@ -1,10 +1,21 @@
 /** Making the JavaScript engine look for dead tensors: to it they are small objects, whatever they hold on the device. */
 type Builtin = (name: string) => unknown;
-const builtin = (globalThis as { process?: { getBuiltinModule?: Builtin } }).process?.getBuiltinModule;
+const { process, Bun } = globalThis as {
+  process?: { getBuiltinModule?: Builtin };
+  Bun?: { gc(wait: boolean): void };
+};
+const builtin = process?.getBuiltinModule;
 let collect: (() => void) | null = null;
 
-/** In Node through V8's own switch; in a browser by allocating (never touching) memory that the engine does count. */
+/**
+ * In Node and Deno through V8's own switch, in Bun by its own call; in a browser by allocating (never touching) memory that
+ * the engine does count.
+ */
 export function collectGarbage(): void {
+  if (Bun) {
+    Bun.gc(true);
+    return;
+  }
   if (!builtin) {
     for (let i = 0; i < 4; i++) new ArrayBuffer(2 ** 26);
     return;
