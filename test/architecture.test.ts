@@ -30,7 +30,7 @@ const below: Record<string, string[]> = {
   tensor: [],
   kernels: ['tensor'],
   autograd: ['tensor', 'kernels'],
-  nn: ['tensor', 'kernels', 'autograd'],
+  nn: ['tensor', 'kernels', 'autograd', 'formats'],
   formats: ['tensor', 'kernels', 'autograd'],
   'models/cloob': ['tensor', 'kernels', 'autograd', 'nn', 'formats'],
   testing: ['tensor', 'kernels', 'autograd'],
