@@ -78,6 +78,8 @@ export interface RunSettings {
   onNan: 'stop' | 'skip';
   /** Steps between measurements of the embeddings for the log. */
   logEveryNSteps: number;
+  /** Where the numbers of the log go besides. */
+  reportTo: 'tensorboard' | null;
 }
 
 /** What values an option may have, and how text becomes one of them. */
@@ -261,6 +263,13 @@ export const settingsTable: Record<keyof RunSettings, Option> = {
     mark: 'n',
     help: 'steps between measurements of the embeddings (similarities, p₁, patterns) for the log',
   },
+  reportTo: {
+    group: run,
+    kind: choice(['tensorboard']),
+    mark: 'what',
+    help: 'write event files of TensorBoard beside the log',
+    whenNull: 'the log alone',
+  },
 };
 
 export const defaultSettings: RunSettings = {
@@ -276,6 +285,7 @@ export const defaultSettings: RunSettings = {
   patience: null,
   onNan: 'stop',
   logEveryNSteps: 1,
+  reportTo: null,
 };
 
 /** What `--method` stands for: the loss, and whether memories are asked. */

@@ -93,6 +93,11 @@ export class RunFolder {
     this.#guard(() => appendFileSync(this.#log, `${JSON.stringify(entry)}\n`));
   }
 
+  /** Adds bytes to a file of the run, such as an event file of TensorBoard. */
+  append(name: string, bytes: Uint8Array): void {
+    this.#guard(() => appendFileSync(join(this.path, name), bytes));
+  }
+
   /** Adds a line to evaluations.jsonl. */
   logEvaluation(row: EvaluationRow): void {
     this.#guard(() => appendFileSync(this.#evaluations, `${JSON.stringify(row)}\n`));
@@ -154,7 +159,8 @@ export class RunFolder {
 
   /** Removes the run that is in the folder, and nothing else. */
   clear(): void {
-    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
+    const events = readdirSync(this.path).filter((name) => name.startsWith('events.out.tfevents.'));
+    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json', ...events].map((name) =>
       join(this.path, name),
     );
     for (const path of [

@@ -16,8 +16,9 @@ import { type Output, type Progress, processorOf, say, trainingNote, withProgres
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
 import { restoreTraining, weightsOf } from './state.js';
+import { EventFile, scalarsOf } from './tensorboard.js';
 import { Trainer } from './trainer.js';
-import { scoresText } from './validate.js';
+import { scoresText, validationScalars } from './validate.js';
 import { Validator } from './validator.js';
 import { Warnings } from './warnings.js';
 
@@ -73,12 +74,16 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
     folder.rewindLog(trainer.position.step);
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
     const validator = data && new Validator({ data, folder, record });
+    const events =
+      record.settings.reportTo === 'tensorboard'
+        ? new EventFile((name, bytes) => folder.append(name, bytes), trainer.position.step)
+        : null;
     const start = performance.now();
-    const { complete, stoppedEarly } = await loop(run, trainer, validator);
+    const { complete, stoppedEarly } = await loop(run, trainer, { validator, events });
     const seconds = (performance.now() - start) / 1000;
     await save(run, trainer);
     if (complete) run.onTrained?.();
-    const evaluation = complete ? await evaluate(run, trainer, validator) : null;
+    const evaluation = complete ? await evaluate(run, trainer, { validator, events }) : null;
     const best = validator?.bestFacts ?? null;
     return { complete, steps: trainer.position.step, seconds, evaluation, best, stoppedEarly };
   } finally {
@@ -123,11 +128,17 @@ async function resumedTrainer(
   return trainer;
 }
 
+/** What watches a training. */
+interface Watch {
+  validator: Validator | null;
+  events: EventFile | null;
+}
+
 /** Validates the last weights, unless that has been done, and evaluates. */
 async function evaluate(
   { record: { method }, corpus, folder, output }: RunOptions,
   trainer: Trainer,
-  validator: Validator | null,
+  { validator, events }: Watch,
 ): Promise<Evaluation | null> {
   const { step } = trainer.position;
   if (validator?.isDue(trainer)) {
@@ -135,6 +146,7 @@ async function evaluate(
     const body = ({ update }: Progress) =>
       withFiniteWeights(trainer, () => validator.run(trainer, (done) => update(done)));
     const row = await withProgress('Evaluating', data.size || undefined, body, { output });
+    events?.add(step, validationScalars(row));
     say(`Validation at the end, step ${step}: ${scoresText(row)}`, output);
   }
   const { model, tokenizer } = trainer;
@@ -163,7 +175,7 @@ export function workLeft({ corpus }: Pick<RunOptions, 'corpus'>, trainer: Traine
 async function loop(
   run: RunOptions,
   trainer: Trainer,
-  validator: Validator | null,
+  { validator, events }: Watch,
 ): Promise<{ complete: boolean; stoppedEarly: boolean }> {
   const { folder, output, signal } = run;
   const { saveFrequency, saveSteps, saveMinutes, logEveryNSteps: measureEvery } = run.record.settings;
@@ -184,6 +196,7 @@ async function loop(
           update(trainer.position.step, `validating: ${done}/${validator.data.size || '?'}`);
         const row = await withFiniteWeights(trainer, () => validator.run(trainer, note));
         speed.addValidation({ seconds: row.seconds, pictures: validator.data.cost });
+        events?.add(row.step, validationScalars(row));
         say(`Validation after epoch ${row.epoch}, step ${row.step}: ${scoresText(row)}`, output);
       }
       if (validator?.outOfPatience) early.abort();
@@ -194,7 +207,10 @@ async function loop(
       onStep: async (report) => {
         speed.add(report);
         const { total, vitals, ...entry } = report;
-        folder.log({ ...entry, ...vitals });
+        const line = { ...entry, ...vitals };
+        folder.log(line);
+        const { step, ...numbers } = line;
+        events?.add(step, scalarsOf('train', numbers));
         skipped = 0;
         for (const warning of warnings.after(report)) say(warning, output);
         update(

@@ -9,6 +9,7 @@ import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { chanceOfPairs, type RetrievalMetrics, retrievalMetrics } from '../evaluate/metrics.js';
 import { Random } from '../tensor/random.js';
+import { scalarsOf } from './tensorboard.js';
 
 /** What is known of a set of pairs once it is embedded. */
 export interface EmbeddedSet {
@@ -172,4 +173,10 @@ export function scoresText({ loss, recallAt1, meanRecall, zeroShot }: Scores): s
   ]
     .filter(Boolean)
     .join(', ');
+}
+
+/** A validation as numbers by tag: val/meanRecall …, val/imageToText/recall/1 …, or of each of several sets val/A/imageToText/…. */
+export function validationScalars({ step, epoch, sets, ...scores }: EvaluationRow): Record<string, number> {
+  const ofSets = sets.map(({ set, pairs, chance, ...own }) => scalarsOf(sets.length > 1 ? `val/${set}` : 'val', own));
+  return Object.assign({}, ...ofSets, scalarsOf('val', scores));
 }

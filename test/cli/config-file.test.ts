@@ -10,6 +10,7 @@ import { addTrainCommand } from '#src/cli/train.js';
 import { resolveTrainOptions } from '#src/cli/train-flags.js';
 import { presets } from '#src/train/options.js';
 import { temporaryFolder } from '../data/helpers.js';
+import { property } from '../helpers.js';
 
 describe('hopgrad train --config', () => {
   const root = temporaryFolder();
@@ -87,18 +88,18 @@ describe('hopgrad train --config', () => {
     assert.throws(() => opts(write('large.json', ' '.repeat(2 ** 21))), DataError);
   });
 
-  it('answers any text by options or a typed error', () => {
-    const word = fc.oneof(fc.string(), fc.constantFrom('batch-size', 'lr', ': ', '\n', '- ', '&a', '*a', '{', '[', '"', '!!js', '? ', '|', '<<: ')); // biome-ignore format: a line
-    const text = fc.array(word, { maxLength: 12 }).map((parts) => parts.join(''));
-    fc.assert(
-      fc.property(text, fc.constantFrom('x.yaml', 'x.json'), (content, name) => {
-        try {
-          opts(write(name, content));
-        } catch (error) {
-          if (!(error instanceof HopgradError)) throw error;
-        }
-      }),
-      { numRuns: 100 },
-    );
-  });
+  const word = fc.oneof(fc.string(), fc.constantFrom('batch-size', 'lr', ': ', '\n', '- ', '&a', '*a', '{', '[', '"', '!!js', '? ', '|', '<<: ')); // biome-ignore format: a line
+  const text = fc.array(word, { maxLength: 12 }).map((parts) => parts.join(''));
+  property(
+    'answers any text by options or a typed error',
+    fc.tuple(text, fc.constantFrom('x.yaml', 'x.json')),
+    ([content, name]) => {
+      try {
+        opts(write(name, content));
+      } catch (error) {
+        if (!(error instanceof HopgradError)) throw error;
+      }
+    },
+    100,
+  );
 });

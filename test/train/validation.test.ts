@@ -72,7 +72,7 @@ describe('validation', () => {
     const without = makeRun({ valFrequency: 0 });
     await runTraining(without);
     assert.equal(existsSync(join(without.folder.path, 'evaluations.jsonl')), false);
-    whole = makeRun({ valFrequency: 1 });
+    whole = makeRun({ valFrequency: 1, reportTo: 'tensorboard' });
     const { best, evaluation } = await runTraining(whole);
     assert.ok(weights(whole.folder).equals(weights(without.folder)), 'the weights differ');
     assert.deepEqual(lines(whole.folder, 'log.jsonl'), lines(without.folder, 'log.jsonl'));
@@ -100,6 +100,10 @@ describe('validation', () => {
     const again = JSON.parse(readFileSync(join(without.folder.path, 'results.json'), 'utf8'));
     assert.deepEqual({ ...results, best: null }, { ...again, best: null }, 'evaluated from the last validation');
     assert.match(evaluation!.text, /12 pairs/);
+    const events = readdirSync(whole.folder.path).filter((name) => name.startsWith('events.out.tfevents.'));
+    const written = readFileSync(join(whole.folder.path, events[0]!), 'latin1');
+    for (const name of ['train/loss', 'train/imageP1', 'val/meanRecall', 'val/imageToText/recall/10'])
+      assert.ok(events.length === 1 && written.includes(name), name);
   });
 
   it('goes on to the same lines wherever it was stopped', async () => {
