@@ -76,6 +76,52 @@ async function train(device: string): Promise<{ device: string; losses: number[]
   };
 }
 
+/** Weights after three steps on a device: in one go, and by fresh objects that take over after the first what was read of it. */
+async function goOn(device: string): Promise<{ whole: number[][]; resumed: number[][] }> {
+  const { infoNceLoss, AdamW, Linear, LayerNorm } = hopgrad.nn;
+  await hopgrad.init({ device: device as 'wasm' });
+  const [images, texts] = [hopgrad.randn([4, 6], { seed: 1 }), hopgrad.randn([4, 8], { seed: 2 }).l2Normalize()];
+  const begin = (seed: number) => {
+    const modules = [new Linear(6, 8, { random: new hopgrad.Random(seed) }), new LayerNorm(8)] as const;
+    const parameters = modules.flatMap((module) => module.parameters());
+    const optimizer = new AdamW(parameters, { lr: 1e-2, maxGradNorm: 1 });
+    const step = async () => {
+      for (const parameter of parameters) parameter.grad = null;
+      const x = modules[1].forward(modules[0].forward(images)).l2Normalize();
+      infoNceLoss(x, texts, { invTau: 5 }).backward();
+      await optimizer.step();
+    };
+    return { modules, optimizer, step, weights: () => Promise.all(parameters.map(async (p) => [...(await p.data())])) };
+  };
+  type Stored = { shape: number[]; data: number[] };
+  const written = async (tensors: Record<string, library.Tensor>) => {
+    const entries = Object.entries(tensors).map(async ([name, x]) => {
+      return [name, { shape: [...x.shape], data: [...(await x.data())] }] as const;
+    });
+    return Object.fromEntries(await Promise.all(entries));
+  };
+  const read = (stored: Record<string, Stored>) =>
+    Object.fromEntries(
+      Object.entries(stored).map(([name, { shape, data }]) => [name, hopgrad.tensor(data, { shape })]),
+    );
+  const whole = begin(4);
+  for (let i = 0; i < 3; i++) await whole.step();
+  const begun = begin(4);
+  await begun.step();
+  const { m, v, ...counts } = begun.optimizer.state();
+  const text = JSON.stringify({
+    modules: await Promise.all(begun.modules.map((module) => written(module.stateDict()))),
+    m: await written(Object.fromEntries(m.entries())),
+    v: await written(Object.fromEntries(v.entries())),
+  });
+  const file = JSON.parse(text) as { modules: Record<string, Stored>[]; m: Record<string, Stored>; v: typeof file.m };
+  const resumed = begin(5);
+  for (const [i, module] of resumed.modules.entries()) module.loadStateDict(read(file.modules[i]!));
+  resumed.optimizer.loadState({ ...counts, m: Object.values(read(file.m)), v: Object.values(read(file.v)) });
+  for (let i = 0; i < 2; i++) await resumed.step();
+  return { whole: await whole.weights(), resumed: await resumed.weights() };
+}
+
 describe('bundled by esbuild and minified, in headless Chromium', () => {
   let session: Session;
   let bundled: Page;
@@ -100,6 +146,12 @@ describe('bundled by esbuild and minified, in headless Chromium', () => {
       assert.equal(expected.device, device);
       assert.ok(expected.losses[1]! < expected.losses[0]!, `${expected.losses}`);
       assert.deepEqual(await bundled.evaluate(train, device), expected);
+    });
+
+    it(`goes on after a step on ${device} to the same bits`, async function () {
+      this.timeout(120_000);
+      const { whole, resumed } = await bundled.evaluate(goOn, device);
+      assert.deepEqual(resumed, whole);
     });
 
     it(`runs a minified kernel of a user on ${device}`, async () => {

@@ -1,11 +1,18 @@
-/** The evaluation on every device that runs here: what only some devices can do must not be in its way. */
+/** Training and evaluation on every device that runs here: what only some devices can do must not be in its way. */
 import assert from 'node:assert/strict';
+import { mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import { init } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import type { EmojiData } from '#src/data/emoji-source.js';
 import { evaluateEmoji } from '#src/train/evaluate.js';
+import type { Fault } from '#src/train/fault.js';
+import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
+import type { Trainer } from '#src/train/trainer.js';
 import { tinyConfig } from '../cli/helpers.js';
+import { temporaryFolder } from '../data/helpers.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
+import { loadInto, overflowing, record } from './helpers.js';
 
 const words = ['red circle', 'green circle', 'blue circle', 'red square', 'green square', 'blue square'];
 
@@ -17,6 +24,47 @@ function smallData(): EmojiData {
   const split = { train: [0, 2, 4, 6], testA: [1, 3, 5, 7], testB: [8, 10], testC: [9, 11] };
   return { concepts, drawings, images, split, digest: '' } as unknown as EmojiData;
 }
+
+describe('training on webgpu', () => {
+  const root = temporaryFolder();
+  afterEach(() => init({ device: 'wasm' }));
+
+  it('passes over a step that is not finite, and goes on from a checkpoint to the same bits', async function () {
+    this.timeout(300_000);
+    await needWebGpu.call(this);
+    const run = async (trainer: Trainer, stopAfter = Infinity) => {
+      const controller = new AbortController();
+      const told: number[][] = [];
+      const faults: Fault[] = [];
+      await trainer.run({
+        signal: controller.signal,
+        onStep: ({ step, loss, gradNorm, vitals }) => {
+          told.push([step, loss, gradNorm!, vitals!.imageP1!]);
+          if (step >= stopAfter) controller.abort();
+        },
+        onFault: async (fault) => faults.push(fault) > 0,
+      });
+      return { told, faults };
+    };
+    const weights = async ({ model }: Trainer) =>
+      Promise.all(Object.values(model.stateDict()).map(async (value) => Array.from(await value.data())));
+    const whole = overflowing();
+    const { told, faults } = await run(whole);
+    assert.deepEqual(told.map(([step]) => step), [1, 2, 4, 5, 6]); // biome-ignore format: a line
+    assert.match(faults[0]!.error.received, /^a loss of NaN at step 3/);
+    const begun = overflowing();
+    const before = await run(begun, 4);
+    const path = mkdtempSync(join(root, 'checkpoint-'));
+    await saveTraining(path, begun, record(begun));
+    const resumed = overflowing();
+    await loadInto(resumed, path);
+    restoreTraining(path, resumed, verifyTraining(path));
+    assert.deepEqual([...before.told, ...(await run(resumed)).told], told);
+    const found = await weights(resumed);
+    assert.deepEqual(found, await weights(whole));
+    assert.ok(found.flat().every(Number.isFinite));
+  });
+});
 
 describe('evaluation on the embedded data', () => {
   after(() => init({ device: 'wasm' }));

@@ -70,6 +70,19 @@ export function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
   });
 }
 
+/** A trainer whose third batch has pixels that are infinite. */
+export function overflowing(): Trainer {
+  const trainer = makeTrainer();
+  const { batches } = trainer.loader;
+  trainer.loader.batches = async function* (place) {
+    for await (const batch of batches(place)) {
+      if (place.epoch === 0 && batch.next.row === 12) batch.images.fill(Infinity);
+      yield batch;
+    }
+  };
+  return trainer;
+}
+
 export async function losses(trainer: Trainer, stopAfter = Infinity): Promise<number[]> {
   const found: number[] = [];
   const controller = new AbortController();
