@@ -60,7 +60,7 @@ const temperature = (learnt: boolean): Sign[] =>
     : [];
 
 /** Steps in a row for which a sign must be seen, of those that are measured. */
-const lasting = 50;
+const lasting = 200; // healthy trainings without centring have begun with 60 such steps
 
 /** Watches the steps of a training. Each warning is given once; the first steps of a fresh model are passed over. */
 export class Warnings {

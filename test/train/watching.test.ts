@@ -162,7 +162,7 @@ describe('warnings', () => {
   const said = (
     change: object,
     {
-      times = 60,
+      times = 210,
       learnableInvTau = false,
       ...facts
     }: { times?: number; learnableInvTau?: boolean } & Partial<StepReport> = {},
@@ -174,7 +174,7 @@ describe('warnings', () => {
 
   it('are given once, when a sign lasts', () => {
     assert.deepEqual(said({}), []);
-    assert.deepEqual(said({ imageSimilarity: 0.999 }, { times: 49 }), []);
+    assert.deepEqual(said({ imageSimilarity: 0.999 }, { times: 199 }), []);
     const [text, ...others] = said({ imageSimilarity: 0.999 }, { times: 500 });
     assert.match(text!, /All pictures have almost the same embedding/);
     assert.deepEqual(others, []);
