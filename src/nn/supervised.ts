@@ -39,28 +39,34 @@ function checkPositive(op: string, name: string, value: number): void {
 export interface CrossEntropyOptions extends ReductionOptions {
   /** ε in [0, 1]: the share of each target that is spread evenly over all classes. Default 0. */
   labelSmoothing?: number;
+  /** w, a factor for each class, [classes]; the mean is then over the weights of the targets' classes. Default 1. */
+  weight?: Tensor | null;
+  /** Targets of this number are passed over: they have loss 0 and do not count in the mean. For padding. Default: none. */
+  ignoreIndex?: number | null;
 }
 
 /**
  * Cross-entropy of logits against classes or probabilities.
  *
- * $$ \ell = -\sum_c t_c \ln\mathrm{softmax}(z)_c,\qquad t = (1-\varepsilon)\,t' + \varepsilon/C $$
+ * $$ \ell = -\sum_c w_c\,t_c \ln\mathrm{softmax}(z)_c,\qquad t = (1-\varepsilon)\,t' + \varepsilon/C $$
  *
  * | symbol | code           | shape                                     | range                       |
  * |--------|----------------|-------------------------------------------|-----------------------------|
  * | z      | logits         | […, classes]                              |                             |
  * | t′     | targets        | int32 […], one class each; or […, classes] | [0, classes); rows of sum 1 |
  * | ε      | labelSmoothing | scalar                                    | [0, 1]                      |
+ * | w      | weight         | [classes]                                 | ≥ 0                         |
  * | ℓ      | return         | [], or […] with reduction `none`          | nats, ≥ 0                   |
  *
- * Derivative: z̄ = softmax(z) − t.
+ * Derivative: z̄ = softmax(z) − t, with w = 1. The mean over classes weighs by w: Σ ℓ / Σ w of the targets' classes; it is NaN
+ * where all targets are passed over.
  * @throws ShapeError, DTypeError; DomainError for a class outside [0, classes), where the device can be read at once
  * @source label smoothing: Szegedy et al. 2016, arXiv 1512.00567
  */
 export function crossEntropy(
   logits: Tensor,
   targets: Tensor,
-  { labelSmoothing = 0, ...options }: CrossEntropyOptions = {},
+  { labelSmoothing = 0, weight = null, ignoreIndex = null, ...options }: CrossEntropyOptions = {},
 ): Tensor {
   const classes = logits.shape.at(-1);
   if (classes === undefined || classes === 0)
@@ -73,14 +79,29 @@ export function crossEntropy(
       received: `labelSmoothing ${labelSmoothing}`,
       expected: 'a number in [0, 1]',
     });
+  if (weight && !sameShape(weight.shape, [classes]))
+    throw new ShapeError('crossEntropy', {
+      received: `weight ${formatShape(weight.shape)} for ${classes} classes`,
+      expected: `[${classes}]`,
+    });
   const logProbabilities = logits.logSoftmax({ axis: -1 });
-  const exact = sameShape(targets.shape, logits.shape)
-    ? targets.mul(logProbabilities).sum({ axis: -1 })
-    : picked(logProbabilities, targets, classes);
-  const losses = exact.neg();
-  if (labelSmoothing === 0) return reduced('crossEntropy', losses, options);
-  const even = logProbabilities.mean({ axis: -1 }).neg();
-  return reduced('crossEntropy', losses.mul(1 - labelSmoothing).add(even.mul(labelSmoothing)), options);
+  const gains = weight ? logProbabilities.mul(weight) : logProbabilities; // of each class, were it the target
+  const smooth = (exact: Tensor) =>
+    (labelSmoothing === 0
+      ? exact
+      : exact.mul(1 - labelSmoothing).add(gains.mean({ axis: -1 }).mul(labelSmoothing))
+    ).neg();
+  if (sameShape(targets.shape, logits.shape))
+    return reduced('crossEntropy', smooth(targets.mul(gains).sum({ axis: -1 })), options);
+
+  const ignored = ignoreIndex === null ? null : targets.equal(ignoreIndex);
+  const known = ignored ? ignored.where(0, targets) : targets;
+  const losses = smooth(picked(gains, known, classes));
+  const counted = ignored ? ignored.where(0, losses) : losses;
+  if ((options.reduction ?? 'mean') !== 'mean' || !(weight || ignored))
+    return reduced('crossEntropy', counted, options);
+  const shares = weight ? weight.detach().gather(known) : losses.detach().mul(0).add(1);
+  return counted.sum().div((ignored ? ignored.where(0, shares) : shares).sum());
 }
 
 /** The value of each row's own class: [..., classes] and int32 [...] → [...]. */

@@ -42,10 +42,20 @@ type Loss = (inputs: Tensor[], options: ReductionOptions) => Tensor;
 const golden: Record<string, Case> = JSON.parse(readFileSync(fixture('supervised.json'), 'utf8'));
 const exact = { dtype: 'float64', device: 'reference' } as const;
 
+/** The fixture's weights of classes, on the device of x and in its dtype. */
+const weightLike = ({ dtype, device }: Tensor) =>
+  tensor((golden.crossEntropyWeighted as Case & { weight: Packed }).weight.data, { dtype, device });
+
 const losses: Record<string, Loss> = {
   crossEntropy: ([z, t], options) => crossEntropy(z!, t!.cast('int32'), options),
   crossEntropySmoothed: ([z, t], options) => crossEntropy(z!, t!.cast('int32'), { labelSmoothing: 0.2, ...options }),
   crossEntropyProbabilities: ([z, t], options) => crossEntropy(z!, t!, { labelSmoothing: 0.1, ...options }),
+  crossEntropyWeighted: ([z, t], options) =>
+    crossEntropy(z!, t!.cast('int32'), { labelSmoothing: 0.2, weight: weightLike(z!), ...options }),
+  crossEntropyIgnored: ([z, t], options) => crossEntropy(z!, t!.cast('int32'), { ignoreIndex: -1, ...options }),
+  crossEntropyBoth: ([z, t], options) =>
+    crossEntropy(z!, t!.cast('int32'), { ignoreIndex: -1, weight: weightLike(z!), labelSmoothing: 0.1, ...options }),
+  crossEntropyWeightedProbabilities: ([z, t], options) => crossEntropy(z!, t!, { weight: weightLike(z!), ...options }),
   mse: ([x, t], options) => mseLoss(x!, t!, options),
   l1: ([x, t], options) => l1Loss(x!, t!, options),
   huber: ([x, t], options) => huberLoss(x!, t!, { delta: 1.5, ...options }),
@@ -135,6 +145,8 @@ describe('losses against targets', () => {
     assert.throws(() => crossEntropy(x, tensor([0, 1], { dtype: 'int32', device: 'reference' })), ShapeError);
     assert.throws(() => crossEntropy(x, labels.add(1)), /class 2/);
     assert.throws(() => crossEntropy(x, labels, { labelSmoothing: 1.5 }), DomainError);
+    assert.throws(() => crossEntropy(x, labels, { weight: row }), ShapeError);
+    assert.throws(() => crossEntropy(x, labels.add(1), { ignoreIndex: 0 }), /class 2/);
     assert.throws(() => huberLoss(x, x, { delta: 0 }), DomainError);
     assert.throws(() => tripletMarginLoss(x, x, x, { margin: -1 }), DomainError);
   });
