@@ -35,6 +35,7 @@ type RunFlags = DeviceFlags &
   Omit<TableFlags, 'maxBadShare'> & {
     trainData?: string;
     valData?: string;
+    zeroShotData?: string;
     trainNumSamples?: number;
     validation?: boolean;
     config?: string;
@@ -55,6 +56,10 @@ export function addTrainCommand(program: Command): void {
       'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
     )
     .option('--val-data <path>', 'the same, to evaluate on')
+    .option(
+      '--zero-shot-data <path>',
+      'folder with a subfolder a class, or mnist, fashion-mnist, openclipart: classified by names in every validation',
+    )
     .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseCount)
     .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
   addColumnFlags(command);
@@ -113,10 +118,11 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
   if (device.device !== last.device)
     say(`The run was on ${last.device} before: numbers agree with an unbroken one to rounding only.`);
-  const { train: spec, val } = before.data;
+  const { train: spec, val, zeroShot } = before.data;
   const moved = flags.trainData === undefined ? spec : { ...spec, path: flags.trainData }; // the same elsewhere
   const other = flags.valData === undefined ? val : dataRequest(flags.valData);
-  const corpus = await open({ train: moved, val: other }, options, settings);
+  const classes = flags.zeroShotData === undefined ? zeroShot : dataRequest(flags.zeroShotData);
+  const corpus = await open({ train: moved, val: other, zeroShot: classes ?? null }, options, settings);
   refuseUnusedValidation(flags, corpus);
   if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
     throw new UsageError('train', {
@@ -220,15 +226,21 @@ function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
 }
 
 function requestOf(flags: RunFlags): CorpusRequest {
-  const { trainData, valData, validation, trainNumSamples: samples } = flags;
+  const { trainData, valData, zeroShotData, validation, trainNumSamples: samples } = flags;
   if (trainData === undefined && valData !== undefined)
     throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
+  if (zeroShotData !== undefined && valData === undefined)
+    throw new UsageError('train', { received: '--zero-shot-data without --val-data', expected: 'both, or none' });
   const train = {
     ...dataRequest(trainData ?? 'emoji', flags),
     ...(validation && { validation }),
     ...(samples !== undefined && { samples }),
   };
-  return { train, val: valData === undefined ? null : dataRequest(valData, flags) };
+  return {
+    train,
+    val: valData === undefined ? null : dataRequest(valData, flags),
+    zeroShot: zeroShotData === undefined ? null : dataRequest(zeroShotData),
+  };
 }
 
 function open(request: CorpusRequest, options: TrainOptions, settings: RunSettings): Promise<Corpus> {
@@ -252,8 +264,8 @@ function refuseUnusedValidation(flags: RunFlags, { validation }: Corpus): void {
     });
   if (flags.bestMetric === 'zero-shot' && !validation!.hasClasses)
     throw new UsageError('train', {
-      received: '--best-metric zero-shot, and validation pictures without classes',
-      expected: 'another metric',
+      received: '--best-metric zero-shot, and no pictures with classes',
+      expected: '--zero-shot-data, or another metric',
     });
 }
 

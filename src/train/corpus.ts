@@ -10,6 +10,7 @@ import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.
 import type { Preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, embedSource } from './embed-source.js';
 import { embedEmojiSets, emojiSets, evaluateEmoji, evaluationSteps, prompts } from './evaluate.js';
 import { type Output, withProgress } from './progress.js';
@@ -27,12 +28,15 @@ export interface Evaluation {
 export interface CorpusRequest {
   train: DataRequest & Partial<DataSpec>;
   val: (DataRequest & Partial<DataSpec>) | null;
+  /** Pictures with classes, for zero-shot classification in every validation. */
+  zeroShot?: (DataRequest & Partial<DataSpec>) | null;
 }
 
 /** The data that a run had: what {@link openCorpus} opens again, checking that it is the same. */
 export interface CorpusSpec {
   train: DataSpec;
   val: DataSpec | null;
+  zeroShot?: DataSpec | null;
 }
 
 export interface Corpus {
@@ -87,13 +91,19 @@ export interface CorpusOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSh
  * Opens the data of a run, for the first time or again.
  * @throws DataError when it cannot be read, lacks captions, or is no longer what its spec says
  */
-export async function openCorpus({ train, val }: CorpusRequest, options: CorpusOptions): Promise<Corpus> {
+export async function openCorpus({ train, val, zeroShot }: CorpusRequest, options: CorpusOptions): Promise<Corpus> {
   const { preprocessing, output = process.stderr } = options;
   const { size } = preprocessing;
   const open = (request: CorpusRequest['train']) => openShown(request, { ...options, size, output });
   const [opened, evaluated] = [await open(train), val && (await open(val))];
   const { source } = opened;
   await requireCaptions(source);
+  const classes = zeroShot ? await open({ ...zeroShot, classes: true, split: 't10k' }) : null;
+  if (classes && !classes.source.classNames)
+    throw new DataError('train', {
+      received: `${classes.source.name} without names of classes`,
+      expected: 'a folder with a subfolder a class, or a labelled set such as mnist, for zero-shot classification',
+    });
   if (evaluated) await requireCaptions(evaluated.source);
   const loading = {
     ...(options.workers !== undefined && { workers: options.workers }),
@@ -103,7 +113,7 @@ export async function openCorpus({ train, val }: CorpusRequest, options: CorpusO
   const transform = { ...preprocessing, ...(source.view && { view: source.view }) };
   return {
     description: opened.description,
-    spec: { train: opened.spec, val: evaluated?.spec ?? null },
+    spec: { train: opened.spec, val: evaluated?.spec ?? null, ...(classes && { zeroShot: classes.spec }) },
     source,
     loader: (wanted) => new Loader(source, { ...wanted, ...loading, transform, train: true }),
     async evaluate(model, tokenizer, label, validation) {
@@ -115,32 +125,42 @@ export async function openCorpus({ train, val }: CorpusRequest, options: CorpusO
       if (evaluated) return validated ? 0 : (evaluated.source.size ?? 0);
       return opened.emoji?.drawings.length ?? 0;
     },
-    validation: evaluated ? pairValidation(evaluated, loading) : emojiValidation(opened),
+    validation: evaluated ? pairValidation(evaluated.source, classes?.source, loading) : emojiValidation(opened),
   };
 }
 
-function pairValidation({ source }: OpenedData, loading: EmbedOptions): ValidationData {
-  const { classNames } = source;
+/** Pairs, and pictures with classes if there are any. */
+function pairValidation(source: Source, classes: Source | undefined, loading: EmbedOptions): ValidationData {
+  const size = (source.size ?? 0) + (classes?.size ?? 0);
   return {
-    size: source.size ?? 0,
-    cost: source.size ?? 0,
-    hasClasses: classNames !== undefined,
-    validate(model, tokenizer, { onProgress, ...options }) {
+    size,
+    cost: size,
+    hasClasses: classes !== undefined,
+    validate(model, tokenizer, { onProgress = () => {}, ...options }) {
       const embed = async function* (): AsyncGenerator<EmbeddedSet> {
-        const embedded = await embedPairs(model, tokenizer, source, { ...loading, ...(onProgress && { onProgress }) });
-        const { images, labels } = embedded;
-        const set = { set: source.name, ...embedded };
-        if (!classNames || labels.some((label) => label < 0)) yield set;
-        else {
-          const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
-          const { accuracy } = await classify(images, classifier, labels, { classNames });
-          classifier.dispose();
-          yield { ...set, zeroShot: accuracy };
-        }
+        const embedded = await embedPairs(model, tokenizer, source, { ...loading, onProgress });
+        const classified = { ...loading, onProgress: (done: number) => onProgress((source.size ?? 0) + done) };
+        const zeroShot = classes && (await accuracyOn(model, tokenizer, classes, classified));
+        yield { set: source.name, ...embedded, ...(zeroShot && { zeroShot }) };
       };
       return scoreSets(embed(), options);
     },
   };
+}
+
+/** Top-k accuracy of zero-shot classification of pictures whose classes have names. */
+async function accuracyOn(
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  source: Source,
+  options: EmbedOptions,
+): Promise<Record<number, number>> {
+  const { features, labels } = await embedSource(model, source, options);
+  const classNames = source.classNames!;
+  const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
+  const { accuracy } = await classify(features, classifier, labels, { classNames });
+  for (const used of [features, classifier]) used.dispose();
+  return accuracy;
 }
 
 /** The sets of the validation split. The test sets have no part in training. */
@@ -239,19 +259,14 @@ function pairEvaluation(
   return { results, text: pairTable(results, label) };
 }
 
-interface EmbeddedPairs extends Omit<EmbeddedSet, 'set' | 'zeroShot'> {
-  /** Class of each picture; −1 without one. */
-  labels: number[];
-}
-
 /** Embeds every picture and every caption of a source once. @throws DataError for pictures without captions */
 async function embedPairs(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   source: Source,
   options: EmbedOptions,
-): Promise<EmbeddedPairs> {
-  const { features, captions, names, digests, labels } = await embedSource(model, source, options);
+): Promise<Omit<EmbeddedSet, 'set'>> {
+  const { features, captions, names, digests } = await embedSource(model, source, options);
   checkCaptions(captions, names);
   const [pictures, texts] = [distinct(digests), distinct(captions)];
   const images = noGrad(() => features.gather(tensor(Int32Array.from(pictures.firsts), { device: features.device })));
@@ -264,6 +279,5 @@ async function embedPairs(
       texts.firsts.map((row) => captions[row]!),
     ),
     pairs: names.map((_, row) => [pictures.of[row]!, texts.of[row]!] as const),
-    labels: pictures.firsts.map((row) => labels[row]!),
   };
 }

@@ -104,7 +104,11 @@ export const recordSchema = v.strictObject({
   hopgrad: v.string(),
   method: v.string(),
   options: options(optionMistakes),
-  data: v.strictObject({ train: dataSpec, val: v.nullable(dataSpec) }),
+  data: v.strictObject({
+    train: dataSpec,
+    val: v.nullable(dataSpec),
+    zeroShot: v.optional(v.nullable(dataSpec)),
+  } satisfies Each<CorpusSpec>),
   // A setting that an earlier program did not have is as it was then: the default.
   settings: options((values) => tableMistakes(settingsTable, { ...defaultSettings, ...values })),
   sessions: v.pipe(v.array(session), v.minLength(1)),

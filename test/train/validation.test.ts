@@ -26,7 +26,11 @@ describe('validation', () => {
     writeFileSync(join(root, 'tiny.json'), JSON.stringify(tinyConfig));
     const path = join(root, 'pairs.tsv');
     const preprocessing = { size: 8, mean: [0, 0, 0], std: [1, 1, 1], background: [255, 255, 255] } as const;
-    corpus = await openCorpus({ train: { path }, val: { path } }, { preprocessing, workers: 0, output: quiet });
+    const zeroShot = { path: join(root, 'squares') };
+    const options = { preprocessing, workers: 0, output: quiet };
+    corpus = await openCorpus({ train: { path }, val: { path }, zeroShot }, options);
+    const heap = { train: { path }, val: { path }, zeroShot: { path: join(root, 'pairs.tsv') } };
+    await assert.rejects(openCorpus(heap, options), /without names of classes/);
   });
 
   const quiet = { write: () => true };
@@ -86,6 +90,10 @@ describe('validation', () => {
         [12, 4],
       ],
     );
+    for (const { zeroShot, sets } of rows) {
+      assert.ok(zeroShot! >= 0 && zeroShot! <= 1);
+      assert.equal(sets[0]!.zeroShot![5], 1, 'of four classes the right one is among five');
+    }
     const values = rows.map(({ meanRecall }) => meanRecall);
     assert.deepEqual(best, {
       metric: 'mean-recall',
@@ -149,14 +157,14 @@ describe('validation', () => {
     const loader = corpus.loader(run.record.options);
     const trainer = await trainerOf(run, loader);
     const validator = new Validator({ data: corpus.validation!, folder: run.folder, record: run.record });
-    assert.deepEqual(workLeft(run, trainer, validator), { steps: 30, pictures: 4 * 12 }); // after 3, 6, 9 and 10 epochs
+    assert.deepEqual(workLeft(run, trainer, validator), { steps: 30, pictures: 4 * 24 }); // after 3, 6, 9 and 10 epochs
     assert.deepEqual(workLeft(run, trainer, null), { steps: 30, pictures: 12 });
     await loader.close();
     const text = await dryRun(run);
     for (const part of [
       /30 of 4 pairs, 3 an epoch/,
       /0.09 M parameters/,
-      /4 validations of 12 pictures/,
+      /4 validations of 24 pictures/,
       /the mean of 5/,
     ])
       assert.match(text.replaceAll(/\s+│\n│\s+│/g, ''), part);
