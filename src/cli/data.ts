@@ -1,4 +1,5 @@
 /** The flags that describe tables and shards of pictures, named as in the official code. */
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import type { DataRequest } from '../data/open.js';
 import type { Colour } from '../models/cloob/config.js';
@@ -9,6 +10,7 @@ export interface TableFlags {
   csvImgKey?: string;
   csvCaptionKey?: string;
   csvSeparator?: string;
+  imgFolder?: string;
   csvQuotes?: 'on' | 'off';
   encoding?: string;
   maxBadShare?: number;
@@ -26,8 +28,9 @@ export function addTableFlags(command: Command): Command {
 /** Those of {@link addTableFlags} that say what the columns are. */
 export function addColumnFlags(command: Command): Command {
   return command
-    .option('--csv-img-key <column>', 'column of picture paths (default: filepath)')
-    .option('--csv-caption-key <column>', 'column of captions (default: title)')
+    .option('--csv-img-key <column>', 'column, or key of .jsonl, of picture paths (default: filepath)')
+    .option('--csv-caption-key <column>', 'column, or key of .jsonl, of captions (default: title)')
+    .option('--img-folder <folder>', 'what these paths are relative to (default: the folder of the table)')
     .option('--csv-separator <mark>', 'between columns (default: tab, or comma for .csv)')
     .addOption(
       new Option('--csv-quotes <on|off>', 'whether fields may be quoted (default: on; with tabs, if some are)').choices(
@@ -70,13 +73,14 @@ export function readingOptions({ workers, background, maxBadShare }: ReadingFlag
 
 /** The data that a path or name and the flags of its table stand for. */
 export function dataRequest(path: string, flags: TableFlags = {}): DataRequest {
-  const { csvImgKey, csvCaptionKey, csvSeparator, csvQuotes, encoding } = flags;
+  const { csvImgKey, csvCaptionKey, csvSeparator, csvQuotes, encoding, imgFolder } = flags;
   const columns = {
     ...(csvImgKey !== undefined && { imageColumn: csvImgKey }),
     ...(csvCaptionKey !== undefined && { captionColumn: csvCaptionKey }),
     ...(csvSeparator !== undefined && { separator: csvSeparator.replace('\\t', '\t') }),
     ...(csvQuotes !== undefined && { quotes: csvQuotes === 'on' }),
     ...(encoding !== undefined && { encoding }),
+    ...(imgFolder !== undefined && { folder: resolve(imgFolder) }),
   };
   return Object.keys(columns).length > 0 ? { path, columns } : { path };
 }

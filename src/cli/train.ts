@@ -53,7 +53,7 @@ export function addTrainCommand(program: Command): void {
     .optionsGroup('Data:')
     .option(
       '--train-data <path>',
-      'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
+      'captioned pictures: a table (.tsv, .csv), .jsonl, COCO’s .json or shards (.tar) (default: the embedded emoji)',
     )
     .option('--val-data <path>', 'the same, to evaluate on')
     .option(

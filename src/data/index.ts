@@ -1,7 +1,9 @@
 /** hopgrad/data: data sets of captioned or labelled pictures, transforms, and the loader. Needs Node (pages get page.ts); decoding needs sharp. */
+export { cocoSource } from './coco.js';
 export { type ColourMode, type DecodeOptions, decode, type ImageInput, type Picture } from './decode.js';
 export { folderSource, imageFiles, imagesSource } from './folder.js';
 export { type IdxArray, type IdxOptions, idxSource, readIdx } from './idx.js';
+export { type JsonLinesOptions, jsonLinesSource } from './json-lines.js';
 export { type Batch, Loader, type LoaderOptions, type Place } from './loader.js';
 export { type DataRequest, openSource } from './open.js';
 export { type Prepared, type PrepareJob, Preparer } from './preparer.js';

@@ -5,8 +5,10 @@ import { stat } from 'node:fs/promises';
 import { basename, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { DataError } from '../tensor/errors.js';
+import { cocoSource } from './coco.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
 import { folderSource, imageFiles, imagesSource } from './folder.js';
+import { jsonLinesSource } from './json-lines.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
 import { expandShards } from './shards.js';
 import type { Source } from './source.js';
@@ -17,11 +19,12 @@ import { webDatasetSource } from './webdataset.js';
 export interface DataRequest {
   /**
    * `emoji` (the embedded data), a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of pictures, tar shards
-   * (`shard-{000..127}.tar`), or a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given).
+   * (`shard-{000..127}.tar`), a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given), JSON
+   * lines (`pairs.jsonl`), or captions of COCO (`captions_val2017.json`).
    */
   path: string;
-  /** How a table is read. */
-  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding'>;
+  /** How a table is read, or other lists of pictures, as far as it applies to them. `folder`: where the pictures are. */
+  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding' | 'folder'>;
   /** Whether subfolders are classes. Default false: a folder is a heap of pictures. */
   classes?: boolean;
   /** Part of an idx set. */
@@ -121,9 +124,11 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
   if (isShards(path)) return { source: await webDatasetSource(path, samples === undefined ? {} : { samples }) };
   if (isTable(path))
     return { source: await tableSource(path, { ...(/\.csv$/i.test(path) && { separator: ',' }), ...columns }) };
+  if (/\.jsonl$/i.test(path)) return { source: await jsonLinesSource(path, columns) };
+  if (/\.json$/i.test(path)) return { source: await cocoSource(path, columns) };
   throw new DataError('openSource', {
     received: `"${path}"`,
-    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), or one of emoji, ${labelledNames.join(', ')}`,
+    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), JSON lines (.jsonl), captions of COCO (.json), or one of emoji, ${labelledNames.join(', ')}`,
   });
 }
 

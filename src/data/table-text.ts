@@ -197,3 +197,21 @@ export async function* textRows(path: string, separator: string, format: TextFor
     throw asDataError(op, path, error);
   }
 }
+
+/**
+ * The lines of a text in UTF-8, or UTF-16 with a byte order mark; null for one that is not. Empty ones are left out.
+ * @throws DataError when the file cannot be read, or is no text
+ */
+export async function* textLines(path: string): AsyncGenerator<{ line: number; text: string | null }> {
+  const format = inspectText(path, '\t', { encoding: 'utf-8', quotes: false });
+  const decode = lineDecoder(format.encoding);
+  let line = 0;
+  try {
+    for await (const raw of byteLines(path, format)) {
+      line++;
+      if (raw !== '') yield { line, text: decode(raw)?.text.replace(/^\ufeff/, '') ?? null };
+    }
+  } catch (error) {
+    throw asDataError(op, path, error);
+  }
+}

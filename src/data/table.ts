@@ -1,7 +1,8 @@
 /** Captioned pictures listed in a table: TSV, CSV. */
-import { dirname, resolve } from 'node:path';
+import { dirname } from 'node:path';
 import { DataError, printable } from '../tensor/errors.js';
-import { type BadRow, captioned, listSource, type Row, type Source } from './source.js';
+import { CaptionedRows, Tally } from './captioned-rows.js';
+import type { Source } from './source.js';
 import { inspectText, textRows } from './table-text.js';
 
 export interface TableOptions {
@@ -44,22 +45,6 @@ function columnsOf(path: string, header: string[], separator: string, wanted: [s
   });
 }
 
-/** Counts of what should be told, with the first line of each. */
-class Tally {
-  readonly #counts = new Map<string, { count: number; first: string }>();
-
-  add(what: string, first: string): void {
-    const seen = this.#counts.get(what);
-    if (seen) seen.count++;
-    else this.#counts.set(what, { count: 1, first });
-  }
-
-  tell(what: string, say: (count: number, first: string) => void): void {
-    const seen = this.#counts.get(what);
-    if (seen) say(seen.count, seen.first);
-  }
-}
-
 /**
  * Reads a table whose first line names the columns; lines end with LF, CR LF or, in a text without LF, CR. Pictures are
  * read later, when their turn comes. Rows that cannot be read, have more or fewer columns than the header, or lack a path
@@ -74,19 +59,10 @@ export async function tableSource(path: string, options: TableOptions = {}): Pro
   const format = inspectText(path, separator, options);
   if (format.quotes && options.quotes === undefined && separator === '\t')
     say('its fields are quoted, as some hold quotation marks or line breaks; --csv-quotes off reads them as they are');
-  const rows: (Row | BadRow)[] = [];
+  const rows = new CaptionedRows(path, folder);
   const tally = new Tally();
   let header: string[] | undefined;
   let columns: [number, number] = [0, 0];
-  const add = (
-    line: number,
-    row: { name?: string } & ({ bad: string } | Omit<Row & { caption: string }, 'index' | 'name'>),
-  ) => {
-    const numbered = { index: rows.length, ...row, name: printable(`${path}:${line}${row.name ?? ''}`, 500) };
-    const told = 'bad' in numbered ? numbered : captioned(numbered);
-    if ('bad' in told) tally.add('bad', `line ${line}: ${told.bad}`);
-    rows.push(told);
-  };
   for await (const row of textRows(path, separator, format)) {
     const { line } = row;
     if (row.guessed) tally.add('guessed', `line ${line}`);
@@ -94,25 +70,22 @@ export async function tableSource(path: string, options: TableOptions = {}): Pro
     if ('bad' in row) {
       if (!header)
         throw new DataError('table', { received: `${path}: ${row.bad} in line 1`, expected: 'names of columns' });
-      add(line, { bad: row.bad });
+      rows.addBad(`line ${line}`, `:${line}`, row.bad);
     } else if (!header) {
       header = row.fields.map((name, i) => (i === 0 ? name.replace(/^\ufeff/, '') : name));
       columns = columnsOf(path, header, separator, [imageColumn, captionColumn]);
     } else if (row.fields.length !== header.length)
-      add(line, { bad: `${row.fields.length} columns instead of ${header.length}` });
+      rows.addBad(`line ${line}`, `:${line}`, `${row.fields.length} columns instead of ${header.length}`);
     else {
       const [image, caption] = columns.map((at) => row.fields[at]!) as [string, string];
-      const name = ` (${image || 'no path'})`;
-      const file = resolve(folder, image); // several captions of one picture are no negatives of each other
-      add(line, image ? { name, image: { path: file }, caption, group: file } : { name, bad: 'no picture path' });
+      rows.add(`line ${line}`, `:${line}`, image, caption);
     }
   }
-  if (rows.length === 0)
+  if (rows.size === 0)
     throw new DataError('table', { received: `${path} with no rows`, expected: 'a header line and at least one row' });
   tally.tell('guessed', (count, first) =>
     say(`${count} rows are not UTF-8 and were read as Windows-1252 (the first in ${first}); --encoding names another`),
   );
   tally.tell('long', (count, first) => say(`${count} quoted fields run over several lines (the first in ${first})`));
-  tally.tell('bad', (count, first) => say(`${count} of ${rows.length} rows cannot be used, the first in ${first}`));
-  return listSource(path, rows);
+  return rows.source(say);
 }

@@ -74,6 +74,7 @@ const columns = v.strictObject({
   captionColumn: v.optional(v.string()),
   quotes: v.optional(v.boolean()),
   encoding: v.optional(v.string()),
+  folder: v.optional(v.string()),
 } satisfies Each<NonNullable<DataSpec['columns']>>);
 
 const dataSpec = v.strictObject({

@@ -46,7 +46,8 @@ describe('data of strangers', () => {
 
   it('opens no pipe, device or folder', async () => {
     for (const path of [pipe, '/dev/zero', folder])
-      for (const reader of ['image', 'tsv', 'torch']) await refuses(reader, path, /a (pipe|device|folder); expected/);
+      for (const reader of ['image', 'tsv', 'jsonl', 'coco', 'torch'])
+        await refuses(reader, path, /a (pipe|device|folder); expected/);
     assert.equal((await survives('tar', pipe)).result, '0 rows, 1 bad');
     assert.equal((await survives('tar', '/dev/zero')).result, '0 rows, 1 bad');
   });
@@ -165,6 +166,31 @@ describe('data of strangers', () => {
     async (m) => void (await survives('csv', mutate(comma, m))),
     60,
   );
+
+  const jsonl = Buffer.from('{"filepath":"a.png","title":["one","größer"]}\n{"filepath":"b.png","title":"two"}\n');
+  property(
+    'survive any damage: JSON lines',
+    mutations,
+    async (m) => void (await survives('jsonl', mutate(jsonl, m))),
+    60,
+  );
+  const images = [9, 25].map((id) => ({ id, file_name: `${id}.jpg` }));
+  const annotations = [9, 25, 9].map((image_id, id) => ({ image_id, id, caption: `größer ${id}` }));
+  const coco = Buffer.from(JSON.stringify({ images, annotations }));
+  property('survive any damage: COCO', mutations, async (m) => void (await survives('coco', mutate(coco, m))), 60);
+
+  it('reads JSON of any depth, and refuses more values than memory holds', async () => {
+    await refuses('jsonl', Buffer.from('['.repeat(1e6)), /without a line that is a JSON object/);
+    await refuses('coco', Buffer.from('['.repeat(1e6)), /nested 1000000 deep; expected/);
+    await refuses(
+      'coco',
+      Buffer.from(`{"a":[${'{},'.repeat(1e7)}{}]}`),
+      /of 20000003 values, nested 3 deep; expected at most/,
+    );
+    const wide = Array.from({ length: 1e5 }, (_, i) => `"k${i}":0`).join();
+    const { error } = await survives('jsonl', Buffer.from(`{${wide}}`));
+    assert.ok(error!.length < 3000, error!.slice(0, 100));
+  });
 
   const shard = readFileSync(fixture('webdataset/shard-000.tar'));
   property('survive any damage: shards', mutations, async (m) => void (await survives('tar', mutate(shard, m))), 40);

@@ -8,8 +8,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HopgradError } from 'hopgrad';
 import { loadCheckpoint, openTorchFile, readSafetensors, type TorchTensor } from 'hopgrad/models/cloob';
+import { cocoSource } from '#src/data/coco.js';
 import { decode } from '#src/data/decode.js';
 import { readIdx } from '#src/data/idx.js';
+import { jsonLinesSource } from '#src/data/json-lines.js';
 import type { Source } from '#src/data/source.js';
 import { tableSource } from '#src/data/table.js';
 import { webDatasetSource } from '#src/data/webdataset.js';
@@ -50,6 +52,8 @@ const readers: Record<string, (bytes: Uint8Array, path?: string) => unknown> = {
   },
   tsv: async (bytes, path) => rows(await tableSource(path ?? placed(bytes, 'x.tsv'))),
   csv: async (bytes) => rows(await tableSource(placed(bytes, 'x.csv'), { separator: ',' })),
+  jsonl: async (bytes, path) => rows(await jsonLinesSource(path ?? placed(bytes, 'x.jsonl'))),
+  coco: async (bytes, path) => rows(await cocoSource(path ?? placed(bytes, 'captions.json'), { folder: '/' })),
   tar: async (bytes, path) => rows(await webDatasetSource(path ?? placed(bytes, 'x.tar'))),
   tgz: async (bytes) => rows(await webDatasetSource(placed(bytes, 'x.tar.gz'))),
 };
