@@ -66,7 +66,7 @@ const papers: Record<string, { make(parameters: Parameters): Optimizer; rule(): 
     },
   },
   Adafactor: {
-    make: (p) => new Adafactor(p, { lr: 0.1, clip: 0.5, weightDecay: 0.3 }),
+    make: (p) => new Adafactor(p, { lr: 0.1, clip: 0.9, weightDecay: 0.3 }),
     rule: () => {
       let [r, c]: [number[], number[]] = [[], []];
       let t = 0;
@@ -88,7 +88,7 @@ const papers: Record<string, { make(parameters: Parameters): Optimizer; rule(): 
         }
         const u = g.map((x, i) => x / Math.sqrt(v[i]!));
         const size = lr * Math.max(1e-3, rms(theta));
-        return theta.map((x, i) => x * (1 - lr * decay) - (size * u[i]!) / Math.max(1, rms(u) / 0.5));
+        return theta.map((x, i) => x * (1 - lr * decay) - (size * u[i]!) / Math.max(1, rms(u) / 0.9));
       };
     },
   },
