@@ -153,7 +153,10 @@ function drawValues(regime: Regime, size: number, dtype: DType, choices: Choices
   const kind = choices.int(6);
   const random = new Random(choices.next(), 9);
   const one = (): number => {
-    if (dtype === 'int32') return regime === 'integers' && kind > 1 ? random.pick(wholes) : random.int(9) - 4;
+    if (dtype === 'int32')
+      return regime === 'integers' && kind > 1
+        ? random.pick(kind > 3 ? wholes : wholes.slice(0, 9))
+        : random.int(9) - 4;
     const special = regime === 'special' ? specials : extremes;
     if (regime === 'special' || regime === 'extreme')
       return kind < 3 && random.int(3) > 0 ? 4 * random.uniform() - 2 : random.pick(special);

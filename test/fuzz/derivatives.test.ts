@@ -4,10 +4,10 @@
  */
 import assert from 'node:assert/strict';
 import { grad, type Tensor, tensor } from 'hopgrad';
-import { build } from './build.js';
+import { build, type Recipe } from './build.js';
 import { codeOf } from './code.js';
 import { compile, helpers, type Program, weighted } from './program.js';
-import { fuzz, recipes } from './recipes.js';
+import { fuzz, fuzzEach, recipes } from './recipes.js';
 
 type Point = Float64Array[];
 
@@ -99,20 +99,16 @@ interface Side {
 
 describe('derivatives of random programs', function () {
   this.timeout(300_000);
-  for (const steps of [1, 3])
-    fuzz(
-      `of up to ${steps} steps are what differences say, to the third order`,
-      150,
-      recipes({ steps }),
-      async (recipe) => {
-        const program = build({ ...recipe, regimes: ['ties', 'ordinary'] });
-        const { free, finite } = lossOf(program);
-        if (!finite || program.inputs.some(({ data }) => data.length > 24)) return;
-        const all = free.map((_, i) => i);
-        for (const active of all.length > 1 ? [all, ...all.map((i) => [i])] : all.length ? [all] : []) {
-          const found = wrong(program, active, active.length);
-          if (found) assert.fail(`${found.text}\n\n${codeOf(program, Math.min(found.order, 2), ['reference'])}\n`);
-        }
-      },
-    );
+  const asDifferences = async (recipe: Recipe) => {
+    const program = build({ ...recipe, regimes: ['ties', 'ordinary'] });
+    const { free, finite } = lossOf(program);
+    if (!finite || program.inputs.some(({ data }) => data.length > 24)) return;
+    const all = free.map((_, i) => i);
+    for (const active of all.length > 1 ? [all, ...all.map((i) => [i])] : all.length ? [all] : []) {
+      const found = wrong(program, active, active.length);
+      if (found) assert.fail(`${found.text}\n\n${codeOf(program, Math.min(found.order, 2), ['reference'])}\n`);
+    }
+  };
+  fuzzEach('of one step are what differences say, to the third order:', 4, asDifferences);
+  fuzz('of up to 3 steps are what differences say, to the third order', 150, recipes({ steps: 3 }), asDifferences);
 });

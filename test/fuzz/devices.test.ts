@@ -14,7 +14,7 @@ import { build, stepNames } from './build.js';
 import { check } from './check.js';
 import { codeOf } from './code.js';
 import { type Form, type Program, type Results, run } from './program.js';
-import { fuzz, recipes } from './recipes.js';
+import { fuzz, fuzzEach, recipes } from './recipes.js';
 import { gpu, reference, type Target, wasmTargets } from './targets.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -37,17 +37,9 @@ describe('random programs', function () {
     check(build(recipe), here),
   );
 
-  // Each step by itself, so that rare ones come as often as all others.
-  describe('of one step do, too:', () => {
-    for (const name of stepNames())
-      fuzz(name, 5, recipes({ steps: 1, names: [name] }), (recipe) => check(build(recipe), here));
-  });
-  describe('of one step on whole numbers do, too:', () => {
-    for (const name of stepNames())
-      fuzz(name, 4, recipes({ steps: 1, names: [name] }), (recipe) =>
-        check(build({ ...recipe, regimes: ['integers'] }), here),
-      );
-  });
+  fuzzEach('of one step do, too:', 4, (recipe) => check(build(recipe), here));
+  for (const regime of ['integers', 'extreme'] as const)
+    fuzzEach(`of one step on ${regime} do, too:`, 4, (recipe) => check(build({ ...recipe, regimes: [regime] }), here));
 
   // More operands are more ways of walking them, so these ops come more often.
   const broadcasting = [...registeredOps().values()].flatMap(({ name, test }) => {
@@ -56,7 +48,7 @@ describe('random programs', function () {
   });
   fuzz(
     'of one step that broadcasts over many axes do, too',
-    150,
+    100,
     recipes({ steps: 1, names: broadcasting }),
     (recipe) => check(build({ ...recipe, ranks: [4, 5, 6], sizes: [2, 3, 2, 1, 2, 2, 3, 2] }), here),
   );

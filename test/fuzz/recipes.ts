@@ -42,3 +42,10 @@ export function fuzz(
     });
   });
 }
+
+/** The same for each step by itself, so that rare ones are tried as often as all others. */
+export function fuzzEach(what: string, runs: number, check: (recipe: Recipe) => Promise<void>): void {
+  describe(what, () => {
+    for (const name of stepNames()) fuzz(name, runs, recipes({ steps: 1, names: [name] }), check);
+  });
+}

@@ -136,8 +136,9 @@ export const methods: Record<string, Method> = {
   split(b, x) {
     if (x.tensor.rank === 0) return;
     const axis = axisOf(b, x.tensor.rank);
-    const part = 1 + b.choices.int(4);
-    const count = Math.ceil(x.tensor.shape.at(axis)! / part);
+    const size = x.tensor.shape.at(axis)!;
+    const part = Math.max(1 + b.choices.int(4), Math.ceil(size / 40));
+    const count = Math.ceil(size / part);
     if (count > 0) b.add(`${x.name}.split(${part}, { axis: ${axis} })[${b.choices.int(count)}]`);
   },
   pad(b, x) {

@@ -153,9 +153,10 @@ function toRange(x: number, noise = () => 0): number {
   return magnitude < 2 ** -126 ? x + 2 ** -149 * noise() : x;
 }
 const inRange = elementwise('float32 range', (x) => toRange(x));
-const wrapped = elementwise('int32 range', (x) =>
-  Number.isSafeInteger(x) ? Number(BigInt.asIntN(32, BigInt(x))) : Number.NaN,
-);
+const wrapped = elementwise('int32 range', (x) => {
+  if (!Number.isInteger(x)) return x; // and then no device is right
+  return Number.isSafeInteger(x) ? Number(BigInt.asIntN(32, BigInt(x))) : Number.NaN;
+});
 
 /** The helpers of the plain form in double precision. */
 function plainHelpers(rounding: Rounding | null, seed: number): Helpers {
