@@ -125,6 +125,27 @@ describe('a step that is not finite', () => {
     assert.deepEqual(weights(trainer), before, 'running statistics too');
   });
 
+  it('moves nothing either when the gradients of a loss that is infinite are finite', async () => {
+    const trainer = makeTrainer();
+    const { forward } = trainer.objective;
+    trainer.objective.forward = function (...inputs) {
+      const loss = forward.apply(this, inputs);
+      return trainer.position.step === 2 ? loss.add(Infinity) : loss;
+    };
+    let before: number[][] = [];
+    await trainer.run({
+      onStep: ({ step }) => {
+        if (step === 2) before = weights(trainer);
+      },
+      onFault: async ({ error }) => {
+        assert.match(error.received, /^a loss of Infinity at step 3$/);
+        assert.deepEqual(weights(trainer), before);
+        return true;
+      },
+    });
+    assert.equal(trainer.position.step, 6);
+  });
+
   it('can be done again from what was kept', async () => {
     const trainer = overflowing();
     let fault: Fault | null = null;
