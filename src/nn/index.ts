@@ -25,10 +25,19 @@ export { BatchNorm1d, BatchNorm2d, type BatchNormOptions, GroupNorm, LayerNorm, 
 export { Adafactor, type AdafactorOptions } from './optim/adafactor.js';
 export { Adam, AdamW, type AdamWOptions, type AdamWState } from './optim/adamw.js';
 export { clipGradNorm, clipGradValue } from './optim/clip.js';
+export { EquationOptimizer, type Update } from './optim/equation.js';
 export { LAMB, type LambOptions } from './optim/lamb.js';
 export { type Evaluation, type LbfgsOptions, type LbfgsResult, minimizeLbfgs, type Objective } from './optim/lbfgs.js';
 export { Lion, type LionOptions } from './optim/lion.js';
-export { Optimizer, type OptimizerOptions, type OptimizerState, type ParameterGroup } from './optim/optimizer.js';
+export {
+  type Design,
+  type Numbers,
+  Optimizer,
+  type OptimizerOptions,
+  type OptimizerState,
+  type ParameterGroup,
+  type Range,
+} from './optim/optimizer.js';
 export {
   chained,
   constantRate,

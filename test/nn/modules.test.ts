@@ -35,6 +35,7 @@ import {
 } from 'hopgrad/nn';
 import { checkGradients } from 'hopgrad/testing';
 import { fixture, relativeError, values } from '../helpers.js';
+import { needWebGpu } from '../kernels/gpu/adapter.js';
 
 type Packed = { shape: number[]; data: number[] };
 type Run = { state: Record<string, Packed>; input: Packed; output: Packed; grads: Record<string, Packed> };
@@ -356,6 +357,25 @@ describe('what a module holds', () => {
     };
     assert.ok(relativeError(await run('gpujs-cpu'), await run('wasm')) < 1e-5);
     assert.throws(() => new Linear(1, 1).to('nowhere'), { name: 'DeviceError' });
+  });
+
+  it('moves to a graphics device, and is refused the way back, which would have to wait', async function () {
+    await needWebGpu.call(this);
+    try {
+      const net = new Linear(2, 1, { device: 'wasm' }).to('webgpu');
+      const optimizer = new SGD(net.parameters(), { lr: 0.1 });
+      net
+        .forward(ones([1, 2], { device: 'webgpu' }))
+        .sum()
+        .backward();
+      const before = Array.from(await net.bias!.data());
+      await optimizer.step();
+      assert.ok(Math.abs((await net.bias!.item()) - before[0]! + 0.1) < 1e-6);
+      assert.throws(() => net.to('wasm'), { name: 'DeviceError' });
+      assert.match(inspect(net), /3 parameters/);
+    } finally {
+      await init({ device: 'wasm' });
+    }
   });
 
   it('is summed up in a table, which is what Node prints', () => {

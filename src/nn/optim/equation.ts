@@ -21,7 +21,20 @@ export type Update<N extends Numbers, S extends string> = N &
     t: number;
   };
 
-/** An optimiser whose update is written as an equation of tensors; see sgd.ts. */
+/**
+ * An optimiser whose update is written as an equation of tensors; groups, checks, clipping, counts and state come with it.
+ * sgd.ts is the model for one of your own.
+ * @example
+ * class SignSGD extends EquationOptimizer {
+ *   constructor(parameters, options) {
+ *     const weightDecay = [(x) => x >= 0, 'a number ≥ 0'];
+ *     super(parameters, options, { name: 'SignSGD', lr: 1e-3, numbers: { weightDecay: 0 }, ranges: { weightDecay }, slots: [] });
+ *   }
+ *   next({ theta, g, lr }) {
+ *     return { theta: theta.sub(g.sign().mul(lr)) };
+ *   }
+ * }
+ */
 export abstract class EquationOptimizer<N extends Numbers, S extends string> extends Optimizer<N, S> {
   /** The update equation: θ and what is remembered of it, as they are after the update. */
   protected abstract next(update: Update<N, S>): Record<S | 'theta', Tensor>;

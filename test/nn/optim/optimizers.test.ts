@@ -8,13 +8,17 @@ import {
   AdamW,
   clipGradNorm,
   clipGradValue,
+  EquationOptimizer,
   LAMB,
   Linear,
   Lion,
+  type Numbers,
   type Optimizer,
+  type OptimizerOptions,
   Parameter,
   type ParameterGroup,
   SGD,
+  type Update,
 } from 'hopgrad/nn';
 import { fixture, relativeError, values } from '../../helpers.js';
 import { needWebGpu } from '../../kernels/gpu/adapter.js';
@@ -248,6 +252,42 @@ describe('groups of parameters', () => {
     optimizer.lr = Number.NaN;
     a.grad = ones([2]);
     await assert.rejects(async () => optimizer.step(), { name: 'DomainError', op: 'SGD.step' });
+  });
+});
+
+/** The example of EquationOptimizer's docstring, with a count of its own. */
+class SignSGD extends EquationOptimizer<Numbers, 'seen'> {
+  constructor(parameters: Iterable<Tensor>, options?: OptimizerOptions) {
+    super(parameters, options, {
+      name: 'SignSGD',
+      lr: 1e-3,
+      numbers: { weightDecay: 0 },
+      ranges: { weightDecay: [(x) => (x as number) >= 0, 'a number ≥ 0'] },
+      slots: ['seen'],
+      shape: () => [],
+    });
+  }
+  protected override next({ theta, g, lr, seen, t }: Update<Numbers, 'seen'>) {
+    return { theta: theta.sub(g.sign().mul(lr)), seen: seen.add(t) };
+  }
+}
+
+describe('an optimiser of one’s own', () => {
+  it('is its equation: clipping, counts, refusals and state come with it', async () => {
+    const x = tensor([1, -2, 3], { requiresGrad: true });
+    const optimizer = new SignSGD([x], { lr: 0.5, maxGradNorm: 1 });
+    for (let i = 0; i < 2; i++) {
+      x.grad = tensor([3, -4, 0]);
+      await optimizer.step();
+    }
+    assert.deepEqual(values(x), [0, -1, 3]);
+    assert.deepEqual([optimizer.state().steps, values(optimizer.state().seen[0]!)], [[2], [3]]);
+    x.grad = tensor([Number.NaN, 0, 0]);
+    await assert.rejects(async () => optimizer.step(), { name: 'DomainError', op: 'SignSGD.step' });
+    assert.throws(() => new SignSGD([x], { weightDecay: -1 } as OptimizerOptions), {
+      name: 'DomainError',
+      received: 'weightDecay -1',
+    });
   });
 });
 
