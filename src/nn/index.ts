@@ -51,6 +51,7 @@ export {
   type WarmupOptions,
 } from './optim/schedules.js';
 export { SGD, type SGDOptions } from './optim/sgd.js';
+export { AvgPool2d, MaxPool2d } from './pooling.js';
 export { load, save, type Training } from './save.js';
 export { Flatten, type Layer, Sequential } from './sequential.js';
 export {

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
 import { checkpoint, init, manualSeed, ones, randn, type Tensor, tensor, uniform, zeros } from 'hopgrad';
 import {
+  AvgPool2d,
   BatchNorm1d,
   BatchNorm2d,
   Buffer,
@@ -18,6 +19,7 @@ import {
   type Layer,
   LeakyReLU,
   Linear,
+  MaxPool2d,
   Module,
   MultiheadAttention,
   maskedAttention,
@@ -78,6 +80,10 @@ describe('modules equal PyTorch’s', () => {
         new Flatten(),
         new Linear(8, 3, where),
       ),
+    maxPool: () => new MaxPool2d(2),
+    maxPoolPadded: () => new MaxPool2d(3, { stride: 2, padding: 1 }),
+    maxPoolUneven: () => new MaxPool2d([3, 2], { stride: [1, 3], padding: [1, 0] }),
+    avgPool: () => new AvgPool2d([2, 3], { stride: 1 }),
     ReLU: () => new ReLU(),
     LeakyReLU: () => new LeakyReLU(0.2),
     GELU: () => new GELU(),
@@ -117,7 +123,30 @@ describe('modules equal PyTorch’s', () => {
     assert.ok(relativeError(quick, [0.7 / (1 + Math.exp(-1.702 * 0.7))]) < 1e-14);
   });
 
+  it('MaxPool2d is the same on every device, with derivatives of both orders', async function () {
+    await needWebGpu.call(this);
+    await init({ device: 'wasm' });
+    const pool = new MaxPool2d(3, { stride: 2, padding: 1 });
+    const x = randn([1, 2, 5, 4], { seed: 8, ...where });
+    const report = await checkGradients((t) => pool.forward(t).square(), [x], {
+      order: 2,
+      devices: ['wasm', 'webgpu'],
+    });
+    assert.ok(report.ok, String(report));
+  });
+
   it('refuse what does not fit', () => {
+    for (const make of [
+      () => new MaxPool2d(2, { padding: 2 }),
+      () => new MaxPool2d(0),
+      () => new MaxPool2d(2, { stride: 0 }),
+    ])
+      assert.throws(make, { name: 'DomainError' });
+    for (const shape of [
+      [2, 4, 4],
+      [1, 2, 2, 4],
+    ])
+      assert.throws(() => new MaxPool2d(3).forward(ones(shape)), { name: 'ShapeError' });
     assert.throws(() => new GroupNorm(4, 6), { name: 'DomainError' });
     assert.throws(() => new GroupNorm(2, 6).forward(ones([2, 5])), { name: 'ShapeError' });
     assert.throws(() => new RMSNorm(3).forward(ones([2, 4])), { name: 'ShapeError' });
