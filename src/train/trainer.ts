@@ -154,17 +154,22 @@ export class Trainer {
     const before = this.#statistics.hold();
     const outcome = this.#compute(batch, { retrieve, measure });
     if (this.options.learnableInvTau) this.model.clampInvTau();
-    const loss = await read(outcome.loss);
+    const [loss, invTau, beta, vitals] = await Promise.all([
+      read(outcome.loss),
+      read(outcome.invTau),
+      read(outcome.beta),
+      outcome.vitals && readVitals(outcome.vitals),
+    ]);
     const report = {
       step: step + 1,
       total: this.total,
       epoch,
       loss,
       lr,
-      invTau: await read(outcome.invTau),
-      beta: retrieve ? await read(outcome.beta) : null,
+      invTau,
+      beta: retrieve ? beta : null,
       samples: batch.count,
-      vitals: outcome.vitals && (await readVitals(outcome.vitals)),
+      vitals,
     };
     const refusal = await outcome.refused;
     if (refusal && !(refusal instanceof DomainError)) throw refusal;

@@ -7,7 +7,7 @@ import { init } from 'hopgrad';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
 import { loadSharp } from '#src/data/sharp.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
-import { colours, hopgrad, makePictures, tinyConfig } from './helpers.js';
+import { colours, hopgrad, makePictures, readRows, tinyConfig } from './helpers.js';
 
 /** Squares of two of the colours, of another size: in folders whose classes have other numbers. */
 async function makeOthers(folder: string): Promise<void> {
@@ -80,6 +80,7 @@ describe('hopgrad, the command', function () {
     [2, /--name ..\/away; expected the name of a folder/, 'train', '--name', '../away'],
     [2, /--name \/tmp\/away; expected the name of a folder/, 'train', '--name', '/tmp/away'],
     [2, /--save-frequency -1; expected a whole number ≥ 0/, 'train', '--save-frequency', '-1'],
+    [2, /--patience without data to validate on/, ...small.slice(0, 3), ...small.slice(5), '--patience', '3'],
     [2, /It must be at least 1/, 'train', '--train-num-samples', '-1'],
     [2, /--epochs 0 \(expected .*\), --lr -1 \(expected/, 'train', '--epochs', '0', '--lr', '-1'],
     [2, /--model .*missing.json; expected a file that exists/, 'train', '--model', 'missing.json'],
@@ -104,12 +105,7 @@ describe('hopgrad, the command', function () {
     }
   });
 
-  /** Log lines without the time they took. */
-  const log = (name: string): { step: number; loss: number; beta: number | null }[] =>
-    readFileSync(join(folder, 'runs', name, 'log.jsonl'), 'utf8')
-      .trim()
-      .split('\n')
-      .map((line) => ({ ...JSON.parse(line), seconds: 0, dataSeconds: 0 }));
+  const log = (name: string) => readRows<{ beta: number | null }>(join(folder, 'runs', name, 'log.jsonl'));
 
   it('trains twice to the same bits', async () => {
     const six = [...small, '--steps', '6', '--hopfield-from', '4'];

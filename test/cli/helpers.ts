@@ -1,6 +1,6 @@
 /** What the tests of the command share. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
@@ -110,6 +110,13 @@ export function inTerminal(
       resolve({ code, shown });
     });
   });
+}
+
+/** The lines of a log or of evaluations, without times and memory, which vary; none where there is no such file. */
+export function readRows<T = { step: number }>(path: string): T[] {
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').split('\n').filter(Boolean) : [];
+  const varies = (key: string) => /[sS]econds$|^memoryBytes$/.test(key);
+  return lines.map((line) => Object.fromEntries(Object.entries(JSON.parse(line)).filter(([key]) => !varies(key))) as T);
 }
 
 const esc = String.fromCharCode(27);

@@ -15,7 +15,7 @@ import {
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { Random } from 'hopgrad';
-import { hopgrad, main, makePictures, tinyConfig } from './helpers.js';
+import { hopgrad, main, makePictures, readRows, tinyConfig } from './helpers.js';
 
 describe('hopgrad train, stopped and resumed', function () {
   this.timeout(900_000);
@@ -33,12 +33,7 @@ describe('hopgrad train, stopped and resumed', function () {
   const run = (...args: string[]) => hopgrad(folder, args);
   const small = ['train', '--train-data', 'pairs.tsv', '--model', 'tiny.json', '--batch-size', '4', '--workers', '0'];
   const file = (name: string, path: string) => join(folder, 'runs', name, path);
-  const log = (name: string) =>
-    readFileSync(file(name, 'log.jsonl'), 'utf8')
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as { step: number })
-      .map((row) => Object.fromEntries(Object.entries(row).filter(([key]) => !/[sS]econds$|^memoryBytes$/.test(key))));
+  const log = (name: string) => readRows(file(name, 'log.jsonl'));
   const same = (name: string, expected: string) => {
     assert.deepEqual(log(name), log(expected));
     const weights = (of: string) => readFileSync(file(of, 'model.safetensors'));

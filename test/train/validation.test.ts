@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { DomainError, tensor } from 'hopgrad';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { infoNceLoss } from 'hopgrad/nn';
+import { checkpointPath } from '#src/cli/model.js';
 import { findResumePoint } from '#src/train/checkpoints.js';
 import { type Corpus, openCorpus } from '#src/train/corpus.js';
 import { dryRun } from '#src/train/dry-run.js';
@@ -15,7 +16,7 @@ import { RunFolder } from '#src/train/run-folder.js';
 import { verifyTraining } from '#src/train/state.js';
 import { bestOfRows, type EvaluationRow, type MetricName, scoreSets } from '#src/train/validate.js';
 import { Validator } from '#src/train/validator.js';
-import { makePictures, tinyConfig } from '../cli/helpers.js';
+import { makePictures, readRows, tinyConfig } from '../cli/helpers.js';
 import { temporaryFolder } from '../data/helpers.js';
 
 describe('validation', () => {
@@ -47,17 +48,7 @@ describe('validation', () => {
     });
     return { record, corpus, folder: new RunFolder(join(root, `run-${runs++}`)), checkpoint: null, output: quiet };
   };
-  /** Times and memory vary, and are left out. */
-  const lines = ({ path }: RunFolder, name: string) => {
-    const file = join(path, name);
-    const rows = existsSync(file) ? readFileSync(file, 'utf8').split('\n').filter(Boolean) : [];
-    return rows.map((line) => {
-      const row = JSON.parse(line) as EvaluationRow & { loss: number };
-      return Object.fromEntries(
-        Object.entries(row).filter(([key]) => !/[sS]econds$|^memoryBytes$/.test(key)),
-      ) as typeof row;
-    });
-  };
+  const lines = ({ path }: RunFolder, name: string) => readRows<EvaluationRow>(join(path, name));
   const weights = (folder: RunFolder) => readFileSync(folder.model);
   /** Runs until a step is done, as if Ctrl-C were pressed then. */
   const stopAfter = async (run: RunOptions, step: number): Promise<RunResult> => {
@@ -108,6 +99,7 @@ describe('validation', () => {
     const again = JSON.parse(readFileSync(join(without.folder.path, 'results.json'), 'utf8'));
     assert.deepEqual({ ...results, best: null }, { ...again, best: null }, 'evaluated from the last validation');
     assert.match(evaluation!.text, /12 pairs/);
+    assert.equal(checkpointPath({ checkpoint: 'best', logs: root }), join(whole.folder.best, 'model.safetensors'));
     const events = readdirSync(whole.folder.path).filter((name) => name.startsWith('events.out.tfevents.'));
     const written = readFileSync(join(whole.folder.path, events[0]!), 'latin1');
     for (const name of ['train/loss', 'train/imageP1', 'val/meanRecall', 'val/imageToText/recall/10'])
