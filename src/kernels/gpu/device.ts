@@ -9,14 +9,13 @@ import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
 import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { MemoryAccount } from '../account.js';
-import { collectGarbage } from '../collect.js';
+import { Collector } from '../collect.js';
 import { type KernelOperand, type MemoryInfo, type ReduceKind, type ScalarKernel, Storage } from '../device.js';
 import { same } from '../scalar.js';
 import { identityOf } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
-import { turn } from '../turn.js';
 import { flat } from '../walk.js';
 import { fusedKernels } from './fused.js';
 import {
@@ -57,9 +56,7 @@ function viewOf(operand: KernelOperand): View {
   return typeof operand === 'number' ? operand : { storage: operand.storage, grid: [operand.storage.size] };
 }
 
-/** Live bytes above which a collection is forced, at least. */
-const leastThreshold = 256 * 2 ** 20;
-/** The same for their number: a buffer of one element costs the driver as much as one of hundreds. */
+/** Storages above which a collection is forced, at least: a buffer of one element costs the driver as much as one of hundreds. */
 const leastCount = 8192;
 
 const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
@@ -67,9 +64,7 @@ const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
 export abstract class GpuDevice<B> extends SourceDevice {
   readonly dtypes = ['float32', 'int32'] as const;
   readonly #account = new MemoryAccount();
-  #threshold = leastThreshold;
-  #countThreshold = leastCount;
-  #collecting = false;
+  readonly #collector = new Collector(this.#account, { leastCount });
   #tape: Tape<B> | null = null;
   readonly #entries = new WeakMap<Storage, Entry<B>>();
   readonly #registry = new FinalizationRegistry<Entry<B>>((entry) => this.#retire(entry));
@@ -107,8 +102,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     this.#entries.set(storage, entry);
     this.#registry.register(storage, entry);
     this.#account.add(entry.bytes);
-    const { liveBytes, storages } = this.#account;
-    if (liveBytes > this.#threshold || storages > this.#countThreshold) this.#collect();
+    this.#collector.expect();
     return storage;
   }
 
@@ -119,22 +113,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
     this.discard(entry.buffer);
   }
 
-  /** Buffers come back when finalizers have run, in a later turn: see settle(). */
-  #collect(): void {
-    collectGarbage();
-    this.#collecting = true;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#account.liveBytes);
-    this.#countThreshold = Math.max(leastCount, 2 * this.#account.storages);
-  }
-
-  /** A later turn of the event loop, and after a forced collection another one for its finalizers. */
-  async settle(): Promise<void> {
-    await turn();
-    if (!this.#collecting) return;
-    await turn();
-    this.#collecting = false;
-    this.#threshold = Math.max(leastThreshold, 2 * this.#account.liveBytes);
-    this.#countThreshold = Math.max(leastCount, 2 * this.#account.storages);
+  settle(): Promise<void> {
+    return this.#collector.settle();
   }
 
   protected bufferOf(x: Storage): B {

@@ -118,12 +118,8 @@ export class WasmDevice implements Device {
     return this.#engine.heap.info();
   }
 
-  async settle(): Promise<void> {
-    const { heap } = this.#engine;
-    await this.#engine.turn();
-    if (!heap.collectionPending) return;
-    await this.#engine.turn(); // finalizers are queued behind the first
-    heap.settled();
+  settle(): Promise<void> {
+    return this.#engine.heap.collector.settle();
   }
 
   fill(size: number, value: number, dtype: DType): Storage {

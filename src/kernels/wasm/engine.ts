@@ -17,8 +17,6 @@ export interface Host {
   startThread(module: WebAssembly.Module, memory: WebAssembly.Memory, id: number, failed: () => void): void;
   /** Makes the JavaScript engine collect, if it can. */
   collect(): void;
-  /** Resolves in a later turn of the event loop. */
-  turn(): Promise<void>;
 }
 
 /** Writes the arguments of a kernel and returns its number: generated/calls.ts has one for each. */
@@ -68,10 +66,6 @@ export class Engine {
   set threads(count: number) {
     this.#threads = this.#host.shared && this.#mayStart ? Math.min(Math.max(1, count), THREADS) : 1;
     this.#exports.limitThreads(this.#threads);
-  }
-
-  turn(): Promise<void> {
-    return this.#host.turn();
   }
 
   /**

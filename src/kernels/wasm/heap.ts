@@ -4,12 +4,11 @@
  */
 import { MemoryLimitError } from '../../tensor/errors.js';
 import { MemoryAccount } from '../account.js';
+import { Collector } from '../collect.js';
 import type { MemoryInfo } from '../device.js';
 
 const pageBytes = 65536;
 export const maxPages = 65536;
-/** Live bytes above which a collection is forced, at least. */
-const leastThreshold = 256 * 2 ** 20;
 /** Blocks up to here are rounded up to 64 · 2ⁿ and never joined; larger ones are multiples of it. */
 const smallBytes = 8192;
 /** Vector loads may reach past the end of a block. */
@@ -31,24 +30,21 @@ export class Heap {
   readonly #free = new Map<number, number>();
   readonly #ends = new Map<number, number>();
   readonly #limit: number;
-  readonly #collectNow: () => void;
   readonly #account = new MemoryAccount();
-  #threshold = leastThreshold;
-  /** A collection was forced, and its finalizers have not had their turn. */
-  collectionPending = false;
+  readonly collector: Collector;
 
   /** @param collectNow makes the JavaScript engine look for dead tensors; @param limit the memory's last usable byte */
   constructor(memory: WebAssembly.Memory, base: number, collectNow: () => void, limit = maxPages * pageBytes) {
     this.memory = memory;
     this.#top = Math.ceil(base / smallBytes) * smallBytes;
-    this.#collectNow = collectNow;
     this.#limit = limit;
+    this.collector = new Collector(this.#account, { limit, collectNow });
   }
 
   /** @throws MemoryLimitError when the address space does not suffice; everything stays usable */
   allocate(bytes: number): Block {
     const size = bytes <= smallBytes ? 2 ** Math.max(6, Math.ceil(Math.log2(bytes || 1))) : roundUp(bytes, smallBytes);
-    if (this.#account.liveBytes + size > this.#threshold) this.#collect();
+    this.collector.expect(size);
     const address = size <= smallBytes ? this.#smallBlock(size, bytes) : this.#largeBlock(size, bytes);
     this.#account.add(size);
     return { address, bytes: size, live: true };
@@ -141,31 +137,12 @@ export class Heap {
 
   #fail(requested: number): never {
     const { liveBytes, storages } = this.#account;
-    this.#collect();
+    this.collector.collect();
     throw new MemoryLimitError('wasm', {
       received: `a request for ${requested} bytes with ${liveBytes} bytes live in ${storages} tensors`,
       expected: `to stay within ${Math.round(this.#limit / 2 ** 20)} MiB`,
       hint: 'Use a smaller micro-batch, checkpoint() parts of the model, or scoped() to free temporaries at once; awaiting a read lets collected tensors go.',
     });
-  }
-
-  /** The blocks of dead tensors come back at the next turn of the event loop. */
-  #collect(): void {
-    this.#collectNow();
-    this.collectionPending = true;
-    this.#threshold = this.#nextThreshold();
-  }
-
-  /** Twice what is live; where memory ends before that, half way to its end. */
-  #nextThreshold(): number {
-    const { liveBytes } = this.#account;
-    return Math.max(leastThreshold, Math.min(2 * liveBytes, (liveBytes + this.#limit) / 2));
-  }
-
-  /** Called when finalizers have run. */
-  settled(): void {
-    this.collectionPending = false;
-    this.#threshold = this.#nextThreshold();
   }
 
   info(): MemoryInfo {

@@ -1,7 +1,6 @@
 /** Making the wasm device: in Node at once, without an await; in a browser after fetching the kernels. */
 import { DeviceError, KernelError, UsageError } from '../../tensor/errors.js';
 import { collectGarbage } from '../collect.js';
-import { turn } from '../turn.js';
 import { unpack } from '../unpack.js';
 import { WasmDevice } from './device.js';
 import { embedded } from './embedded.js';
@@ -81,7 +80,6 @@ export function createWasmDevice(options: WasmOptions = {}): WasmDevice {
         worker.unref();
       },
       collect: collectGarbage,
-      turn,
     };
     const count = threads ?? defaultThreads(availableParallelism(), process.env.HOPGRAD_THREADS);
     return new WasmDevice(new Engine(host, count, maxBytes), relaxed ? 'relaxed SIMD' : 'SIMD');
@@ -118,7 +116,6 @@ export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDev
       worker.postMessage({ module, memory, id });
     },
     collect() {}, // browsers have no such call; finalizers run when the engine pleases
-    turn,
   };
   const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${isolated ? '' : ', one thread since the page is not cross-origin isolated'}`;
   return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);

@@ -95,12 +95,12 @@ describe('memory of the wasm device', function () {
     100,
   );
 
-  it('a collection is forced before memory ends, however much of it is in use', () => {
+  it('a collection is forced before memory ends, however much of it is in use', async () => {
     let collections = 0;
     const collect = () => collections++;
     const heap = new Heap(new WebAssembly.Memory({ initial: 16, maximum: 65536 }), 1000, collect, 1000 * mebi);
     heap.allocate(600 * mebi); // twice this is more than there is
-    heap.settled();
+    await heap.collector.settle();
     collections = 0;
     for (let i = 0; i < 30; i++) heap.allocate(10 * mebi);
     assert.ok(collections > 0);
