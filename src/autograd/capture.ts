@@ -41,7 +41,7 @@ export function capture<A extends readonly Tensor[], R extends Tensor | readonly
   f: (...inputs: A) => R,
   { parameters = [] }: CaptureOptions = {},
 ): (...inputs: A) => R {
-  const leaves = [...parameters];
+  const leaves = parameters instanceof Tensor ? [parameters] : [...parameters];
   const plans = new Map<string, (inputs: readonly Storage[]) => R>();
 
   /** Runs f once; its tensors and the gradients it left. */

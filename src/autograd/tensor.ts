@@ -6,7 +6,15 @@
 import { refuseInCapture } from '../kernels/context.js';
 import type { Device, Storage } from '../kernels/device.js';
 import type { DType, TypedArray } from '../tensor/dtype.js';
-import { DTypeError, describeValue, GraphError, HopgradError, ShapeError, UsageError } from '../tensor/errors.js';
+import {
+  DeviceError,
+  DTypeError,
+  describeValue,
+  GraphError,
+  HopgradError,
+  ShapeError,
+  UsageError,
+} from '../tensor/errors.js';
 import { formatTensor } from '../tensor/print.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { type BackwardOptions, backward, leafNode, type Node } from './graph.js';
@@ -155,6 +163,36 @@ export class Tensor {
 
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString();
+  }
+
+  /**
+   * What stands along the first axis, one after the other: `for (const row of x)`, `const [a, b] = x`. Each is a tensor of
+   * one axis less, through which gradients flow. @throws ShapeError for a scalar, which has no axis
+   */
+  *[Symbol.iterator](): Generator<Tensor, void> {
+    const [length, ...rest] = this.shape;
+    if (length === undefined)
+      throw new ShapeError('iteration', {
+        received: 'a scalar',
+        expected: 'at least one axis',
+        hint: 'Read its number with await x.item().',
+      });
+    for (let i = 0; i < length; i++) yield this.slice([[i, i + 1]]).reshape(rest);
+  }
+
+  /**
+   * The elements as array() gives them, for JSON.stringify(x), which writes NaN and infinities as null.
+   * @throws DeviceError on devices that answer asynchronously: stringify `await x.array()` there
+   */
+  toJSON(): NestedArray {
+    const { device } = this.storage;
+    if (!device.synchronous)
+      throw new DeviceError('JSON.stringify', {
+        received: `a tensor on ${device.name}, which answers asynchronously`,
+        expected: 'a tensor that can be read at once',
+        hint: 'Stringify await x.array().',
+      });
+    return nest(this.dataSync(), this.shape);
   }
 }
 

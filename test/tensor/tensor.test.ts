@@ -24,6 +24,7 @@ import {
   withDevice,
   zeros,
 } from 'hopgrad';
+import { AdamW } from 'hopgrad/nn';
 import { shapes, tensors } from 'hopgrad/testing';
 import { property, values } from '../helpers.js';
 
@@ -309,5 +310,40 @@ describe('methods', () => {
     assert.throws(() => ones([2]).sum({ dim: 0 } as never), { name: 'UsageError', hint: /axis/ });
     assert.throws(() => ones([2]).sum(0 as never), UsageError);
     assert.throws(() => ones([2, 2]).matmul(ones([2, 2]), { transpose: true } as never), UsageError);
+  });
+
+  it('is iterated along its first axis, gradients flowing through', () => {
+    const x = tensor(
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      { requiresGrad: true },
+    );
+    const [a, b] = x;
+    a!.mul(b!).sum().backward();
+    assert.deepEqual(x.grad!.toJSON(), [
+      [4, 5, 6],
+      [1, 2, 3],
+    ]);
+    const shapes: number[][] = [];
+    for (const row of x) shapes.push([...row.shape]);
+    assert.deepEqual(shapes, [[3], [3]]);
+    assert.deepEqual([...tensor([], { shape: [0, 2] })], []);
+    assert.throws(() => [...tensor(5)], { name: 'ShapeError', received: 'a scalar' });
+    assert.throws(() => new AdamW(x), { name: 'UsageError', hint: /Wrap it/ });
+  });
+
+  it('is its elements in JSON', () => {
+    const values = {
+      w: [
+        [1, 0.5],
+        [2, -3],
+      ],
+      n: 4,
+    };
+    const text = JSON.stringify({ w: tensor(values.w), n: tensor(values.n) });
+    assert.deepEqual(JSON.parse(text), values);
+    assert.equal(JSON.stringify(tensor([Number.NaN, 1])), '[null,1]');
   });
 });

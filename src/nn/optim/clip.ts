@@ -17,7 +17,7 @@ interface WithGrad {
 /** What has a gradient, each once. @throws DomainError for a limit that is none; as checkFits() */
 function withGrads(op: string, parameters: Iterable<Tensor>, limit: number): WithGrad[] {
   if (!(limit > 0)) throw new DomainError(op, { received: `a limit of ${limit}`, expected: 'a number > 0' });
-  return [...new Set(parameters)].flatMap((parameter) => {
+  return [...new Set(parameters instanceof Tensor ? [parameters] : parameters)].flatMap((parameter) => {
     const { grad } = parameter;
     if (grad === null) return [];
     checkFits(op, parameter, grad);

@@ -121,6 +121,8 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     { name, lr, numbers, ranges, slots, shape = (_, own) => own }: Design<N, S>,
   ) {
     const keys = Object.keys(ranges) as (keyof N & string)[];
+    if (given instanceof Tensor)
+      throw new UsageError(name, { received: 'one tensor', expected: 'a list of them', hint: 'Wrap it: [x].' });
     checkOptions(name, options, ['lr', 'maxGradNorm', 'checkFinite', ...keys]);
     const numbersOf = (from: Partial<N>, fallback: N) => {
       const found: Record<string, unknown> = Object.fromEntries(keys.map((key) => [key, from[key] ?? fallback[key]]));

@@ -50,6 +50,7 @@ describe('webgpu in Node', () => {
     const x = tensor([1, 2, 3]).mul(2).add(1);
     assert.throws(() => x.dataSync(), /await t\.data\(\)/);
     assert.match(String(x), /await array/);
+    assert.throws(() => JSON.stringify({ x }), { name: 'DeviceError', hint: /await x\.array/ });
     assert.deepEqual(await x.array(), [3, 5, 7]);
   });
 
