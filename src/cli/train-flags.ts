@@ -96,8 +96,11 @@ const chosen = <T extends object>(flags: object, table: Record<keyof T & string,
 export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: boolean }): TrainOptions {
   const { method, preset = ownData ? 'pairs' : 'emoji' } = flags;
   const given = chosen<TrainOptions>(flags, trainTable);
-  const options = { ...presets[preset], ...(method && methods[method]), ...given };
-  if (options.model.endsWith('.json')) options.model = resolve(options.model); // found again from anywhere
+  const sizes = given.pretrained !== undefined && { model: 'pretrained' };
+  const options: TrainOptions = { ...presets[preset], ...(method && methods[method]), ...sizes, ...given };
+  // Files are found again from anywhere.
+  if (options.model.endsWith('.json')) options.model = resolve(options.model);
+  if (options.pretrained && !/^https?:/.test(options.pretrained)) options.pretrained = resolve(options.pretrained);
   return checkTrainOptions(options);
 }
 

@@ -3,18 +3,20 @@ import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
 import type { InitResult } from '../kernels/init.js';
-import { preprocessing } from '../models/cloob/config.js';
+import { describeCheckpoint } from '../models/cloob/checkpoint.js';
+import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
 import { type Corpus, type CorpusRequest, openCorpus } from '../train/corpus.js';
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
-import { flagOf, modelConfig, type RunSettings, type TrainOptions } from '../train/options.js';
+import { flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
 import { newRecord, type Session } from '../train/record.js';
 import { type RunOptions, runTraining } from '../train/run.js';
 import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
-import { isCheckpoint } from '../train/state.js';
+import { startConfig } from '../train/start.js';
+import { isCheckpoint, weightsOf } from '../train/state.js';
 import { applyConfig, isGiven } from './config-file.js';
 import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
@@ -88,12 +90,14 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
 
 async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  if (options.model === 'pretrained' && !flags.center)
+    options.center = (await describeCheckpoint(options.pretrained!)).config.center ?? 'off'; // as its weights are used to
   const settings = resolveSettings(flags);
   const request = requestOf(flags);
   const device = await startDevice(flags);
   const method = methodName(options);
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
-  const corpus = await open(request, options, settings);
+  const corpus = await open(request, await startConfig(options), settings);
   refuseUnusedValidation(flags, corpus);
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
@@ -122,7 +126,11 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   const moved = flags.trainData === undefined ? spec : { ...spec, path: flags.trainData }; // the same elsewhere
   const other = flags.valData === undefined ? val : dataRequest(flags.valData);
   const classes = flags.zeroShotData === undefined ? zeroShot : dataRequest(flags.zeroShotData);
-  const corpus = await open({ train: moved, val: other, zeroShot: classes ?? null }, options, settings);
+  // The checkpoint has the sizes: a file that they came from may be gone.
+  const config = checkpoint
+    ? (await describeCheckpoint(weightsOf(checkpoint.path))).config
+    : await startConfig(options);
+  const corpus = await open({ train: moved, val: other, zeroShot: classes ?? null }, config, settings);
   refuseUnusedValidation(flags, corpus);
   if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
     throw new UsageError('train', {
@@ -243,10 +251,10 @@ function requestOf(flags: RunFlags): CorpusRequest {
   };
 }
 
-function open(request: CorpusRequest, options: TrainOptions, settings: RunSettings): Promise<Corpus> {
+function open(request: CorpusRequest, config: CloobConfig, settings: RunSettings): Promise<Corpus> {
   const { workers, maxBadShare, cache: cacheFolder } = settings;
   return openCorpus(request, {
-    preprocessing: preprocessing(modelConfig(options)),
+    preprocessing: preprocessing(config),
     cacheFolder,
     log: say,
     maxBadShare,

@@ -15,8 +15,13 @@ export type SchedulerName = (typeof schedulers)[number];
 
 /** What a run is: it can be chosen at the beginning only, and decides every number that comes out. */
 export interface TrainOptions {
-  /** A model preset of hopgrad/models/cloob, or the path of a configuration (.json). */
+  /** A model preset of hopgrad/models/cloob, the path of a configuration (.json), or `pretrained`: as that file says. */
   model: string;
+  /** Weights to start from, a path or an address; null: none. */
+  pretrained: string | null;
+  /** Pixels a side, and longest caption in tokens, start and end included; null: the model's. */
+  imageSize: number | null;
+  contextLength: number | null;
   /** Whether the batch's mean is taken off the embeddings. */
   center: 'batch' | 'off';
   loss: LossName;
@@ -127,10 +132,16 @@ const choice = (choices: readonly string[]): Kind => ({
 const modelNames = Object.keys(configs);
 const model: Kind = {
   type: 'text',
-  range: `one of ${modelNames.join(', ')}, or a configuration (.json)`,
-  ok: (value) => typeof value === 'string' && (modelNames.includes(value) || value.endsWith('.json')),
+  range: `one of ${modelNames.join(', ')}, a configuration (.json), or pretrained`,
+  ok: (value) =>
+    typeof value === 'string' && (modelNames.includes(value) || value.endsWith('.json') || value === 'pretrained'),
 };
 const folder: Kind = { type: 'text', range: 'a folder', ok: (value) => typeof value === 'string' && value !== '' };
+const weights: Kind = {
+  type: 'text',
+  range: 'a file or folder of weights, or an address',
+  ok: (value) => typeof value === 'string' && value !== '',
+};
 
 const percent = (text: string) => Number(text.slice(0, -1)) / 100;
 const shareOrSteps: Kind = {
@@ -170,7 +181,28 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     group: optimisation,
     kind: model,
     mark: 'name',
-    help: `${modelNames.join(', ')}, or a configuration (.json)`,
+    help: `${modelNames.join(', ')}, a configuration (.json), or pretrained: as that file says`,
+  },
+  pretrained: {
+    group: optimisation,
+    kind: weights,
+    mark: 'path',
+    help: 'start from these weights, and without --model with their sizes; whatever eval reads',
+    whenNull: 'none',
+  },
+  imageSize: {
+    group: optimisation,
+    kind: whole(1, 4096),
+    mark: 'pixels',
+    help: 'height and width of pictures',
+    whenNull: 'the model’s',
+  },
+  contextLength: {
+    group: optimisation,
+    kind: whole(3, 4096),
+    mark: 'tokens',
+    help: 'longest caption, start and end included; longer ones are cut',
+    whenNull: 'the model’s',
   },
   center: {
     group: optimisation,
@@ -294,8 +326,12 @@ export const methods = {
   clip: { loss: 'infonce', hopfield: false },
 } as const satisfies Record<string, Pick<TrainOptions, 'loss' | 'hopfield'>>;
 
+/** What runs had that were begun before an option existed: their records lack it. */
+export const addedOptions = { pretrained: null, imageSize: null, contextLength: null } satisfies Partial<TrainOptions>;
+
 const emoji: TrainOptions = {
   model: 'emoji-resnet',
+  ...addedOptions,
   center: 'batch',
   ...methods.cloob,
   hopfieldFrom: 0.8,
@@ -368,7 +404,9 @@ export function tableMistakes(table: Record<string, Option>, values: Record<stri
 /** Every mistake in the options of a training, those of values that do not fit each other included. */
 export function optionMistakes(options: Record<string, unknown>): Mistake[] {
   const mistakes = tableMistakes(trainTable, options);
-  const { loss, batchSize, learnableInvTau, initInvTau } = options as unknown as TrainOptions;
+  const { loss, batchSize, learnableInvTau, initInvTau, model, pretrained } = options as unknown as TrainOptions;
+  if (model === 'pretrained' && pretrained === null)
+    mistakes.push({ received: '--model pretrained', expected: '--pretrained with it, which has the sizes' });
   if (batchSize === 1 && loss !== 'siglip')
     mistakes.push({
       received: '--batch-size 1',

@@ -6,6 +6,7 @@ import { parseJson } from '../formats/files.js';
 import { CheckpointError, DataError, printable } from '../tensor/errors.js';
 import type { CorpusSpec } from './corpus.js';
 import {
+  addedOptions,
   defaultSettings,
   optionMistakes,
   type RunSettings,
@@ -52,15 +53,19 @@ export const newRecord = (facts: Omit<RunRecord, 'format' | 'version'>): RunReco
   ...facts,
 });
 
-/** A table of options as a schema: every mistake is an issue of its own. */
-const options = (mistakes: (values: Record<string, unknown>) => { received: string; expected: string }[]) =>
+/** A table of options as a schema: every mistake is an issue of its own. Options that an earlier program did not have are `added`. */
+const options = (
+  mistakes: (values: Record<string, unknown>) => { received: string; expected: string }[],
+  added: object,
+) =>
   v.pipe(
     v.record(v.string(), v.unknown()),
     v.rawCheck(({ dataset, addIssue }) => {
       if (!dataset.typed) return;
-      for (const { received, expected } of mistakes(dataset.value))
+      for (const { received, expected } of mistakes({ ...added, ...dataset.value }))
         addIssue({ message: `${printable(received)}, expected ${expected}` });
     }),
+    v.transform((values) => ({ ...added, ...values })),
   );
 
 export const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -104,14 +109,13 @@ export const recordSchema = v.strictObject({
   version: v.literal(version),
   hopgrad: v.string(),
   method: v.string(),
-  options: options(optionMistakes),
+  options: options(optionMistakes, addedOptions),
   data: v.strictObject({
     train: dataSpec,
     val: v.nullable(dataSpec),
     zeroShot: v.optional(v.nullable(dataSpec)),
   } satisfies Each<CorpusSpec>),
-  // A setting that an earlier program did not have is as it was then: the default.
-  settings: options((values) => tableMistakes(settingsTable, { ...defaultSettings, ...values })),
+  settings: options((values) => tableMistakes(settingsTable, values), defaultSettings),
   sessions: v.pipe(v.array(session), v.minLength(1)),
 });
 
@@ -127,8 +131,8 @@ export function checked<T>(schema: v.GenericSchema, value: unknown, name: string
       expected: `version ${newest}`,
       hint: 'Install the hopgrad that wrote it.',
     });
-  const { success, issues } = v.safeParse(schema, value);
-  if (success) return value as T;
+  const { success, issues, output } = v.safeParse(schema, value);
+  if (success) return output as T;
   const lines = issues.map((issue) => {
     const path = v.getDotPath(issue);
     return `${path ? `${printable(path)}: ` : ''}${issue.message}`;

@@ -1,20 +1,16 @@
 /** A training from beginning to end: tokenizer, model, loop, checkpoints, log, evaluation. */
 import type { Loader } from '../data/loader.js';
-import { captionsOf, type Source } from '../data/source.js';
 import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
-import type { CloobConfig } from '../models/cloob/config.js';
-import { createModel } from '../models/cloob/model.js';
-import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DomainError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { type Fault, writeFault } from './fault.js';
 import { Forecast, type Work } from './forecast.js';
-import { modelConfig, type TrainOptions } from './options.js';
 import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
+import { cutNote, startModel } from './start.js';
 import { restoreTraining, weightsOf } from './state.js';
 import { EventFile, scalarsOf } from './tensorboard.js';
 import { Trainer } from './trainer.js';
@@ -45,19 +41,6 @@ export interface RunResult {
   best: Validator['bestFacts'];
   /** Whether validation ended it before its time. */
   stoppedEarly: boolean;
-}
-
-/**
- * The tokenizer and sizes of a fresh model: the published vocabulary where that is its size, else one trained on the
- * training captions.
- */
-async function startTokenizer(options: TrainOptions, source: Source): Promise<[ClipTokenizer, CloobConfig]> {
-  const config = modelConfig(options);
-  const size = options.vocabSize ?? config.vocab_size;
-  if (size === ClipTokenizer.officialSize) return [await ClipTokenizer.official(), { ...config, vocab_size: size }];
-  const captions: string[] = [];
-  for await (const caption of captionsOf(source)) captions.push(caption);
-  return [ClipTokenizer.train(captions, { vocabSize: size }), { ...config, vocab_size: size }];
 }
 
 /**
@@ -103,11 +86,12 @@ async function freshTrainer(
   { record: { options }, corpus, output }: Pick<RunOptions, 'record' | 'corpus' | 'output'>,
   loader: Loader,
 ): Promise<Trainer> {
-  const [tokenizer, config] = await startTokenizer(options, corpus.source);
-  const model = createModel(config, { seed: options.seed, initInvTau: options.initInvTau });
+  const { model, tokenizer } = await startModel(options, corpus.source, (text) => output.write(`${text}\n`));
   output.write(
     `Model ${options.model}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters, ${tokenizer.vocabSize} tokens\n`,
   );
+  const note = await cutNote({ model, tokenizer }, corpus.source, options.seed);
+  if (note) output.write(`${note}\n`);
   return new Trainer({ model, tokenizer, loader, options });
 }
 

@@ -2,7 +2,7 @@
 import { Random } from 'hopgrad';
 import { ClipTokenizer, createModel, loadCheckpoint } from 'hopgrad/models/cloob';
 import type { Batch } from '#src/data/loader.js';
-import { checkTrainOptions, defaultSettings, type TrainOptions } from '#src/train/options.js';
+import { addedOptions, checkTrainOptions, defaultSettings, type TrainOptions } from '#src/train/options.js';
 import { newRecord, type RunRecord } from '#src/train/record.js';
 import { weightsOf } from '#src/train/state.js';
 import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
@@ -10,6 +10,7 @@ import { tinyConfig } from '../cli/helpers.js';
 import { values } from '../helpers.js';
 
 export const defaults: TrainOptions = {
+  ...addedOptions,
   model: 'emoji-resnet', // for the record; the trainer below has a smaller one
   center: 'off',
   loss: 'infoloob',

@@ -119,6 +119,25 @@ export async function loadCheckpoint(
   }
 }
 
+/**
+ * The configuration and the tokenizer of a file that {@link loadCheckpoint} reads, without its weights.
+ * @throws DataError, CheckpointError
+ */
+export async function describeCheckpoint(
+  input: FileInput,
+  { activation }: Pick<LoadOptions, 'activation'> = {},
+): Promise<{ config: CloobConfig; tokenizer: ClipTokenizer | null }> {
+  const file = await openWeights(input);
+  try {
+    const { layout, tensors } = readLayout(file.name, file.tensors);
+    const beside = { ...readBeside(file.folder, layout), ...(activation && { activation }) };
+    const config = readConfig(file.name, file.metadata, tensors, true, beside);
+    return { config, tokenizer: readTokenizer(file.name, file.metadata, config) };
+  } finally {
+    file.close();
+  }
+}
+
 const shapesOf = (entries: Iterable<[string, { shape: readonly number[] }]>) =>
   new Map([...entries].map(([name, { shape }]) => [name, shape]));
 

@@ -64,6 +64,17 @@ const text = { context_length: 77, vocab_size: 49408, transformer_layers: 12 };
 const resNet = { vision_patch_size: null, image_resolution: 224, ...text };
 const base = { transformer_width: 512, transformer_heads: 8 };
 
+/** Between the embedded data and the published models: sentences as captions, their vocabulary learnt from them. */
+const small = {
+  embed_dim: 256,
+  vision_patch_size: null,
+  context_length: 32,
+  vocab_size: 4096,
+  transformer_width: 256,
+  transformer_heads: 4,
+  transformer_layers: 3,
+};
+
 /** Every named model. The `emoji-*` ones are for the embedded 32×32 data and its small vocabulary. */
 export const configs = {
   RN50: { embed_dim: 1024, vision_layers: [3, 4, 6, 3], vision_width: 64, ...resNet, ...base },
@@ -131,6 +142,8 @@ export const configs = {
     transformer_heads: 4,
     transformer_layers: 2,
   },
+  'small-64': { ...small, image_resolution: 64, vision_layers: [1, 1, 1, 1], vision_width: 32 },
+  'small-112': { ...small, image_resolution: 112, vision_layers: [2, 2, 2, 2], vision_width: 32 },
 } as const satisfies Record<string, CloobConfig>;
 
 export type ModelName = keyof typeof configs;
