@@ -4,6 +4,7 @@ import { attention } from '../autograd/ops/attention.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
 import { maskedAttention } from './attention.js';
+import { Dropout } from './dropout.js';
 import * as init from './init.js';
 import { checkSizes, checkTokens, Linear, linear } from './layers.js';
 import { adopt, assign, Module, type Parameter } from './module.js';
@@ -93,6 +94,13 @@ interface BlockOptions extends init.Placement {
   /** QuickGELU, x σ(1.702 x), as CLIP has it, or exact GELU. Default true. */
   quick?: boolean;
   std?: BlockStd;
+  dropout?: number;
+}
+
+/** What forward() of attention, blocks and transformers takes besides the tokens. */
+interface MaskOptions {
+  /** See {@link maskedAttention}; [batch, 1, tokens] hides padding. */
+  mask?: Tensor | null;
 }
 
 /** Two linear layers with QuickGELU or GELU between: width → 4 · width → width. */
@@ -124,25 +132,33 @@ class Mlp extends Module {
   }
 }
 
-/** One pre-norm transformer block: x + attn(ln_1(x)), then x + mlp(ln_2(x)). */
+/** One pre-norm transformer block: x + attn(ln_1(x)), then x + mlp(ln_2(x)); with dropout on what is added. */
 export class ResidualAttentionBlock extends Module {
   readonly attn: MultiheadAttention;
   readonly ln_1: LayerNorm;
   readonly mlp: Mlp;
   readonly ln_2: LayerNorm;
+  readonly dropout: Dropout | null;
 
-  constructor(width: number, heads: number, { causal = false, quick = true, std, ...placement }: BlockOptions = {}) {
+  constructor(
+    width: number,
+    heads: number,
+    { causal = false, quick = true, std, dropout = 0, ...placement }: BlockOptions = {},
+  ) {
     super();
     const where = init.place(placement);
     this.attn = new MultiheadAttention(width, heads, { causal, ...(std && { std }), ...where });
     this.ln_1 = new LayerNorm(width, where);
     this.mlp = new Mlp(width, where, quick, std);
     this.ln_2 = new LayerNorm(width, where);
+    this.dropout = dropout === 0 ? null : new Dropout(dropout);
   }
 
-  forward(x: Tensor): Tensor {
-    const attended = x.add(this.attn.forward(this.ln_1.forward(x)));
-    return attended.add(this.mlp.forward(this.ln_2.forward(attended)));
+  /** @param mask which tokens see which, as in MultiheadAttention */
+  forward(x: Tensor, { mask = null }: MaskOptions = {}): Tensor {
+    const added = (part: Tensor) => this.dropout?.forward(part) ?? part;
+    const attended = x.add(added(this.attn.forward(this.ln_1.forward(x), { mask })));
+    return attended.add(added(this.mlp.forward(this.ln_2.forward(attended))));
   }
 }
 
@@ -156,23 +172,35 @@ export interface TransformerOptions extends init.Placement {
   quick?: boolean;
   /** Initial standard deviations of all blocks. Default: PyTorch's initialisation. */
   std?: BlockStd;
+  /** Probability that an element of what a block adds is left out in training. Default 0. */
+  dropout?: number;
 }
 
 /** A stack of residual attention blocks over [batch, tokens, width]. */
 export class Transformer extends Module {
   readonly resblocks: ResidualAttentionBlock[];
 
-  constructor({ width, layers, heads, causal = false, quick = true, std, ...placement }: TransformerOptions) {
+  constructor({
+    width,
+    layers,
+    heads,
+    causal = false,
+    quick = true,
+    std,
+    dropout = 0,
+    ...placement
+  }: TransformerOptions) {
     super();
     checkSizes('Transformer', { width, layers, heads });
     const where = init.place(placement);
     this.resblocks = Array.from(
       { length: layers },
-      () => new ResidualAttentionBlock(width, heads, { causal, quick, ...(std && { std }), ...where }),
+      () => new ResidualAttentionBlock(width, heads, { causal, quick, dropout, ...(std && { std }), ...where }),
     );
   }
 
-  forward(x: Tensor): Tensor {
-    return this.resblocks.reduce((y, block) => block.forward(y), x);
+  /** @param mask which tokens see which, as in MultiheadAttention */
+  forward(x: Tensor, options: MaskOptions = {}): Tensor {
+    return this.resblocks.reduce((y, block) => block.forward(y, options), x);
   }
 }

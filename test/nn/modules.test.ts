@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
-import { checkpoint, init, manualSeed, ones, randn, type Tensor, tensor, uniform, zeros } from 'hopgrad';
+import { checkpoint, concat, init, manualSeed, ones, randn, type Tensor, tensor, uniform, zeros } from 'hopgrad';
 import {
   AvgPool2d,
   BatchNorm1d,
@@ -34,6 +34,7 @@ import {
   Softmax,
   Softplus,
   Tanh,
+  Transformer,
 } from 'hopgrad/nn';
 import { checkGradients } from 'hopgrad/testing';
 import { fixture, relativeError, values } from '../helpers.js';
@@ -183,6 +184,43 @@ describe('maskedAttention', () => {
       assert.throws(() => maskedAttention(q, k, v, ones(shape, where), { heads: 2 }), { name: 'ShapeError' });
     assert.throws(() => maskedAttention(q, k, v, mask, { heads: 3 }), { name: 'DomainError' });
     assert.throws(() => maskedAttention(q, k, v, mask, { heads: 2, causal: true }), { name: 'ShapeError' });
+  });
+});
+
+describe('Transformer', () => {
+  it('does not see what a mask hides: padded tokens change nothing', () => {
+    const transformer = new Transformer({ width: 4, layers: 2, heads: 2, ...where });
+    const [long, short] = [randn([1, 5, 4], where), randn([1, 3, 4], where)];
+    const padded = concat([concat([short, randn([1, 2, 4], where)], { axis: 1 }), long]);
+    const mask = tensor([[[1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1]]], where);
+    const y = transformer.forward(padded, { mask });
+    const alone = [...values(transformer.forward(short)), ...values(transformer.forward(long))];
+    const seen = [
+      ...values(
+        y.slice([
+          [0, 1],
+          [0, 3],
+        ]),
+      ),
+      ...values(y.slice([[1, 2]])),
+    ];
+    assert.ok(relativeError(seen, alone) < 1e-13);
+    assert.ok(
+      relativeError(values(transformer.forward(padded)).slice(0, 12), alone.slice(0, 12)) > 1e-3,
+      'without it they do',
+    );
+  });
+
+  it('leaves out parts of what blocks add in training only', () => {
+    const make = (dropout: number) => {
+      manualSeed(9);
+      return new Transformer({ width: 4, layers: 2, heads: 2, dropout, ...where });
+    };
+    const x = randn([2, 3, 4], where);
+    const [without, withDropout] = [make(0), make(0.5)];
+    assert.notDeepEqual(values(withDropout.forward(x)), values(without.forward(x)));
+    assert.deepEqual(values(withDropout.eval().forward(x)), values(without.forward(x)));
+    assert.deepEqual(values(make(1).forward(x)), values(x), 'nothing is added');
   });
 });
 
