@@ -10,11 +10,13 @@ import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/check
 import { type Corpus, type CorpusRequest, openCorpus } from '../train/corpus.js';
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
-import { flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
+import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
+import { prolong } from '../train/prolong.js';
 import { newRecord, type Session } from '../train/record.js';
 import { type RunOptions, runTraining } from '../train/run.js';
 import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
+import { learningRate } from '../train/schedule.js';
 import { startConfig } from '../train/start.js';
 import { isCheckpoint, weightsOf } from '../train/state.js';
 import { applyConfig, isGiven } from './config-file.js';
@@ -118,8 +120,8 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   const last = before.sessions.at(-1)!;
   const chosen = isGiven(command, 'device') ? flags.device : last.device;
   const device = await startDevice({ ...flags, device: chosen as DeviceFlags['device'] });
-  const { options, method } = before;
-  console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
+  const { method } = before;
+  console.log(`hopgrad train: ${describe(before.options, method)}, on ${device.description}`);
   if (device.device !== last.device)
     say(`The run was on ${last.device} before: numbers agree with an unbroken one to rounding only.`);
   const { train: spec, val, zeroShot } = before.data;
@@ -129,7 +131,7 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   // The checkpoint has the sizes: a file that they came from may be gone.
   const config = checkpoint
     ? (await describeCheckpoint(weightsOf(checkpoint.path))).config
-    : await startConfig(options);
+    : await startConfig(before.options);
   const corpus = await open({ train: moved, val: other, zeroShot: classes ?? null }, config, settings);
   refuseUnusedValidation(flags, corpus);
   if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
@@ -137,9 +139,26 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
       received: `--best-metric ${settings.bestMetric} for a run that keeps its best by ${before.settings.bestMetric}`,
       expected: 'the same: weights that another metric would have chosen are gone',
     });
-  const session = sessionOf(device, checkpoint?.facts.position.step ?? 0);
-  const record = { ...before, data: corpus.spec, settings, sessions: [...before.sessions, session] };
+  const done = checkpoint?.facts.position.step ?? 0;
+  const options = longerOptions(flags, before.options, corpus, done);
+  const session = sessionOf(device, done);
+  const record = { ...before, options, data: corpus.spec, settings, sessions: [...before.sessions, session] };
   await (flags.dryRun ? tellWork : run)({ record, corpus, folder, checkpoint });
+}
+
+/** The options of a run that goes on, with more epochs or steps where the flags ask for them. */
+function longerOptions({ epochs, steps }: RunFlags, before: TrainOptions, corpus: Corpus, done: number): TrainOptions {
+  if (epochs === undefined && steps === undefined) return before;
+  const loader = corpus.loader(before); // nothing is read
+  const longer = prolong(before, { epochs, steps }, loader);
+  if (longer.after > longer.before) {
+    const rate = learningRate(longer.options, longer.after)(done);
+    say(
+      `Prolonged from ${longer.before} to ${longer.after} steps: the learning rate goes on at ${Number(rate.toPrecision(3))}, ` +
+        `as the schedule over ${longer.after} steps has it after ${done}`,
+    );
+  }
+  return checkTrainOptions(longer.options);
 }
 
 type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint'>;
@@ -210,7 +229,9 @@ function freshFolder(flags: RunFlags): RunFolder {
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   const data = ['validation', 'trainNumSamples', ...columnFlags()];
-  const given = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => isGiven(command, name));
+  const prolonging = ['epochs', 'steps'];
+  const fixed = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => !prolonging.includes(name));
+  const given = fixed.filter((name) => isGiven(command, name));
   if (given.length > 0)
     command.error(
       `error: ${given.map(flagOf).join(', ')} cannot be changed by --resume: a run goes on with the options it began with`,

@@ -3,12 +3,15 @@ import { cosineHardRestarts, cosineWarmup, type Schedule } from '../nn/optim/sch
 import { UsageError } from '../tensor/errors.js';
 import type { TrainOptions } from './options.js';
 
+/** Steps of warm-up when nothing is said. */
+export const defaultWarmup = (total: number) => Math.round(total / 20);
+
 /** @throws UsageError when the warm-up is longer than the training */
 export function learningRate(
   { lrScheduler, lr, warmup: wanted, restartCycles }: TrainOptions,
   total: number,
 ): Schedule {
-  const warmup = wanted ?? Math.round(total / 20);
+  const warmup = wanted ?? defaultWarmup(total);
   if (warmup > total)
     throw new UsageError('train', {
       received: `--warmup ${warmup} for a training of ${total} steps`,

@@ -242,8 +242,11 @@ export class Trainer {
   }
 }
 
-/** @throws DataError when an epoch has no batch; UsageError when its length is unknown and no number of steps given */
-function totalSteps(options: TrainOptions, { source, batchesPerEpoch }: Batches): number {
+/** Steps of a whole training. @throws DataError when an epoch has no batch; UsageError when its length is unknown and no number of steps given */
+export function totalSteps(
+  options: TrainOptions,
+  { source, batchesPerEpoch }: Pick<Batches, 'source' | 'batchesPerEpoch'>,
+): number {
   if (options.steps !== null) return options.steps;
   if (batchesPerEpoch === undefined)
     throw new UsageError('train', {
