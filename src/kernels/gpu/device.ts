@@ -64,10 +64,9 @@ const parts = { sum: reducePartSum, max: reducePartMax, min: reducePartMin };
 export abstract class GpuDevice<B> extends SourceDevice {
   readonly dtypes = ['float32', 'int32'] as const;
   readonly #account = new MemoryAccount();
-  readonly #collector = new Collector(this.#account, { leastCount });
+  readonly #collector = new Collector<Entry<B>>(this.#account, (entry) => this.#retire(entry), { leastCount });
   #tape: Tape<B> | null = null;
   readonly #entries = new WeakMap<Storage, Entry<B>>();
-  readonly #registry = new FinalizationRegistry<Entry<B>>((entry) => this.#retire(entry));
 
   /** How large a dispatch may be. */
   protected abstract readonly limits: GridLimits;
@@ -100,7 +99,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const storage = new Storage(this, dtype, size, buffer);
     const entry = { buffer, bytes: 4 * size, live: true };
     this.#entries.set(storage, entry);
-    this.#registry.register(storage, entry);
+    this.#collector.watch(storage, entry);
     this.#account.add(entry.bytes);
     this.#collector.expect();
     return storage;

@@ -44,12 +44,10 @@ export class WasmDevice implements Device {
   readonly #label: string;
   readonly #context: Context;
   readonly #operations = new WeakMap<ScalarKernel, number>();
-  readonly #registry: FinalizationRegistry<Block>;
 
   constructor(engine: Engine, label: string) {
     this.#engine = engine;
     this.#label = label;
-    this.#registry = new FinalizationRegistry((block) => engine.heap.release(block));
     this.#context = { engine, allocate: (dtype, size) => this.#allocate(dtype, size) };
     this.fused = fusedKernels(this.#context);
   }
@@ -77,7 +75,7 @@ export class WasmDevice implements Device {
       });
     const block = this.#engine.heap.allocate(size * bytesPerElement[dtype]);
     const storage = new Storage(this, dtype, size, block);
-    this.#registry.register(storage, block);
+    this.#engine.heap.collector.watch(storage, block);
     return storage;
   }
 

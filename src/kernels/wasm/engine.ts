@@ -15,8 +15,8 @@ export interface Host {
    * alive. `failed` is for threads that do not start.
    */
   startThread(module: WebAssembly.Module, memory: WebAssembly.Memory, id: number, failed: () => void): void;
-  /** Makes the JavaScript engine collect, if it can. */
-  collect(): void;
+  /** Makes the JavaScript engine collect, if it can, and says whether it is done. */
+  collect(): boolean;
 }
 
 /** Writes the arguments of a kernel and returns its number: generated/calls.ts has one for each. */

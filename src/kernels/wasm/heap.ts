@@ -31,14 +31,14 @@ export class Heap {
   readonly #ends = new Map<number, number>();
   readonly #limit: number;
   readonly #account = new MemoryAccount();
-  readonly collector: Collector;
+  readonly collector: Collector<Block>;
 
-  /** @param collectNow makes the JavaScript engine look for dead tensors; @param limit the memory's last usable byte */
-  constructor(memory: WebAssembly.Memory, base: number, collectNow: () => void, limit = maxPages * pageBytes) {
+  /** @param collectNow makes the JavaScript engine look for dead tensors, as collectGarbage does; @param limit the memory's last usable byte */
+  constructor(memory: WebAssembly.Memory, base: number, collectNow: () => boolean, limit = maxPages * pageBytes) {
     this.memory = memory;
     this.#top = Math.ceil(base / smallBytes) * smallBytes;
     this.#limit = limit;
-    this.collector = new Collector(this.#account, { limit, collectNow });
+    this.collector = new Collector(this.#account, (block) => this.release(block), { limit, collectNow });
   }
 
   /** @throws MemoryLimitError when the address space does not suffice; everything stays usable */

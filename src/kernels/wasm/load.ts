@@ -115,7 +115,7 @@ export async function loadWasmDevice(options: WasmOptions = {}): Promise<WasmDev
       worker.onerror = failed;
       worker.postMessage({ module, memory, id });
     },
-    collect() {}, // browsers have no such call; finalizers run when the engine pleases
+    collect: () => false, // browsers have no such call; finalizers run when the engine pleases
   };
   const label = `${relaxed ? 'relaxed SIMD' : 'SIMD'}${isolated ? '' : ', one thread since the page is not cross-origin isolated'}`;
   return new WasmDevice(new Engine(host, threads ?? navigator.hardwareConcurrency ?? 1, maxBytes), label);
