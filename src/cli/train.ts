@@ -23,7 +23,7 @@ import { applyConfig, isGiven } from './config-file.js';
 import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
-import { parseCount } from './parse.js';
+import { parseCount, parseNumber } from './parse.js';
 import {
   addTrainFlags,
   methodName,
@@ -40,6 +40,7 @@ type RunFlags = DeviceFlags &
     trainData?: string;
     valData?: string;
     zeroShotData?: string;
+    trainDataUpsamplingFactors?: number[];
     trainNumSamples?: number;
     validation?: boolean;
     config?: string;
@@ -63,6 +64,11 @@ export function addTrainCommand(program: Command): void {
     .option(
       '--zero-shot-data <path>',
       'folder with a subfolder a class, or mnist, fashion-mnist, openclipart: classified by names in every validation',
+    )
+    .option(
+      '--train-data-upsampling-factors <n::m>',
+      'of several, joined by ::, how often an epoch has their pairs (default: 1 each)',
+      (text) => text.split('::').map(parseNumber),
     )
     .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseCount)
     .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
@@ -228,7 +234,7 @@ function freshFolder(flags: RunFlags): RunFolder {
 
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
-  const data = ['validation', 'trainNumSamples', ...columnFlags()];
+  const data = ['validation', 'trainNumSamples', 'trainDataUpsamplingFactors', ...columnFlags()];
   const prolonging = ['epochs', 'steps'];
   const fixed = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => !prolonging.includes(name));
   const given = fixed.filter((name) => isGiven(command, name));
@@ -256,6 +262,7 @@ function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
 
 function requestOf(flags: RunFlags): CorpusRequest {
   const { trainData, valData, zeroShotData, validation, trainNumSamples: samples } = flags;
+  const { trainDataUpsamplingFactors: factors } = flags;
   if (trainData === undefined && valData !== undefined)
     throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
   if (zeroShotData !== undefined && valData === undefined)
@@ -264,6 +271,7 @@ function requestOf(flags: RunFlags): CorpusRequest {
     ...dataRequest(trainData ?? 'emoji', flags),
     ...(validation && { validation }),
     ...(samples !== undefined && { samples }),
+    ...(factors && { factors }),
   };
   return {
     train,

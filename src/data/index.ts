@@ -5,6 +5,7 @@ export { folderSource, imageFiles, imagesSource } from './folder.js';
 export { type IdxArray, type IdxOptions, idxSource, readIdx } from './idx.js';
 export { type JsonLinesOptions, jsonLinesSource } from './json-lines.js';
 export { type Batch, Loader, type LoaderOptions, type Place } from './loader.js';
+export { mixture, type Part } from './mixture.js';
 export { type DataRequest, openSource } from './open.js';
 export { type Prepared, type PrepareJob, Preparer } from './preparer.js';
 export { type Box, type Raster, resizeBicubic } from './resample.js';

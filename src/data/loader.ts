@@ -198,7 +198,7 @@ export class Loader {
     if ('bad' in row) return { error: row.bad };
     const { seed, train, transform } = this.#options;
     const job: PrepareJob = { image: row.image, transform };
-    if (train) job.view = { seed, epoch, index: row.index };
+    if (train) job.view = { seed, epoch, index: row.visit ?? row.index };
     return this.#preparer.run(job);
   }
 

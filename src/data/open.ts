@@ -4,14 +4,15 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { DataError } from '../tensor/errors.js';
+import { DataError, UsageError } from '../tensor/errors.js';
 import { cocoSource } from './coco.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
 import { folderSource, imageFiles, imagesSource } from './folder.js';
 import { jsonLinesSource } from './json-lines.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
+import { mixture, type Part } from './mixture.js';
 import { expandShards } from './shards.js';
-import type { Source } from './source.js';
+import { requireCaptions, type Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
 import { webDatasetSource } from './webdataset.js';
 
@@ -20,11 +21,13 @@ export interface DataRequest {
   /**
    * `emoji` (the embedded data), a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of pictures, tar shards
    * (`shard-{000..127}.tar`), a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given), JSON
-   * lines (`pairs.jsonl`), or captions of COCO (`captions_val2017.json`).
+   * lines (`pairs.jsonl`), or captions of COCO (`captions_val2017.json`). Several, joined by `::`, are mixed.
    */
   path: string;
   /** How a table is read, or other lists of pictures, as far as it applies to them. `folder`: where the pictures are. */
   columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding' | 'folder'>;
+  /** Of several data sets joined by `::`, how often an epoch has each of their rows. Default once. */
+  factors?: number[];
   /** Whether subfolders are classes. Default false: a folder is a heap of pictures. */
   classes?: boolean;
   /** Part of an idx set. */
@@ -69,7 +72,7 @@ const isFolder = (path: string) =>
     (found) => found.isDirectory(),
     () => false,
   );
-const isShards = (path: string) => /\.(tar|tgz|tar\.gz)\}?$/i.test(path);
+const isShards = (path: string) => path.split('::').every((part) => /\.(tar|tgz|tar\.gz)\}?$/i.test(part));
 const isTable = (path: string) => /\.(csv|tsv|txt)$/i.test(path);
 const asLabelled = (path: string) => labelledNames.find((name): name is LabelledName => name === path);
 
@@ -112,7 +115,13 @@ export async function openSource(path: string, request: Omit<DataRequest, 'path'
 }
 
 async function open(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
-  const { path, columns, split, samples, validation = false } = request;
+  const { path, columns, split, samples, validation = false, factors } = request;
+  if (isMixture(request)) return { source: await openMixture(request) };
+  if (factors)
+    throw new UsageError('openSource', {
+      received: `${factors.length} factors for one data set, ${path}`,
+      expected: 'several, joined by ::',
+    });
   if (await isFolder(path)) return { source: await (request.classes ? folderSource(path) : imagesSource(path)) };
   if (path === 'emoji') {
     const { cacheFolder = '.cache' } = options;
@@ -132,8 +141,46 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
   });
 }
 
-async function digestOf({ path }: DataRequest, source: Source): Promise<string> {
+/** Shards that are joined without factors are one set of shards. */
+const isMixture = ({ path, factors }: DataRequest) => path.includes('::') && (factors !== undefined || !isShards(path));
+
+/** The data sets that a request joins, each as a request of its own. */
+function partsOf({ path, columns, samples }: DataRequest): DataRequest[] {
+  const paths = path.split('::');
+  const known = paths.filter(isShards).length === 1; // else it is not said whose number it is
+  return paths.map((part) => ({
+    path: part,
+    ...(columns && { columns }),
+    ...(samples !== undefined && known && isShards(part) && { samples }),
+  }));
+}
+
+async function openMixture(request: DataRequest): Promise<Source> {
+  const parts = partsOf(request);
+  const { path, factors = parts.map(() => 1) } = request;
+  if (factors.length !== parts.length)
+    throw new UsageError('openSource', {
+      received: `${factors.length} factors for ${parts.length} data sets, ${path}`,
+      expected: 'one for each',
+    });
+  const sources: Part[] = [];
+  for (const [i, part] of parts.entries()) {
+    if (part.path === 'emoji')
+      throw new UsageError('openSource', { received: `emoji in ${path}`, expected: 'the embedded data alone' });
+    const { source } = await open(part, {});
+    await requireCaptions(source);
+    sources.push({ source, factor: factors[i]! });
+  }
+  return mixture(path, sources);
+}
+
+async function digestOf(request: DataRequest, source: Source): Promise<string> {
   const hash = createHash('sha256');
+  const { path } = request;
+  if (isMixture(request)) {
+    for (const part of partsOf(request)) hash.update(await digestOf(part, source)); // no labelled sets
+    return hash.update(JSON.stringify(request.factors ?? null)).digest('hex');
+  }
   const list = async (files: Iterable<string>, nameOf: (file: string) => string) => {
     for (const file of files) {
       const length = await stat(file).then(

@@ -11,7 +11,7 @@ import { evalTransform, type TransformOptions, trainTransform } from './transfor
 export interface PrepareJob {
   image: ImageInput;
   transform: TransformOptions;
-  view?: { seed: number; epoch: number; index: number };
+  view?: { seed: number; epoch: number; index: number | string };
 }
 
 /** What a worker answers: RGB planes [3, S, S], or why there are none. */

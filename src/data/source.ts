@@ -11,6 +11,8 @@ import type { TransformOptions } from './transforms.js';
 export interface Row {
   /** The row's own number, the same in every epoch: it seeds the augmentation. */
   index: number;
+  /** Where a row comes several times an epoch: which time it is, instead of the number for the augmentation. */
+  visit?: string;
   /** What a person can find it by: a path, a line of a table, a shard and key. */
   name: string;
   image: ImageInput;

@@ -85,6 +85,7 @@ const columns = v.strictObject({
 const dataSpec = v.strictObject({
   path: v.string(),
   columns: v.optional(columns),
+  factors: v.optional(v.array(v.number())),
   classes: v.optional(v.boolean()),
   split: v.optional(v.picklist(['t10k', 'train'])),
   validation: v.optional(v.boolean()),
