@@ -1,6 +1,7 @@
 /** The flags of `hopgrad train`, made from the table of options, and named as in the official code and open_clip. */
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
+import { UsageError } from '../tensor/errors.js';
 import {
   checkSettings,
   checkTrainOptions,
@@ -23,6 +24,8 @@ export type TrainFlags = Partial<TrainOptions> &
   Partial<RunSettings> & {
     method?: keyof typeof methods;
     preset?: keyof typeof presets;
+    /** Batches of `--batch-size` that make a step. */
+    accumFreq?: number;
   };
 
 const parsers: Partial<Record<Kind['type'], (text: string) => unknown>> = {
@@ -77,13 +80,19 @@ export function addTrainFlags(command: Command): Command {
   addGroup(command, 'Objective');
   command.optionsGroup('Model and optimisation:');
   addGroup(command, 'Model and optimisation');
+  command.addOption(
+    new Option(
+      '--accum-freq <n>',
+      'as in open_clip: n batches make one step, exactly that of a batch n times as large',
+    ).argParser(parseWhole),
+  );
   command.optionsGroup('Run:');
   addGroup(command, 'Run');
   return command;
 }
 
 /** Names of the flags that fix a training: they cannot be given again when it is resumed. */
-export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset'];
+export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset', 'accumFreq'];
 
 const chosen = <T extends object>(flags: object, table: Record<keyof T & string, unknown>): Partial<T> =>
   Object.fromEntries(Object.entries(flags).filter(([key]) => Object.hasOwn(table, key))) as Partial<T>;
@@ -98,6 +107,16 @@ export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: b
   const given = chosen<TrainOptions>(flags, trainTable);
   const sizes = given.pretrained !== undefined && { model: 'pretrained' };
   const options: TrainOptions = { ...presets[preset], ...(method && methods[method]), ...sizes, ...given };
+  if (flags.accumFreq !== undefined) {
+    const { accumFreq } = flags;
+    if (accumFreq < 1 || given.microBatch !== undefined)
+      throw new UsageError('train', {
+        received: `--accum-freq ${accumFreq}${given.microBatch === undefined ? '' : ` with --micro-batch ${given.microBatch}`}`,
+        expected: 'a whole number ≥ 1, or --micro-batch with the --batch-size of the whole step',
+      });
+    if (accumFreq > 1) options.microBatch = options.batchSize;
+    options.batchSize *= accumFreq;
+  }
   // Files are found again from anywhere.
   if (options.model.endsWith('.json')) options.model = resolve(options.model);
   if (options.pretrained && !/^https?:/.test(options.pretrained)) options.pretrained = resolve(options.pretrained);

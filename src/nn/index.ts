@@ -18,8 +18,10 @@ export {
   infoNceLoss,
   type RetrievedPairs,
   retrievePairs,
+  type StoredPatterns,
   sigLipLoss,
 } from './losses.js';
+export { inMicroBatches } from './micro-batches.js';
 export { Buffer, Module, Parameter } from './module.js';
 export { BatchNorm1d, BatchNorm2d, type BatchNormOptions, GroupNorm, LayerNorm, RMSNorm } from './norms.js';
 export { Adafactor, type AdafactorOptions } from './optim/adafactor.js';

@@ -190,14 +190,28 @@ export interface RetrievedPairs {
   textFromText: Tensor;
 }
 
-/** The four retrievals of CLOOB, with the batch itself as memory: U = images, V = texts. */
-export function retrievePairs(images: Tensor, texts: Tensor, { beta }: { beta: number | Tensor }): RetrievedPairs {
+/** Patterns that are stored beside those of the batch, such as embeddings of earlier steps; [patterns, dim] each. */
+export interface StoredPatterns {
+  images: Tensor;
+  texts: Tensor;
+}
+
+/**
+ * The four retrievals of CLOOB, with the batch itself as memory: U = images, V = texts.
+ * @param beside patterns that both memories hold besides: U = [images; beside.images], V = [texts; beside.texts]
+ */
+export function retrievePairs(
+  images: Tensor,
+  texts: Tensor,
+  { beta, beside }: { beta: number | Tensor; beside?: StoredPatterns | null },
+): RetrievedPairs {
   const options = { beta, normalize: true };
+  const [u, v] = beside ? [images.concat(beside.images), texts.concat(beside.texts)] : [images, texts];
   return {
-    imageFromImage: hopfieldRetrieve(images, images, options),
-    imageFromText: hopfieldRetrieve(texts, images, options),
-    textFromImage: hopfieldRetrieve(images, texts, options),
-    textFromText: hopfieldRetrieve(texts, texts, options),
+    imageFromImage: hopfieldRetrieve(images, u, options),
+    imageFromText: hopfieldRetrieve(texts, u, options),
+    textFromImage: hopfieldRetrieve(images, v, options),
+    textFromText: hopfieldRetrieve(texts, v, options),
   };
 }
 

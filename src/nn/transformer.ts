@@ -1,5 +1,5 @@
 /** Attention and transformer layers, with the parameter names and defaults of the official CLIP and CLOOB models. */
-
+import { checkpoint } from '../autograd/checkpoint.js';
 import { attention } from '../autograd/ops/attention.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
@@ -179,6 +179,8 @@ export interface TransformerOptions extends init.Placement {
 /** A stack of residual attention blocks over [batch, tokens, width]. */
 export class Transformer extends Module {
   readonly resblocks: ResidualAttentionBlock[];
+  /** Compute every block again in backward instead of keeping what is inside it. Default false. */
+  gradCheckpointing = false;
 
   constructor({
     width,
@@ -201,6 +203,8 @@ export class Transformer extends Module {
 
   /** @param mask which tokens see which, as in MultiheadAttention */
   forward(x: Tensor, options: MaskOptions = {}): Tensor {
-    return this.resblocks.reduce((y, block) => block.forward(y, options), x);
+    const run = (block: ResidualAttentionBlock, y: Tensor) =>
+      this.gradCheckpointing ? checkpoint((t: Tensor) => block.forward(t, options), y) : block.forward(y, options);
+    return this.resblocks.reduce((y, block) => run(block, y), x);
   }
 }

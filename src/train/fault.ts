@@ -11,6 +11,8 @@ import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { assign } from '../nn/module.js';
 import { DomainError } from '../tensor/errors.js';
+import type { Objective } from './objective.js';
+import type { PatternQueue } from './pattern-queue.js';
 import { weightsOf } from './state.js';
 
 /** A step that came to numbers that are not finite. Nothing has been changed by it. */
@@ -23,21 +25,27 @@ export interface Fault {
   error: DomainError;
 }
 
-/** What a step moves besides parameters: running statistics, of the model and of centring. */
+/** What a step moves besides parameters: running statistics, of the model and of centring, and stored patterns. */
 export class Statistics {
   readonly #buffers: Tensor[];
+  readonly #queue: PatternQueue | null;
 
-  constructor(model: CloobModel) {
-    const trained = new Set(model.parameters().map(({ storage }) => storage));
-    this.#buffers = Object.values(model.stateDict()).filter(({ storage }) => !trained.has(storage));
+  constructor(model: CloobModel, objective: Objective) {
+    const modules = [model, objective];
+    const trained = new Set(modules.flatMap((module) => module.parameters()).map(({ storage }) => storage));
+    const all = modules.flatMap((module) => Object.values(module.stateDict()));
+    this.#buffers = all.filter(({ storage }) => !trained.has(storage));
+    this.#queue = objective.queue;
   }
 
   /** Copies of them as they are now. */
   hold(): { restore(): void; dispose(): void } {
     const before = this.#buffers.map((buffer) => buffer.clone());
+    const filled = this.#queue?.filled ?? 0;
     return {
       restore: () => {
         for (const [i, buffer] of this.#buffers.entries()) assign(buffer, before[i]!);
+        if (this.#queue) this.#queue.filled = filled;
       },
       dispose: () => {
         for (const held of before) held.dispose();

@@ -5,10 +5,11 @@ import type { CloobModel } from '../models/cloob/model.js';
 import { dclLoss, infoLoobLoss, infoNceLoss, retrievePairs, sigLipLoss } from '../nn/losses.js';
 import { Module, Parameter } from '../nn/module.js';
 import type { TrainOptions } from './options.js';
+import { PatternQueue } from './pattern-queue.js';
 
 type Options = Pick<
   TrainOptions,
-  'loss' | 'hopfield' | 'scaleHopfield' | 'learnableScaleHopfield' | 'initInvTau' | 'learnableInvTau'
+  'loss' | 'hopfield' | 'scaleHopfield' | 'learnableScaleHopfield' | 'initInvTau' | 'learnableInvTau' | 'memorySize'
 >;
 
 /**
@@ -29,6 +30,8 @@ export class Objective extends Module {
   readonly log_beta: Parameter | null;
   /** SigLIP's bias, −10 at first: most pairs do not belong together. */
   readonly bias: Parameter | null;
+  /** Pairs of earlier steps that the memories hold besides. */
+  readonly queue: PatternQueue | null;
   readonly #options: Options;
   readonly #model: CloobModel;
 
@@ -39,6 +42,8 @@ export class Objective extends Module {
     this.#options = options;
     this.#model = model;
     this.log_beta = options.hopfield && options.learnableScaleHopfield ? scalar(Math.log(options.scaleHopfield)) : null;
+    this.queue =
+      options.memorySize > 0 ? new PatternQueue(options.memorySize, model.config.embed_dim, { device, dtype }) : null;
     this.bias = options.loss === 'siglip' ? scalar(-10) : null;
   }
 
@@ -64,7 +69,7 @@ export class Objective extends Module {
       this.#one(from, to, invTau).add(this.#one(back, forth, invTau));
     let sum: Tensor;
     if (retrieve) {
-      const pairs = retrievePairs(images, texts, { beta: this.beta() });
+      const pairs = retrievePairs(images, texts, { beta: this.beta(), beside: this.queue?.patterns() ?? null });
       sum = both(pairs.imageFromImage, pairs.imageFromText, pairs.textFromText, pairs.textFromImage);
     } else sum = both(images, texts, texts, images);
     const { loss } = this.#options;

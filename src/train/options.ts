@@ -32,11 +32,17 @@ export interface TrainOptions {
   /** β. */
   scaleHopfield: number;
   learnableScaleHopfield: boolean;
+  /** Pairs of earlier steps that the memories hold beside those of the batch. */
+  memorySize: number;
   /** τ⁻¹. */
   initInvTau: number;
   /** Learn τ⁻¹, kept in [1, 100]. */
   learnableInvTau: boolean;
   batchSize: number;
+  /** Pairs encoded at a time; null: all of the batch. */
+  microBatch: number | null;
+  /** Compute blocks again in backward instead of keeping what is inside them. */
+  gradCheckpointing: boolean;
   epochs: number;
   /** Steps in all; null: as the epochs have. */
   steps: number | null;
@@ -175,6 +181,12 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     help: 'β, the memories’ inverse temperature',
   },
   learnableScaleHopfield: { group: objective, kind: onOff, help: 'learn β' },
+  memorySize: {
+    group: objective,
+    kind: whole(0, 1e7),
+    mark: 'n',
+    help: 'pairs of earlier steps that the memories hold beside those of the batch (an experiment)',
+  },
   initInvTau: { group: objective, kind: positive, mark: 'n', help: 'τ⁻¹, the inverse temperature of the loss' },
   learnableInvTau: { group: objective, kind: onOff, help: 'learn τ⁻¹, kept in [1, 100]' },
   model: {
@@ -218,6 +230,18 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     whenNull: 'the model’s',
   },
   batchSize: { group: optimisation, kind: whole(1, 1e6), mark: 'n', help: 'pairs a step' },
+  microBatch: {
+    group: optimisation,
+    kind: whole(1, 1e6),
+    mark: 'n',
+    help: 'pairs encoded at a time: the same step in less memory',
+    whenNull: 'the whole batch',
+  },
+  gradCheckpointing: {
+    group: optimisation,
+    kind: onOff,
+    help: 'compute blocks again in backward instead of keeping what is inside: less memory, more time',
+  },
   epochs: { group: optimisation, kind: whole(1, 1e6), mark: 'n', help: 'times that every pair is seen' },
   steps: {
     group: optimisation,
@@ -327,7 +351,14 @@ export const methods = {
 } as const satisfies Record<string, Pick<TrainOptions, 'loss' | 'hopfield'>>;
 
 /** What runs had that were begun before an option existed: their records lack it. */
-export const addedOptions = { pretrained: null, imageSize: null, contextLength: null } satisfies Partial<TrainOptions>;
+export const addedOptions = {
+  pretrained: null,
+  imageSize: null,
+  contextLength: null,
+  memorySize: 0,
+  microBatch: null,
+  gradCheckpointing: false,
+} satisfies Partial<TrainOptions>;
 
 const emoji: TrainOptions = {
   model: 'emoji-resnet',
@@ -404,7 +435,8 @@ export function tableMistakes(table: Record<string, Option>, values: Record<stri
 /** Every mistake in the options of a training, those of values that do not fit each other included. */
 export function optionMistakes(options: Record<string, unknown>): Mistake[] {
   const mistakes = tableMistakes(trainTable, options);
-  const { loss, batchSize, learnableInvTau, initInvTau, model, pretrained } = options as unknown as TrainOptions;
+  const { loss, batchSize, learnableInvTau, initInvTau, model, pretrained, memorySize, hopfield } =
+    options as unknown as TrainOptions;
   if (model === 'pretrained' && pretrained === null)
     mistakes.push({ received: '--model pretrained', expected: '--pretrained with it, which has the sizes' });
   if (batchSize === 1 && loss !== 'siglip')
@@ -412,6 +444,11 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
       received: '--batch-size 1',
       expected: 'at least 2',
       hint: 'It must be: the other pairs of the batch are the negatives of these losses.',
+    });
+  if (memorySize > 0 && hopfield === false)
+    mistakes.push({
+      received: `--memory-size ${memorySize} without Hopfield memories`,
+      expected: '--hopfield with it',
     });
   if (learnableInvTau === true && (initInvTau < 1 || initInvTau > 100))
     mistakes.push({ received: `--init-inv-tau ${initInvTau}`, expected: 'a number in [1, 100] when it is learnt' });

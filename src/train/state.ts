@@ -25,6 +25,8 @@ export interface TrainingFacts {
   /** Updates that the optimiser has made, and of each parameter; checkpoints without the latter had them all at every step. */
   updates: number;
   updatesOfEach?: number[] | undefined;
+  /** Pairs in the queue of `--memory-size`. */
+  patterns?: number | undefined;
   /** Checksum of model.safetensors. */
   weights: string;
 }
@@ -36,6 +38,7 @@ const factsSchema = v.strictObject({
   position: v.strictObject({ step: count, epoch: count, row: count, bad: count }),
   updates: count,
   updatesOfEach: v.optional(v.array(count)),
+  patterns: v.optional(count),
   weights: v.string(),
 });
 
@@ -62,6 +65,7 @@ export async function saveTraining(checkpoint: string, trainer: Trainer, record:
     position,
     updates,
     updatesOfEach,
+    ...(objective.queue && { patterns: objective.queue.filled }),
     weights,
   };
   const tensors = Object.fromEntries([
@@ -120,7 +124,7 @@ export function verifyTraining(checkpoint: string): TrainingFacts {
 export function restoreTraining(
   checkpoint: string,
   trainer: Trainer,
-  { position, updates, updatesOfEach }: TrainingFacts,
+  { position, updates, updatesOfEach, patterns = 0 }: TrainingFacts,
 ): void {
   if (position.step > trainer.total)
     throw new CheckpointError('resume', {
@@ -139,6 +143,7 @@ export function restoreTraining(
     return Object.keys(found).flatMap((_, i) => found[i] ?? []);
   };
   trainer.objective.loadStateDict(part('objective'));
+  if (trainer.objective.queue) trainer.objective.queue.filled = patterns;
   trainer.optimizer.loadState({
     step: updates,
     ...(updatesOfEach && { steps: updatesOfEach }),

@@ -80,8 +80,9 @@ export class Trainer {
     this.loader = loader;
     this.options = options;
     this.objective = new Objective(options, model);
+    model.setGradCheckpointing(options.gradCheckpointing);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()];
-    this.#statistics = new Statistics(model);
+    this.#statistics = new Statistics(model, this.objective);
     this.optimizer = new AdamW(this.#parameters, {
       lr: options.lr,
       betas: [options.beta1, options.beta2],
@@ -216,6 +217,7 @@ export class Trainer {
         () => null,
         (error: Error) => error,
       );
+      this.objective.queue?.push(images, texts);
       phases.updateSeconds = phase();
       return { ...told, phases, refused };
     });
@@ -231,14 +233,16 @@ export class Trainer {
   }
 
   /** Unit embeddings of a batch, [batch, embed_dim] twice. */
-  #embed({ images, captions, count, names }: Batch): [Tensor, Tensor] {
+  #embed({ images: values, captions, count, names }: Batch): [Tensor, Tensor] {
     const { image_resolution: size, context_length: contextLength } = this.model.config;
     const { device } = this.model.logit_inv_tau;
     checkCaptions(captions, names);
-    const pixels = tensor(images, { shape: [count, 3, size, size], device });
+    const pixels = tensor(values, { shape: [count, 3, size, size], device });
     const ids = this.tokenizer.tokenize(captions, { contextLength });
     const tokens = tensor(ids, { shape: [count, contextLength], device });
-    return [this.model.encodeImage(pixels).l2Normalize(), this.model.encodeText(tokens).l2Normalize()];
+    const { microBatch } = this.options;
+    const images = this.model.encodeImage(pixels, { microBatch });
+    return [images.l2Normalize(), this.model.encodeText(tokens, { microBatch }).l2Normalize()];
   }
 }
 

@@ -78,6 +78,19 @@ describe('options of hopgrad train', () => {
     assert.throws(() => resolved(['--model', 'nope']), /--model nope; expected one of RN50, /);
   });
 
+  it('have the two ways to say a step of many batches: the whole and its pieces, or a piece and how many', () => {
+    const sizes = (...args: string[]) => {
+      const { batchSize, microBatch } = resolveTrainOptions(parsed(...args), { ownData: true });
+      return [batchSize, microBatch];
+    };
+    assert.deepEqual(sizes('--batch-size', '512', '--micro-batch', '32'), [512, 32]);
+    assert.deepEqual(sizes('--batch-size', '32', '--accum-freq', '16'), [512, 32]);
+    assert.deepEqual(sizes('--accum-freq', '1'), [64, null]);
+    assert.throws(() => sizes('--accum-freq', '0'), /--accum-freq 0/);
+    assert.throws(() => sizes('--accum-freq', '2', '--micro-batch', '8'), /--accum-freq 2 with --micro-batch 8/);
+    assert.throws(() => sizes('--memory-size', '8', '--no-hopfield'), /--memory-size 8 without Hopfield/);
+  });
+
   it('about how a run is carried out can be chosen anew', () => {
     const before = resolveSettings(parsed('--workers', '2', '--save-minutes', '0.5'));
     assert.deepEqual(before, { ...defaultSettings, workers: 2, saveMinutes: 0.5 });

@@ -8,6 +8,7 @@ import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { clipLoss, cloobLoss } from 'hopgrad/nn';
 import { Objective } from '#src/train/objective.js';
 import { checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
+import { checkRecord } from '#src/train/record.js';
 import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
 import { Trainer } from '#src/train/trainer.js';
 import { tinyConfig } from '../cli/helpers.js';
@@ -34,6 +35,7 @@ describe('Trainer', () => {
     {},
     { learnableInvTau: true, learnableScaleHopfield: true, hopfieldFrom: 0, maxGradNorm: 0.5 },
     { loss: 'siglip', hopfield: false, initInvTau: 10, learnableInvTau: true },
+    { microBatch: 3, gradCheckpointing: true, memorySize: 10, hopfieldFrom: 0 },
   ] as const)
     it(`goes on bit for bit from a checkpoint, options ${JSON.stringify(options)}`, async () => {
       const whole = makeTrainer(options);
@@ -51,6 +53,27 @@ describe('Trainer', () => {
       assert.deepEqual([...before, ...(await losses(resumed))], expected);
       assert.deepEqual(weights(resumed), weights(whole));
     });
+
+  it('comes to other steps with patterns of earlier ones beside those of the batch, but not to another first', async () => {
+    const plain = await losses(makeTrainer({ hopfieldFrom: 0 }), 3);
+    const trainer = makeTrainer({ hopfieldFrom: 0, memorySize: 6 });
+    const stored = await losses(trainer, 3);
+    assert.equal(stored[0], plain[0]);
+    assert.ok(Math.abs(stored[1]! - plain[1]!) > 1e-6, `${stored} ${plain}`);
+    const { queue } = trainer.objective;
+    assert.equal(queue!.filled, 6);
+    const norms = values(queue!.images.detach().square().sum({ axis: 1 }));
+    assert.ok(
+      norms.every((norm) => Math.abs(norm - 1) < 1e-5),
+      String(norms),
+    );
+  });
+
+  it('reads records of programs that did not have all options as what these did', () => {
+    const now = record(makeTrainer());
+    const { memorySize: _, microBatch: __, gradCheckpointing: ___, ...before } = now.options;
+    assert.deepEqual(checkRecord({ ...now, options: before }, 'manifest.json'), now);
+  });
 
   it('learns: the loss of a short training falls', async () => {
     const found = await losses(makeTrainer({ steps: 40, hopfield: false, lr: 2e-2, wd: 0 }));

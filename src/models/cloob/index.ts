@@ -49,5 +49,5 @@ export {
 } from './checkpoint.js';
 export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName, type Preprocessing, preprocessing } from './config.js';
-export { CloobModel, type CreateModelOptions, createModel } from './model.js';
+export { CloobModel, type CreateModelOptions, createModel, type EncodeOptions } from './model.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';

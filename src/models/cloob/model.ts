@@ -3,6 +3,7 @@ import { noGrad } from '../../autograd/graph.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import { Center } from '../../nn/center.js';
 import * as init from '../../nn/init.js';
+import { inMicroBatches } from '../../nn/micro-batches.js';
 import { adopt, Module, type Parameter } from '../../nn/module.js';
 import type { DType } from '../../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
@@ -23,6 +24,11 @@ export interface CreateModelOptions {
   initInvTau?: number;
   /** Zero weights, made at once: for a model whose weights come from elsewhere. Default false. */
   blank?: boolean;
+}
+
+export interface EncodeOptions {
+  /** Rows encoded at a time, see {@link inMicroBatches}; centring is over all rows. Default: all. */
+  microBatch?: number | null;
 }
 
 /**
@@ -62,7 +68,7 @@ export class CloobModel extends Module {
    * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError for other shapes
    */
-  encodeImage(images: Tensor): Tensor {
+  encodeImage(images: Tensor, { microBatch }: EncodeOptions = {}): Tensor {
     const side = this.config.image_resolution;
     if (images.rank !== 4 || images.shape[1] !== 3 || images.shape[2] !== side || images.shape[3] !== side)
       throw new ShapeError('encodeImage', {
@@ -70,7 +76,9 @@ export class CloobModel extends Module {
         expected: `[batch, 3, ${side}, ${side}]`,
         hint: 'Channels come first; resize and crop to the resolution of the model.',
       });
-    const embedded = this.visual.forward(images);
+    const embedded = microBatch
+      ? inMicroBatches((x) => this.visual.forward(x), images, { size: microBatch })
+      : this.visual.forward(images);
     return this.image_center?.forward(embedded) ?? embedded;
   }
 
@@ -79,15 +87,27 @@ export class CloobModel extends Module {
    * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError, DTypeError, DomainError (an id outside the vocabulary)
    */
-  encodeText(tokens: Tensor): Tensor {
+  encodeText(tokens: Tensor, { microBatch }: EncodeOptions = {}): Tensor {
     if (tokens.dtype !== 'int32')
       throw new DTypeError('encodeText', {
         received: `${tokens.dtype} tokens`,
         expected: 'int32',
         hint: 'ClipTokenizer.tokenize gives them.',
       });
-    const embedded = this.transformer.forward(tokens);
+    const embedded = microBatch
+      ? inMicroBatches((x) => this.transformer.forward(x), tokens, { size: microBatch })
+      : this.transformer.forward(tokens);
     return this.text_center?.forward(embedded) ?? embedded;
+  }
+
+  /**
+   * Whether both encoders compute their blocks again in backward instead of keeping what is inside them: the same numbers
+   * in less memory, for one more forward pass. Off at first.
+   */
+  setGradCheckpointing(on = true): this {
+    const towers = [this.visual instanceof ModifiedResNet ? this.visual : this.visual.transformer];
+    for (const tower of [...towers, this.transformer.transformer]) tower.gradCheckpointing = on;
+    return this;
   }
 
   /** τ⁻¹ = exp(logit_inv_tau), one element, differentiable. */

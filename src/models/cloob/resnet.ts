@@ -1,5 +1,6 @@
 /** The residual image encoder of CLIP and CLOOB. */
 
+import { checkpoint } from '../../autograd/checkpoint.js';
 import { attention } from '../../autograd/ops/attention.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
@@ -111,6 +112,8 @@ export class ModifiedResNet extends Module {
   readonly layer3: Bottleneck[];
   readonly layer4: Bottleneck[];
   readonly attnpool: AttentionPool2d;
+  /** Compute stem and blocks again in backward instead of keeping what is inside them. Default false. */
+  gradCheckpointing = false;
   readonly #shrinkingStem: boolean;
 
   constructor(config: CloobConfig, where: init.Placement) {
@@ -146,11 +149,18 @@ export class ModifiedResNet extends Module {
 
   /** @param images [batch, 3, height, width] → [batch, embed_dim] */
   forward(images: Tensor): Tensor {
+    const blocks = [...this.layer1, ...this.layer2, ...this.layer3, ...this.layer4].map(
+      (block) => (x: Tensor) => block.forward(x),
+    );
+    const parts = [(x: Tensor) => this.#stem(x), ...blocks];
+    const x = parts.reduce((x, part) => (this.gradCheckpointing ? checkpoint(part, x) : part(x)), images);
+    return this.attnpool.forward(x);
+  }
+
+  #stem(images: Tensor): Tensor {
     let x = this.bn1.forward(this.conv1.forward(images)).relu();
     x = this.bn2.forward(this.conv2.forward(x)).relu();
     x = this.bn3.forward(this.conv3.forward(x)).relu();
-    if (this.#shrinkingStem) x = x.avgPool2d({ kernel: 2 });
-    for (const block of [...this.layer1, ...this.layer2, ...this.layer3, ...this.layer4]) x = block.forward(x);
-    return this.attnpool.forward(x);
+    return this.#shrinkingStem ? x.avgPool2d({ kernel: 2 }) : x;
   }
 }
