@@ -11,6 +11,7 @@ import { addConvertCommand } from './convert.js';
 import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
 import { addProbeCommand } from './probe.js';
+import { addRunsCommand } from './runs.js';
 import { addSearchCommand } from './search.js';
 import { addStatsCommand } from './stats.js';
 import { addTrainCommand } from './train.js';
@@ -21,6 +22,7 @@ function makeProgram(): Command {
   const program = new Command('hopgrad').description(description).version(version);
   program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
   addTrainCommand(program);
+  addRunsCommand(program);
   addEvalCommand(program);
   addZeroShotCommand(program);
   addProbeCommand(program);
