@@ -84,14 +84,19 @@ export const tinyConfig = {
 /**
  * Runs the command in a pseudo-terminal of 100 columns. `until` is called with all that was shown and may return keys to press.
  * @param seconds after which it is killed, and the code is null
+ * @param program what is run, instead of the command
  */
 export function inTerminal(
   cwd: string,
   args: string[],
-  { until, seconds = 120 }: { until?: (shown: string) => string | null; seconds?: number } = {},
+  {
+    until,
+    seconds = 120,
+    program = [process.execPath, main],
+  }: { until?: (shown: string) => string | null; seconds?: number; program?: string[] } = {},
 ): Promise<{ code: number | null; shown: string }> {
   return new Promise((resolve, reject) => {
-    const words = [process.execPath, main, ...args].map((word) => `'${word}'`);
+    const words = [...program, ...args].map((word) => `'${word}'`);
     // script, of util-linux: the exit code is the command's (-e), nothing is buffered (-f)
     const child = spawn('script', ['-qefc', `stty cols 100; exec ${words.join(' ')}`, '/dev/null'], {
       cwd,

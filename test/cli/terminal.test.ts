@@ -1,9 +1,10 @@
 /** The command on a terminal: bars end whatever happens, the cursor comes back, and nothing is drawn over. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { inTerminal, makePictures, makeWeights, screen, tinyConfig } from './helpers.js';
 
 const missing = spawnSync('script', ['--version']).status !== 0;
@@ -66,5 +67,39 @@ describe('hopgrad on a terminal', function () {
     });
     assert.equal(twice.code, 130, twice.shown);
     assert.ok(twice.shown.lastIndexOf('\x1b[?25h') > twice.shown.lastIndexOf('\x1b[?25l'), 'the cursor stays hidden');
+  });
+
+  it('npm start trains on the emoji, and Ctrl-C at it leaves a run that goes on', async () => {
+    let pressed = false;
+    const args = [
+      'start',
+      '--ignore-scripts', // does not build again beside the other tests
+      '--',
+      '--logs',
+      join(folder, 'started'),
+      '--name',
+      'one',
+      '--steps',
+      '400',
+      '--batch-size',
+      '8',
+    ];
+    const { code, shown } = await inTerminal(fileURLToPath(new URL('../../../', import.meta.url)), args, {
+      program: ['npm'],
+      seconds: 240, // the first time the emoji are drawn
+      until: (text) => (!pressed && / [1-9]\d*\/400/.test(text) && (pressed = true) ? '\x03' : null),
+    });
+    const lines = screen(shown);
+    assert.ok(
+      lines.some((line) => /^Data: embedded emoji, 32×32: 6520 drawings to train on/.test(line)),
+      shown,
+    );
+    assert.ok(
+      lines.some((line) => /^Stopped at step \d+. Go on with: npx hopgrad train --resume .*one$/.test(line)),
+      shown,
+    );
+    assert.ok(shown.lastIndexOf('\x1b[?25h') > shown.lastIndexOf('\x1b[?25l'), 'the cursor stays hidden');
+    assert.equal(code, 130, shown);
+    assert.ok(existsSync(join(folder, 'started/one/model.safetensors')));
   });
 });
