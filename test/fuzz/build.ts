@@ -163,7 +163,7 @@ function drawValues(regime: Regime, size: number, dtype: DType, choices: Choices
     if (kind === 1 || (regime === 'ties' && kind < 4)) return (random.int(9) - 4) / 2;
     if (kind === 5) return random.int(4);
     if (kind === 3) return random.normal() * 10 ** random.int(4);
-    if (kind === 4) return 10 + 20 * random.int(2) + random.uniform();
+    if (kind === 4) return 20 + 10 * random.int(2) + random.uniform(); // a little beside much
     return 4 * random.uniform() - 2;
   };
   return Array.from({ length: size }, () => (dtype === 'int32' ? one() : Math.fround(one())));

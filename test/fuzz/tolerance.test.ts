@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { registeredOps } from 'hopgrad';
 import type { Storage } from '#src/kernels/device.js';
+import { deviceByName, registerDevice } from '#src/kernels/devices.js';
 import { build, type Recipe } from './build.js';
 import { check } from './check.js';
+import type { Program } from './program.js';
 import { recipes } from './recipes.js';
-import { reference } from './targets.js';
+import { reference, wasmTargets } from './targets.js';
 import { compare, float32, rounded, truth } from './tolerance.js';
 
 /** How many programs of `count` that use an op fail when its float32 results are changed. */
@@ -43,6 +45,40 @@ describe('the tolerance of random programs', function () {
   it('finds a tie that is broken and a zero that is not quite', async () => {
     assert.ok((await caught('max', 20, (x) => x * (1 + 2 ** -23))) >= 5);
     assert.ok((await caught('relu', 20, (x) => (x === 0 ? 1e-7 : x))) >= 5);
+  });
+
+  it('finds whole numbers that are read as floats', async () => {
+    const op = registeredOps().get('matmul')!;
+    const wasm = deviceByName('wasm');
+    let found = 0;
+    op.int32 = 'exact'; // as the rule says, no device has such a product
+    try {
+      for (const recipe of fc.sample(recipes({ steps: 1, names: ['matmul'] }), { numRuns: 20, seed: 4 })) {
+        const program = build({ ...recipe, regimes: ['integers'] });
+        await check(program, wasmTargets().slice(1, 2)).catch(() => found++);
+      }
+    } finally {
+      op.int32 = 'refused';
+      registerDevice('wasm', wasm);
+    }
+    assert.ok(found >= 3, `${found} of 20`);
+  });
+
+  it('finds a norm that overflows inside, though the result is an ordinary number', async () => {
+    const line = {
+      text: 'x0.l2Normalize()',
+      plain: 'wide(() => x0.l2Normalize())',
+      dtype: 'float32',
+      shape: [2],
+    } as const;
+    const program: Program = {
+      inputs: [{ data: [3e20, 4e20].map(Math.fround), shape: [2], dtype: 'float32', index: false }],
+      lines: [{ name: 'v0', ...line, shape: [2] }],
+      ...{ results: ['v0'], refused: null, order: 0 },
+    };
+    const samples = await Promise.all([1, 2, 3].map((seed) => rounded(program, float32, seed)));
+    const zeros = { values: [[0, 0]], first: [], second: [], refused: null };
+    assert.notEqual(compare(program, zeros, await truth(program), samples), null);
   });
 
   it('leaves few results without a verdict', async () => {

@@ -74,7 +74,8 @@ function whileRounding<T>(rounding: Rounding, seed: number, body: () => T): T {
       const value = data[i]!;
       if (!Number.isFinite(value) || (keepGrid && onGrid(value))) continue;
       const near = value * (1 + rounding.relative * noise()) + absolute * noise();
-      data[i] = range(Math.abs(near) < 2 ** 23 ? near : Math.fround(near)); // from there on float32 is whole
+      const between = Math.abs(near) >= 2 ** 23 && Math.abs(near) < 2 ** 53; // where float32 is whole and float64 is not
+      data[i] = range(between ? Math.fround(near) : near);
     }
     return x.device.upload(data);
   };
