@@ -75,6 +75,8 @@ describe('mixtures', () => {
         const share = list.slice(at, at + 100).filter((name) => name.startsWith('a')).length;
         assert.ok(share > 30 && share < 70, `${share} of 100`);
       }
+    const twice = await names(mixture('all', [{ source: numbered('c', 50), factor: 2 }]), 1);
+    assert.notDeepEqual(twice.slice(0, 50), twice.slice(50), 'both passes in the same order');
     const half = (list: string[]) => new Set(list.filter((name) => name.startsWith('b')));
     const other = half(second);
     const again = [...half(first)].filter((name) => other.has(name)).length;
