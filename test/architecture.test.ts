@@ -155,7 +155,7 @@ describe('the package', () => {
   it('every method of an op is a function of its name', () => {
     const own = new Set(Object.getOwnPropertyNames(hopgrad.Tensor.prototype));
     const x = hopgrad.tensor([[0.5, 0.25]]);
-    for (const name of 'constructor backward data dataSync item array detach dispose toString'.split(' '))
+    for (const name of 'constructor backward data dataSync item array detach dispose toJSON toString'.split(' '))
       own.delete(name);
     const methods = [...own].filter((name) => typeof (x as unknown as Record<string, unknown>)[name] === 'function');
     assert.ok(methods.length > 55, `${methods.length} methods`);

@@ -2,18 +2,17 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../tensor/errors.js';
+import type { Kind, Option as TableOption } from '../train/option-kinds.js';
 import {
   checkSettings,
   checkTrainOptions,
   defaultSettings,
   flagOf,
-  type Kind,
   methods,
   presets,
   presetTexts,
   type RunSettings,
   settingsTable,
-  type Option as TableOption,
   type TrainOptions,
   trainTable,
 } from '../train/options.js';

@@ -4,8 +4,24 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { parseJson } from '../formats/files.js';
-import { type CloobConfig, configs, resolveConfig } from '../models/cloob/config.js';
+import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
+import {
+  choice,
+  decay,
+  folder,
+  model,
+  modelNames,
+  notNegative,
+  type Option,
+  onOff,
+  percent,
+  positive,
+  share,
+  shareOrSteps,
+  weights,
+  whole,
+} from './option-kinds.js';
 import { type MetricName, metricNames } from './validate.js';
 
 export const lossNames = ['infoloob', 'infonce', 'dcl', 'siglip'] as const;
@@ -92,72 +108,6 @@ export interface RunSettings {
   /** Where the numbers of the log go besides. */
   reportTo: 'tensorboard' | null;
 }
-
-/** What values an option may have, and how text becomes one of them. */
-export interface Kind {
-  type: 'number' | 'whole' | 'share or steps' | 'switch' | 'choice' | 'text';
-  /** In words, after "expected". */
-  range: string;
-  choices?: readonly string[];
-  ok(value: unknown): boolean;
-}
-
-/** One line of the table. */
-export interface Option {
-  group: 'Objective' | 'Model and optimisation' | 'Run' | 'Data';
-  kind: Kind;
-  /** What stands for the value in --help. */
-  mark?: string;
-  help: string;
-  /** What null means; without it null is no value. */
-  whenNull?: string;
-}
-
-const number = (range: string, ok: (value: number) => boolean): Kind => ({
-  type: 'number',
-  range,
-  ok: (value) => typeof value === 'number' && Number.isFinite(value) && ok(value),
-});
-const positive = number('a positive number', (value) => value > 0);
-const notNegative = number('a number ≥ 0', (value) => value >= 0);
-const decay = number('a number in [0, 1)', (value) => value >= 0 && value < 1);
-const share = number('a share, 0 … 1', (value) => value >= 0 && value <= 1);
-/** @param most far beyond sense, so that a damaged or hostile record is refused before anything is built */
-const whole = (least: number, most = 1e9): Kind => ({
-  type: 'whole',
-  range: `a whole number ≥ ${least}`,
-  ok: (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
-});
-const onOff: Kind = { type: 'switch', range: 'true or false', ok: (value) => typeof value === 'boolean' };
-const choice = (choices: readonly string[]): Kind => ({
-  type: 'choice',
-  range: choices.join(', '),
-  choices,
-  ok: (value) => choices.includes(value as string),
-});
-const modelNames = Object.keys(configs);
-const model: Kind = {
-  type: 'text',
-  range: `one of ${modelNames.join(', ')}, a configuration (.json), or pretrained`,
-  ok: (value) =>
-    typeof value === 'string' && (modelNames.includes(value) || value.endsWith('.json') || value === 'pretrained'),
-};
-const folder: Kind = { type: 'text', range: 'a folder', ok: (value) => typeof value === 'string' && value !== '' };
-const weights: Kind = {
-  type: 'text',
-  range: 'a file or folder of weights, or an address',
-  ok: (value) => typeof value === 'string' && value !== '',
-};
-
-const percent = (text: string) => Number(text.slice(0, -1)) / 100;
-const shareOrSteps: Kind = {
-  type: 'share or steps',
-  range: 'a share of the training (below 1, or up to 100%), or a whole number of steps',
-  ok: (value) =>
-    typeof value === 'string'
-      ? /^[\d.]+%$/.test(value) && percent(value) <= 1
-      : typeof value === 'number' && value >= 0 && (value < 1 || Number.isSafeInteger(value)),
-};
 
 const [objective, optimisation, run, data] = ['Objective', 'Model and optimisation', 'Run', 'Data'] as const;
 

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addTrainFlags, resolveSettings, resolveTrainOptions } from '#src/cli/train-flags.js';
+import type { Option } from '#src/train/option-kinds.js';
 import {
   checkTrainOptions,
   defaultSettings,
   flagOf,
   modelConfig,
-  type Option,
   optionMistakes,
   presets,
   settingsTable,
