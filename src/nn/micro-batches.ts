@@ -1,9 +1,9 @@
 /** Batches larger than memory: gradient caching. */
-import { checkpoint } from '../autograd/checkpoint.js';
 import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
+import { recompute } from './recompute.js';
 
 /**
  * Encodes a batch in pieces, for a loss that compares all of it, in the memory that one piece takes.
@@ -22,7 +22,7 @@ import { formatShape } from '../tensor/shape.js';
  * | ∂L/∂z_k |        | the cached gradient, from one backward pass through the loss   |
  *
  * The pieces are encoded without a graph; backward takes the loss's gradient by all embeddings at once, then
- * encodes each piece again and passes its rows of that gradient on. That is {@link checkpoint} over each piece, with its
+ * encodes each piece again and passes its rows of that gradient on. That is `checkpoint` over each piece, with its
  * promises: random numbers (dropout) are the same the second time, and running statistics count a piece once.
  * It costs one more forward pass.
  *
@@ -32,7 +32,8 @@ import { formatShape } from '../tensor/shape.js';
  * pieces, so every layer would need a pass of its own, forward and backward. `checkpoint` over blocks, with the whole batch, is
  * exact for batch norm too, and needs the memory of the blocks' inputs.
  *
- * @param encode a synchronous function of rows that gives one result a row
+ * @param encode a synchronous function of rows that gives one result a row; other tensors that it makes are freed
+ *   when it returns
  * @param inputs [batch, …]
  * @param size   most rows of a piece, ≥ 1
  * @returns what `encode(inputs)` gives, to rounding
@@ -53,7 +54,7 @@ export function inMicroBatches(encode: (rows: Tensor) => Tensor, inputs: Tensor,
   for (let k = 0; k < parts; k++) {
     const [from, to] = [Math.floor((k * count) / parts), Math.floor(((k + 1) * count) / parts)] as const;
     // Rows are taken inside, so that no second copy of the batch waits for backward.
-    const piece = checkpoint((whole: Tensor) => encode(whole.slice([[from, to]])), inputs);
+    const piece = recompute((whole) => encode(whole.slice([[from, to]])), inputs);
     if (piece.rank === 0 || piece.shape[0] !== to - from)
       throw new ShapeError('inMicroBatches', {
         received: `a result of shape ${formatShape(piece.shape)} for ${to - from} rows`,

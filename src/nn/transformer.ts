@@ -1,5 +1,4 @@
 /** Attention and transformer layers, with the parameter names and defaults of the official CLIP and CLOOB models. */
-import { checkpoint } from '../autograd/checkpoint.js';
 import { attention } from '../autograd/ops/attention.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError } from '../tensor/errors.js';
@@ -9,6 +8,7 @@ import * as init from './init.js';
 import { checkSizes, checkTokens, Linear, linear } from './layers.js';
 import { adopt, assign, Module, type Parameter } from './module.js';
 import { LayerNorm } from './norms.js';
+import { recompute } from './recompute.js';
 
 /**
  * Multi-head self-attention: Q, K, V = x W_inᵀ + b_in, split into heads; y = concat_h(softmax(Q Kᵀ/√d) V) W_outᵀ + b_out.
@@ -204,7 +204,7 @@ export class Transformer extends Module {
   /** @param mask which tokens see which, as in MultiheadAttention */
   forward(x: Tensor, options: MaskOptions = {}): Tensor {
     const run = (block: ResidualAttentionBlock, y: Tensor) =>
-      this.gradCheckpointing ? checkpoint((t: Tensor) => block.forward(t, options), y) : block.forward(y, options);
+      this.gradCheckpointing ? recompute((t) => block.forward(t, options), y) : block.forward(y, options);
     return this.resblocks.reduce((y, block) => run(block, y), x);
   }
 }

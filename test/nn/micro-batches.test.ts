@@ -1,9 +1,9 @@
 /** Gradient caching: the step of a batch in pieces is that of the whole batch. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { checkpoint, manualSeed, randn, ShapeError, type Tensor, tensor } from 'hopgrad';
+import { checkpoint, manualSeed, memory, randn, ShapeError, scoped, type Tensor, tensor } from 'hopgrad';
 import { type CloobConfig, createModel } from 'hopgrad/models/cloob';
-import { BatchNorm1d, cloobLoss, dropout, inMicroBatches, Linear, type Module } from 'hopgrad/nn';
+import { BatchNorm1d, cloobLoss, dropout, inMicroBatches, Linear, type Module, Transformer } from 'hopgrad/nn';
 import { tinyConfig } from '../cli/helpers.js';
 import { property, relativeError, values } from '../helpers.js';
 
@@ -124,6 +124,32 @@ describe('inMicroBatches', () => {
         expected,
       ) < 1e-12,
     );
+  });
+
+  it('takes the memory of a piece: more pieces add their results alone, to the encoding and to backward', () => {
+    const layers = Array.from({ length: 6 }, () => new Linear(64, 64));
+    // relu keeps what it is given, add keeps nothing: both kinds of intermediate results are to go.
+    const body = (x: Tensor) => layers.reduce((y, layer) => layer.forward(y).relu().add(y), x);
+    const transformer = new Transformer({ width: 64, layers: 6, heads: 2 });
+    transformer.gradCheckpointing = true;
+    const encoders = { body, blocks: (x: Tensor) => transformer.forward(x.reshape([-1, 1, 64])).reshape([-1, 64]) };
+    for (const [name, encode] of Object.entries(encoders)) {
+      /** Bytes of the device beyond what was there, at the end of the encoding, for batches of 32-row pieces. */
+      const held = (pieces: number) => {
+        const inputs = randn([32 * pieces, 64], { seed: 1 });
+        return scoped(() => {
+          const before = memory().liveBytes;
+          const result = inMicroBatches(encode, inputs, { size: 32 });
+          const bytes = memory().liveBytes - before;
+          result.square().sum().backward();
+          return bytes;
+        });
+      };
+      held(2);
+      const results = 8 * 32 * 64 * 4; // of eight pieces more; twice, as pieces and joined
+      const more = held(16) - held(8);
+      assert.ok(more <= 2 * results + 1024, `${name}: ${more} bytes more, ${results} of results`);
+    }
   });
 
   it('refuses sizes that are none, scalars, and encoders that do not give a result a row', () => {

@@ -1,12 +1,12 @@
 /** The residual image encoder of CLIP and CLOOB. */
 
-import { checkpoint } from '../../autograd/checkpoint.js';
 import { attention } from '../../autograd/ops/attention.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import * as init from '../../nn/init.js';
 import { Conv2d, Linear } from '../../nn/layers.js';
 import { adopt, Module, type Parameter } from '../../nn/module.js';
 import { BatchNorm2d } from '../../nn/norms.js';
+import { recompute } from '../../nn/recompute.js';
 import type { CloobConfig } from './config.js';
 import { visionHeads } from './config.js';
 
@@ -153,7 +153,7 @@ export class ModifiedResNet extends Module {
       (block) => (x: Tensor) => block.forward(x),
     );
     const parts = [(x: Tensor) => this.#stem(x), ...blocks];
-    const x = parts.reduce((x, part) => (this.gradCheckpointing ? checkpoint(part, x) : part(x)), images);
+    const x = parts.reduce((x, part) => (this.gradCheckpointing ? recompute(part, x) : part(x)), images);
     return this.attnpool.forward(x);
   }
 
