@@ -99,6 +99,8 @@ export interface OpDefinition<P> {
   kernel?(inputs: readonly (Storage | number)[], context: ForwardContext<P>): Storage;
   /** Computes the output from tensors, not recorded (the simple way, for your own ops). */
   forward?(inputs: readonly Tensor[], params: P): Tensor;
+  /** The output as a composition of other ops, whose derivatives are its own: see {@link defineComposite}. */
+  compose?(inputs: readonly Tensor[], params: P): Tensor;
   /** What the derivative needs; anything else is not kept alive. Default: all inputs and the output. */
   saves?: { inputs?: readonly number[]; output?: boolean };
   /**
@@ -152,6 +154,21 @@ export function defineBuiltIn<P = void>(definition: OpDefinition<P>): OpFunction
   return define(definition, true);
 }
 
+export interface CompositeDefinition<P>
+  extends Omit<OpDefinition<P>, 'kernel' | 'forward' | 'saves' | 'vjp' | 'fusedVjp' | 'dtype'> {
+  compose(inputs: readonly Tensor[], params: P): Tensor;
+  /** Why there is no derivative, for those that have none. */
+  constant?: string;
+}
+
+/**
+ * Defines an op of this library as a composition of others: no kernel and no derivative of its own, but a place in the
+ * registry, and with it the generated tests. What is recorded are the ops that it is made of.
+ */
+export function defineComposite<P = void>({ constant, ...definition }: CompositeDefinition<P>): OpFunction<P> {
+  return defineBuiltIn<P>({ ...definition, vjp: constant ?? [] });
+}
+
 function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P> {
   const { name } = definition;
   if (registry.get(name)?.builtIn)
@@ -159,7 +176,7 @@ function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P>
       received: `the name ${name}, which is that of a built-in op`,
       expected: 'a name of your own',
     });
-  if (Boolean(definition.kernel) === Boolean(definition.forward))
+  if (!definition.compose && Boolean(definition.kernel) === Boolean(definition.forward))
     throw new UsageError('defineOp', {
       received: `${name} with ${definition.kernel ? 'both' : 'neither'} kernel and forward`,
       expected: 'exactly one of them',
@@ -172,6 +189,7 @@ function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P>
 /** Runs an op and records it. */
 export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Tensor {
   const inputs = prepare(op, operands);
+  if (op.compose) return op.compose(inputs as Tensor[], params);
   const shapes = new Array<Shape>(inputs.length);
   let tracked = false;
   let why: string | null = null;

@@ -83,9 +83,9 @@ describe('random programs', function () {
   it('reach every op that is registered', () => {
     const ops = [...registeredOps().values()].filter(({ builtIn, name }) => builtIn && name !== 'to');
     const missing = new Set(ops.map(({ name }) => name));
-    const originals = ops.map(({ kernel, forward }) => ({ kernel, forward }));
+    const originals = ops.map(({ kernel, forward, compose }) => ({ kernel, forward, compose }));
     for (const op of ops)
-      for (const part of ['kernel', 'forward'] as const) {
+      for (const part of ['kernel', 'forward', 'compose'] as const) {
         const original = op[part] as ((...args: unknown[]) => never) | undefined;
         if (!original) continue;
         op[part] = (...args: unknown[]) => {

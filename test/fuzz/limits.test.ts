@@ -29,10 +29,11 @@ const called = (program: Program, names: string) =>
 
 /** Where the formula takes an infinity from another, or over another: NaN is right as well as the limit. */
 const mayBeNaN =
-  'softmax logSoftmax variance layerNorm batchNorm attention l2Normalize avgPool2d matmul conv2d conv2dInputGrad conv2dWeightGrad avgPool2dGrad';
+  'softmax logSoftmax variance std layerNorm batchNorm attention l2Normalize avgPool2d matmul conv2d conv2dInputGrad conv2dWeightGrad avgPool2dGrad';
 
 /** What decides by comparing: it has no limit where it jumps, and NaN is its answer nowhere. */
-const jumps = 'argmax argmin greater less greaterEqual lessEqual equal where';
+const jumps =
+  'argmax argmin greater less greaterEqual lessEqual equal notEqual where logicalNot logicalAnd logicalOr isNaN isFinite any all';
 
 describe('special values in random programs of one step', function () {
   this.timeout(300_000);

@@ -4,9 +4,10 @@ import * as f from '../../kernels/scalar.js';
 import { walk } from '../../kernels/walk.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
-import { defineBuiltIn } from '../op.js';
+import { defineBuiltIn, defineComposite } from '../op.js';
 import { checkTensor, type Operand, type Tensor } from '../tensor.js';
-import { type Binary, defineBinary } from './elementwise.js';
+import { maximum, minimum } from './arithmetic.js';
+import { type Binary, defineBinary, type Unary } from './elementwise.js';
 
 const why = 'a comparison is constant wherever it is continuous';
 
@@ -66,6 +67,72 @@ export const lessEqual: Binary = comparison(
 /** 1 where a = b, else 0; NaN equals nothing. No derivative. */
 export const equal: Binary = comparison('equal', '=', f.equal, (a, b) => a === b);
 
+/** A truth of two operands, composed. Every number but 0 is true, NaN as well. */
+const truth = (name: string, equation: string, compose: Binary, scalar: (a: number, b: number) => boolean): Binary => {
+  const op = defineComposite({
+    name,
+    equation,
+    derivative: 'none',
+    numbers: true,
+    shape: (shapes) => broadcastShapes(name, ...shapes),
+    compose: ([a, b]) => compose(a!, b!),
+    constant: why,
+    test: { scalar: (a, b) => Number(scalar(a!, b!)) },
+  });
+  return (a, b) => op([a, b]);
+};
+const question = (name: string, equation: string, compose: Unary, scalar: (x: number) => boolean): Unary => {
+  const op = defineComposite({
+    name,
+    equation,
+    derivative: 'none',
+    compose: ([x]) => compose(x!),
+    constant: why,
+    test: { scalar: (x) => Number(scalar(x!)) },
+  });
+  return (x) => op([x]);
+};
+
+/** 1 where x = 0, else 0: what is not true. No derivative. */
+export const logicalNot: Unary = question(
+  'logicalNot',
+  'y = [x = 0]',
+  (x) => equal(x, 0),
+  (x) => x === 0,
+);
+
+/** 1 where a ≠ b, else 0; NaN is unequal to everything. No derivative. */
+export const notEqual: Binary = truth(
+  'notEqual',
+  'y = [a ≠ b]',
+  (a, b) => logicalNot(equal(a, b)),
+  (a, b) => a !== b,
+);
+
+/** 1 where a and b are both true (not 0; NaN is not 0), else 0. No derivative. */
+export const logicalAnd: Binary = truth(
+  'logicalAnd',
+  'y = [a ≠ 0 and b ≠ 0]',
+  (a, b) => logicalNot(maximum(equal(a, 0), equal(b, 0))),
+  (a, b) => a !== 0 && b !== 0,
+);
+
+/** 1 where a or b is true (not 0; NaN is not 0), else 0. No derivative. */
+export const logicalOr: Binary = truth(
+  'logicalOr',
+  'y = [a ≠ 0 or b ≠ 0]',
+  (a, b) => logicalNot(minimum(equal(a, 0), equal(b, 0))),
+  (a, b) => a !== 0 || b !== 0,
+);
+
+/** 1 where x is NaN, else 0. No derivative. */
+// biome-ignore lint/suspicious/noShadowRestrictedNames: the function of tensors is called as that of numbers
+export const isNaN: Unary = question('isNaN', 'y = [x ≠ x]', (x) => notEqual(x, x), Number.isNaN);
+
+/** 1 where x is a finite number, 0 where it is infinite or NaN. No derivative. */
+// biome-ignore lint/suspicious/noShadowRestrictedNames: the function of tensors is called as that of numbers
+export const isFinite: Unary = question('isFinite', 'y = [x − x = 0]', (x) => equal(x.sub(x), 0), Number.isFinite);
+
 const choose = defineBuiltIn<void>({
   name: 'where',
   equation: 'y = condition ≠ 0 ? a : b',
@@ -98,4 +165,32 @@ const choose = defineBuiltIn<void>({
 export function where(condition: Tensor, a: Operand, b: Operand): Tensor {
   checkTensor('where', 'condition', condition);
   return choose([condition, a, b]);
+}
+
+const clipOp = defineComposite<{ low: boolean; high: boolean }>({
+  name: 'clip',
+  equation: 'y = min(max(x, low), high)',
+  derivative: 'x̄ = ȳ [low ≤ x ≤ high]; a bound gets ȳ where it took the place of x',
+  numbers: true,
+  shape: (shapes) => broadcastShapes('clip', ...shapes),
+  compose([x, ...bounds], { low, high }) {
+    let y = x!;
+    // Within the bound x itself, with its derivative; NaN is nowhere within.
+    if (low) y = y.greaterEqual(bounds[0]!).where(y, y.detach().maximum(bounds[0]!));
+    if (high) y = y.lessEqual(bounds[low ? 1 : 0]!).where(y, y.detach().minimum(bounds[low ? 1 : 0]!));
+    return y;
+  },
+  test: { distinct: true },
+});
+
+/**
+ * y = min(max(x, low), high) elementwise, broadcasting; null for no bound. At a bound the gradient is that of x; where x
+ * is NaN, y is NaN and the gradient 0. `high` wins where it is below `low`.
+ */
+export function clip(x: Tensor, low: Operand | null, high: Operand | null = null): Tensor {
+  checkTensor('clip', 'x', x);
+  return clipOp([x, low, high].filter((bound) => bound !== null) as Operand[], {
+    low: low !== null,
+    high: high !== null,
+  });
 }

@@ -14,6 +14,7 @@ import * as gather from './gather.js';
 import * as matmul from './matmul.js';
 import * as norm from './norm.js';
 import * as reduce from './reduce.js';
+import * as composed from './reduce-composed.js';
 import * as shape from './shape.js';
 import * as slicing from './slicing.js';
 import * as softmax from './softmax.js';
@@ -32,6 +33,7 @@ export * from './join.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './reduce.js';
+export * from './reduce-composed.js';
 export * from './shape.js';
 export * from './slicing.js';
 export * from './softmax.js';
@@ -49,6 +51,7 @@ const families = [
   arithmetic,
   cast,
   compare,
+  composed,
   conv,
   explog,
   gather,
@@ -68,6 +71,7 @@ declare module '../tensor.js' {
       Methods<typeof arithmetic>,
       Methods<typeof cast>,
       Methods<typeof compare>,
+      Methods<typeof composed>,
       Methods<typeof conv>,
       Methods<typeof explog>,
       Methods<typeof gather>,

@@ -1,5 +1,7 @@
 /** Options of tensor methods, checked: a bare number where an object belongs must not be ignored silently. */
 import { describeValue, UsageError } from '../../tensor/errors.js';
+import { normalizeAxes } from '../../tensor/shape.js';
+import { checkTensor, type Tensor } from '../tensor.js';
 
 export interface AxisOptions {
   /** Axis or axes, negative counting from the last. Default: all. */
@@ -26,4 +28,17 @@ export function checkOptions<T extends object>(op: string, options: T | undefine
       });
   }
   return options;
+}
+
+export interface ReduceParams {
+  /** Sorted, non-negative. */
+  axes: number[];
+  keepDims: boolean;
+}
+
+/** Options of a reduction, checked: normal axes, in order. */
+export function reduceParams(op: string, x: Tensor, options: AxisOptions | undefined): ReduceParams {
+  checkTensor(op, 'x', x);
+  const { axis, keepDims = false } = checkOptions(op, options, ['axis', 'keepDims']);
+  return { axes: normalizeAxes(op, axis, x.shape), keepDims };
 }

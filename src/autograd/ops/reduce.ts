@@ -1,16 +1,10 @@
 /** Reductions over one, several or all axes. */
 import type { ReduceKind, Storage } from '../../kernels/device.js';
 import { DomainError } from '../../tensor/errors.js';
-import { formatShape, normalizeAxes, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
+import { formatShape, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type ForwardContext } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
-import { type AxisOptions, checkOptions } from './options.js';
-
-interface ReduceParams {
-  /** Sorted, non-negative. */
-  axes: number[];
-  keepDims: boolean;
-}
+import { type AxisOptions, checkOptions, type ReduceParams, reduceParams } from './options.js';
 
 /**
  * Reduces runs of neighbouring axes, from the last, each run as the middle of [outer, length, inner]. For sums and
@@ -124,20 +118,14 @@ const argExtreme = (kind: 'max' | 'min') =>
 const argMaxOp = argExtreme('max');
 const argMinOp = argExtreme('min');
 
-function params(op: string, x: Tensor, options: AxisOptions | undefined): ReduceParams {
-  checkTensor(op, 'x', x);
-  const { axis, keepDims = false } = checkOptions(op, options, ['axis', 'keepDims']);
-  return { axes: normalizeAxes(op, axis, x.shape), keepDims };
-}
-
 /** y = Σ x over `axis` (default all), accumulated in higher precision than float32; int32 wraps. Empty: 0. */
 export function sum(x: Tensor, options?: AxisOptions): Tensor {
-  return sumOp([x], params('sum', x, options));
+  return sumOp([x], reduceParams('sum', x, options));
 }
 
 /** y = (Σ x)/n over `axis` (default all); of int32 as float32. @throws DomainError when there is nothing to average */
 export function mean(x: Tensor, options?: AxisOptions): Tensor {
-  const reduction = params('mean', x, options);
+  const reduction = reduceParams('mean', x, options);
   const count = reduction.axes.reduce((product, axis) => product * x.shape[axis]!, 1);
   if (count === 0)
     throw new DomainError('mean', {
@@ -158,14 +146,14 @@ function nonEmpty(op: string, x: Tensor, axes: readonly number[]): void {
 
 /** Largest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
 export function max(x: Tensor, options?: AxisOptions): Tensor {
-  const reduction = params('max', x, options);
+  const reduction = reduceParams('max', x, options);
   nonEmpty('max', x, reduction.axes);
   return maxOp([x], reduction);
 }
 
 /** Smallest element over `axis` (default all); NaN if any is; ties share the gradient equally. */
 export function min(x: Tensor, options?: AxisOptions): Tensor {
-  const reduction = params('min', x, options);
+  const reduction = reduceParams('min', x, options);
   nonEmpty('min', x, reduction.axes);
   return minOp([x], reduction);
 }
@@ -181,7 +169,7 @@ function argReduce(op: 'argmax' | 'argmin', x: Tensor, options?: { axis?: number
 
 /** Mean of (x − mean)² over `axis`, the biased variance. */
 export function variance(x: Tensor, options?: AxisOptions): Tensor {
-  const { axes, keepDims } = params('variance', x, options);
+  const { axes, keepDims } = reduceParams('variance', x, options);
   const centred = x.sub(mean(x, { axis: axes, keepDims: true }));
   return mean(centred.square(), { axis: axes, keepDims });
 }

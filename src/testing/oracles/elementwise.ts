@@ -35,3 +35,19 @@ export const cast: Oracle<{ from: string; to: string }> = {
 export const to: Oracle<{ from: string; to: string }> = {
   draw: (random) => ({ shapes: [[random.int(5)]], params: { from: 'reference', to: 'reference' } }),
 };
+
+export const clip: Oracle<{ low: boolean; high: boolean }> = {
+  draw(random) {
+    const shape = [1 + random.int(3), 1 + random.int(4)];
+    const params = { low: random.int(3) > 0, high: random.int(3) > 0 };
+    const bounds = [params.low, params.high].filter(Boolean).map(() => random.pick([shape, [shape[1]!], [1]]));
+    return { shapes: [shape, ...bounds], params };
+  },
+  oracle([x, ...bounds], { low, high }, shape) {
+    const bound = (k: number, i: number) => bounds[k]!.data[i % bounds[k]!.data.length]!;
+    return Array.from({ length: sizeOf(shape) }, (_, i) => {
+      const least = low ? Math.max(x!.data[i]!, bound(0, i)) : x!.data[i]!;
+      return high ? Math.min(least, bound(low ? 1 : 0, i)) : least;
+    });
+  },
+};

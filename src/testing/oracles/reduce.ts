@@ -47,3 +47,46 @@ const argExtreme = (kind: 'max' | 'min'): Oracle<{ axis: number; keepDims: boole
 });
 export const argmax = argExtreme('max');
 export const argmin = argExtreme('min');
+
+const total = (g: number[], f: (x: number) => number) => g.reduce((sum, x) => sum + f(x), 0);
+
+export const prod: Oracle<ReduceParams> = {
+  draw: (random) => drawReduce(random, 0),
+  oracle: ([x], { axes }) => groups(x!, axes).map((g) => g.reduce((a, b) => a * b, 1)),
+};
+
+export const norm: Oracle<ReduceParams & { ord: number }> = {
+  draw(random) {
+    const { shapes, params } = drawReduce(random, 1);
+    return { shapes, params: { ...params, ord: random.pick([2, 2, 1, Infinity]) } };
+  },
+  oracle: ([x], { axes, ord }) =>
+    groups(x!, axes).map((g) =>
+      ord === Infinity ? Math.max(...g.map(Math.abs)) : total(g, (v) => Math.abs(v) ** ord) ** (1 / ord),
+    ),
+};
+
+export const std: Oracle<ReduceParams & { correction: number }> = {
+  draw(random) {
+    const { shapes, params } = drawReduce(random, 2);
+    return { shapes, params: { ...params, correction: params.axes.length > 0 ? random.int(2) : 0 } };
+  },
+  oracle: ([x], { axes, correction }) =>
+    groups(x!, axes).map((g) => {
+      const mean = total(g, (v) => v) / g.length;
+      return Math.sqrt(total(g, (v) => (v - mean) ** 2) / (g.length - correction));
+    }),
+};
+
+/** Some zeros among the elements, or none, or nothing but. */
+const question = (answer: (g: number[]) => boolean): Oracle<ReduceParams> => ({
+  draw(random) {
+    const { shapes, params } = drawReduce(random, 0);
+    const zeros = random.int(3);
+    const data = Array.from({ length: sizeOf(shapes[0]!) }, () => (random.int(2) < zeros ? 0 : random.uniform()));
+    return { shapes, params, fixed: { 0: { data, dtype: 'float64' } } };
+  },
+  oracle: ([x], { axes }) => groups(x!, axes).map((g) => Number(answer(g))),
+});
+export const any = question((g) => g.some((v) => v !== 0));
+export const all = question((g) => g.every((v) => v !== 0));
