@@ -5,7 +5,7 @@ import { helpers, type Input, type Line, type Program } from './program.js';
 import { methods, step } from './steps.js';
 
 /** What kind of values a program is fed. */
-export type Regime = 'ordinary' | 'ties' | 'integers' | 'special' | 'extreme';
+export type Regime = 'ordinary' | 'ties' | 'integers' | 'special' | 'extreme' | 'edges';
 const allRegimes: Regime[] = ['ordinary', 'ties', 'ordinary', 'integers', 'special', 'ordinary', 'extreme'];
 
 export interface Recipe {
@@ -147,6 +147,8 @@ const specials = [0, 1, -0, -1, Infinity, -Infinity, 0.5, Number.NaN, -2.5, 100,
 const extremes = [
   1, 0, 3.4028234663852886e38, -3.4028234663852886e38, 1e20, -1e20, 3e19, 1e-20, -1e-20, 1.2e-38, 30, -2, 1e5, 90, -90,
 ];
+/** Where functions end, jump or are 1: for derivatives at 0⁰, of (−2)ᵇ and the like. */
+const edges = [1, 0, 2, -2, 0.5, -1, 3, 0];
 const wholes = [1, 0, -1, 2, 3, -5, 7, 16777217, -16777217, 2147483647, -2147483648, 65536, 46341, 100000];
 
 function drawValues(regime: Regime, size: number, dtype: DType, choices: Choices): number[] {
@@ -157,6 +159,7 @@ function drawValues(regime: Regime, size: number, dtype: DType, choices: Choices
       return regime === 'integers' && kind > 1
         ? random.pick(kind > 3 ? wholes : wholes.slice(0, 9))
         : random.int(9) - 4;
+    if (regime === 'edges') return random.pick(edges);
     const special = regime === 'special' ? specials : extremes;
     if (regime === 'special' || regime === 'extreme')
       return kind < 3 && random.int(3) > 0 ? 4 * random.uniform() - 2 : random.pick(special);

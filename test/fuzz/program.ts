@@ -60,6 +60,8 @@ export interface Helpers {
   fit(x: Tensor, shape: number[]): Tensor;
   /** x, or a number, written out in the shape it is broadcast to. */
   same(x: Tensor | number, shape: number[]): Tensor;
+  /** a · b of whole numbers, modulo 2³². */
+  product(a: Tensor, b: Tensor): Tensor;
   /** Runs a composite that must not overflow inside; see tolerance.ts. */
   wide(body: () => Tensor): Tensor;
   /** Passes on an input or a line's result; see tolerance.ts. */
@@ -78,6 +80,9 @@ export const helpers: Helpers = {
   },
   same: () => {
     throw new Error('unreachable: only the plain form writes operands out');
+  },
+  product: () => {
+    throw new Error('unreachable: only the plain form multiplies so');
   },
   wide: (body) => body(),
   bound: (x) => x,
@@ -103,7 +108,7 @@ export function compile({ inputs, lines, results, refused }: Program, text: Form
   return new Function(
     'helpers',
     'inputs',
-    `const { op, fit, same, wide, bound } = helpers;
+    `const { op, fit, same, product, wide, bound } = helpers;
     const [${inputs.map((_, i) => `x${i}`)}] = inputs${text === 'plain' ? `.map((x, i) => (${JSON.stringify(inputs.map(({ index }) => index))}[i] ? x : bound(x, 'float32')))` : ''};
     ${code.join('\n')}
     return { values: [${lines.map(({ name }) => name)}], results: [${results}], refused: () => ${refused?.text ?? null} };`,

@@ -236,7 +236,7 @@ function elementwise(b: Builder, name: string): void {
   );
   /** A tensor moved to where the op is smooth, mostly. */
   const inDomain = (value: Value, i: number): Value => {
-    const way = lows[i]! > -1 ? b.choices.int(6) : 5;
+    const way = lows[i]! > -1 && b.regime !== 'edges' ? b.choices.int(6) : 5;
     if (way === 5) return value;
     if (way === 4) return b.add(`${value.name}.square()`) ?? value;
     const positive = b.add(`${value.name}.abs()`) ?? value;
@@ -245,7 +245,8 @@ function elementwise(b: Builder, name: string): void {
   const first = inDomain(b.value(), 0);
   const operands: (Value | number)[] = [first];
   for (let i = 1; i < arity; i++) {
-    const kind = b.choices.int(4);
+    const beside = typeof operands[i - 1] === 'number'; // two numbers are a case of their own: `where(0.1, 0.2)`
+    const kind = beside && b.choices.once(2) ? 0 : b.choices.int(4);
     if (kind === 0) operands.push(lows[i]! > -1 ? Math.abs(b.choices.pick(numbers)) || 1 : b.choices.pick(numbers));
     else operands.push(inDomain(partner(b, first.tensor.shape, kind === 1), i));
   }
@@ -254,18 +255,18 @@ function elementwise(b: Builder, name: string): void {
     return `${self}.${name}(${rest.join(', ')})`;
   };
   const shown = text((x) => (typeof x === 'number' ? literal(x) : x.name));
-  if (arity === 1) return void b.add(shown);
   const shape = broadcast(operands.map((x) => (typeof x === 'number' ? [] : x.tensor.shape)));
-  const plain =
-    shape &&
-    text((x) =>
-      typeof x === 'number'
-        ? `same(${literal(x)}, ${json(shape)})`
-        : x.tensor.shape.join() === shape.join()
-          ? x.name
-          : `same(${x.name}, ${json(shape)})`,
-    );
-  b.add(shown, plain ?? shown);
+  if (!shape) return void b.add(shown);
+  const written = (x: Value | number) =>
+    typeof x === 'number'
+      ? `same(${literal(x)}, ${json(shape)})`
+      : x.tensor.shape.join() === shape.join()
+        ? x.name
+        : `same(${x.name}, ${json(shape)})`;
+  const whole = operands.every((x) => (typeof x === 'number' ? Number.isInteger(x) : x.tensor.dtype === 'int32'));
+  if (whole && name === 'mul') b.add(shown, `product(${operands.map(written).join(', ')})`);
+  else if (whole && name === 'square') b.add(shown, `product(${first.name}, ${first.name})`);
+  else b.add(shown, text(written));
 }
 
 /** NumPy's rule, written again; null where shapes do not go together. */

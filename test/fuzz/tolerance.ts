@@ -159,11 +159,19 @@ const wrapped = elementwise('int32 range', (x) => {
   return Number.isSafeInteger(x) ? Number(BigInt.asIntN(32, BigInt(x))) : Number.NaN;
 });
 
+/** a · b modulo 2³², beyond 2⁵³ as well. */
+function product(a: Tensor, b: Tensor): Tensor {
+  const [left, right] = [a.dataSync(), b.dataSync()];
+  const data = Float64Array.from(left, (x, i) => Number(BigInt.asIntN(32, BigInt(x) * BigInt(right[i]!))));
+  return tensor(data, { shape: a.shape, device: 'reference' });
+}
+
 /** The helpers of the plain form in double precision. */
 function plainHelpers(rounding: Rounding | null, seed: number): Helpers {
   const noise = noiseSource(seed + 77);
   return {
     ...helpers,
+    product,
     wide(body) {
       wide = true;
       try {
@@ -248,7 +256,7 @@ export function compare(
   const others = samples.map((sample) => parts(program, sample));
   for (const [k, { where, order, data }] of expected.entries()) {
     const given = found[k]!.data;
-    // A product of whole numbers beyond 2⁵³: double precision does not know what it wraps to.
+    // A product of more than two whole numbers, beyond 2⁵³: double precision does not know what it wraps to.
     if (program.lines[k]?.dtype === 'int32' && data.some(Number.isNaN)) return null;
     if (given.length !== data.length)
       return { where: `the size of ${where}`, order, actual: given.length, expected: data.length, tolerance: 0 };
