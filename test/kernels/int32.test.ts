@@ -22,14 +22,15 @@ import { needWebGpu } from './gpu/adapter.js';
 /** What becomes of int32 in each op of hopgrad: the table. */
 const exact = [
   ...['add', 'sub', 'mul', 'maximum', 'minimum', 'neg', 'abs', 'sign', 'square', 'relu'],
-  ...['greater', 'less', 'greaterEqual', 'lessEqual', 'equal', 'where'],
+  ...['greater', 'less', 'greaterEqual', 'lessEqual', 'equal', 'notEqual', 'where'],
+  ...['logicalNot', 'logicalAnd', 'logicalOr', 'isNaN', 'isFinite', 'clip', 'prod', 'any', 'all'],
   ...['sum', 'max', 'min', 'argmax', 'argmin', 'gather', 'scatterAdd'],
   ...['reshape', 'permute', 'expand', 'slice', 'pad', 'concat', 'clone', 'identity', 'cast', 'to'],
 ];
 const converted = [
   ...['div', 'pow', 'reciprocal', 'exp', 'log', 'sqrt', 'rsqrt', 'log1p', 'expm1', 'sin', 'cos'],
   ...['tanh', 'sigmoid', 'gelu', 'quickGelu', 'softplus', 'erf'],
-  ...['softmax', 'logSoftmax', 'logSumExp', 'layerNorm', 'batchNorm', 'attention'],
+  ...['softmax', 'logSoftmax', 'logSumExp', 'layerNorm', 'batchNorm', 'attention', 'norm', 'std'],
 ];
 const refused = ['matmul', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2d', 'avgPool2dGrad'];
 
@@ -50,6 +51,9 @@ const unary: Record<string, (x: bigint) => bigint> = {
   sign: (x) => (x > 0n ? 1n : x < 0n ? -1n : 0n),
   square: (x) => x * x,
   relu: (x) => (x > 0n ? x : 0n),
+  logicalNot: (x) => BigInt(x === 0n),
+  isNaN: () => 0n,
+  isFinite: () => 1n,
 };
 const binary: Record<string, (a: bigint, b: bigint) => bigint> = {
   add: (a, b) => a + b,
@@ -62,6 +66,9 @@ const binary: Record<string, (a: bigint, b: bigint) => bigint> = {
   greaterEqual: (a, b) => BigInt(a >= b),
   lessEqual: (a, b) => BigInt(a <= b),
   equal: (a, b) => BigInt(a === b),
+  notEqual: (a, b) => BigInt(a !== b),
+  logicalAnd: (a, b) => BigInt(a !== 0n && b !== 0n),
+  logicalOr: (a, b) => BigInt(a !== 0n || b !== 0n),
 };
 
 type Method = (...operands: Operand[]) => Tensor;
@@ -127,6 +134,15 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'])
         await same(x.sum(), [total(A)], 'sum');
         await same(x.max(), [A.reduce(larger)], 'max');
         await same(x.min(), [A.reduce(smaller)], 'min');
+        await same(x.any(), [BigInt(A.some((v) => v !== 0n))], 'any');
+        await same(x.all(), [BigInt(A.every((v) => v !== 0n))], 'all');
+        await same(
+          x.clip(Math.min(number, b[0]!), Math.max(number, b[0]!)),
+          A.map((v) => smaller(larger(v, smaller(BigInt(number), B[0]!)), larger(BigInt(number), B[0]!))),
+          'clip',
+        );
+        const pair = graphics ? a.slice(0, 1) : a; // products of more leave what is exact there
+        await same(int(pair).prod(), [pair.map(BigInt).reduce((p, v) => p * v, 1n)], 'prod');
         await same(
           x.greater(0).where(x, number),
           A.map((v) => (v > 0n ? v : BigInt(number))),

@@ -93,6 +93,9 @@ const question = (name: string, equation: string, compose: Unary, scalar: (x: nu
   return (x) => op([x]);
 };
 
+/** logicalNot of one of two operands, which may be a number. */
+const isZero = (x: Operand): Operand => (typeof x === 'number' ? Number(x === 0) : equal(x, 0));
+
 /** 1 where x = 0, else 0: what is not true. No derivative. */
 export const logicalNot: Unary = question(
   'logicalNot',
@@ -113,7 +116,7 @@ export const notEqual: Binary = truth(
 export const logicalAnd: Binary = truth(
   'logicalAnd',
   'y = [a ≠ 0 and b ≠ 0]',
-  (a, b) => logicalNot(maximum(equal(a, 0), equal(b, 0))),
+  (a, b) => logicalNot(maximum(isZero(a), isZero(b))),
   (a, b) => a !== 0 && b !== 0,
 );
 
@@ -121,7 +124,7 @@ export const logicalAnd: Binary = truth(
 export const logicalOr: Binary = truth(
   'logicalOr',
   'y = [a ≠ 0 or b ≠ 0]',
-  (a, b) => logicalNot(minimum(equal(a, 0), equal(b, 0))),
+  (a, b) => logicalNot(minimum(isZero(a), isZero(b))),
   (a, b) => a !== 0 || b !== 0,
 );
 
