@@ -24,13 +24,18 @@ const nearOne = { logSoftmax: 2 ** -24, logSumExp: 2 ** -24 };
 export const float32: Rounding = { relative: 2 ** -22, absolute: nearOne, exact: true };
 export const graphics: Rounding = {
   relative: 2 ** -19,
-  absolute: { ...nearOne, sin: 2 ** -11, cos: 2 ** -11, tanh: 1e-5, log: 2 ** -20, log1p: 2 ** -20, pow: 0 },
+  absolute: {
+    ...nearOne,
+    ...{ sin: 2 ** -11, cos: 2 ** -11, tan: 2 ** -10, asin: 2 ** -11, acos: 2 ** -11, atan: 2 ** -11, atan2: 2 ** -11 },
+    ...{ tanh: 1e-5, log: 2 ** -20, log2: 2 ** -20, log10: 2 ** -20, log1p: 2 ** -20, pow: 0 },
+    ...{ asinh: 2 ** -20, acosh: 2 ** -20, atanh: 2 ** -20 },
+  },
   exact: false,
 };
 
 /** Ops that choose or move numbers and compute none. */
 const exact = new Set(
-  'abs argmax argmin cast clone concat equal expand gather greater greaterEqual identity less lessEqual max maximum min minimum neg pad permute relu reshape sign slice where'.split(
+  'abs argmax argmin cast ceil clone concat equal expand floor gather greater greaterEqual identity less lessEqual max maximum min minimum neg pad permute relu reshape round sign slice where'.split(
     ' ',
   ),
 );

@@ -21,7 +21,7 @@ import { needWebGpu } from './gpu/adapter.js';
 
 /** What becomes of int32 in each op of hopgrad: the table. */
 const exact = [
-  ...['add', 'sub', 'mul', 'maximum', 'minimum', 'neg', 'abs', 'sign', 'square', 'relu'],
+  ...['add', 'sub', 'mul', 'maximum', 'minimum', 'neg', 'abs', 'sign', 'square', 'relu', 'floor', 'ceil', 'round'],
   ...['greater', 'less', 'greaterEqual', 'lessEqual', 'equal', 'notEqual', 'where'],
   ...['logicalNot', 'logicalAnd', 'logicalOr', 'isNaN', 'isFinite', 'clip', 'prod', 'any', 'all'],
   ...['sum', 'max', 'min', 'argmax', 'argmin', 'gather', 'scatterAdd'],
@@ -29,6 +29,7 @@ const exact = [
 ];
 const converted = [
   ...['div', 'pow', 'reciprocal', 'exp', 'log', 'sqrt', 'rsqrt', 'log1p', 'expm1', 'sin', 'cos'],
+  ...['log2', 'log10', 'tan', 'asin', 'acos', 'atan', 'atan2', 'sinh', 'cosh', 'asinh', 'acosh', 'atanh'],
   ...['tanh', 'sigmoid', 'gelu', 'quickGelu', 'softplus', 'erf'],
   ...['softmax', 'logSoftmax', 'logSumExp', 'layerNorm', 'batchNorm', 'attention', 'norm', 'std'],
 ];
@@ -51,6 +52,9 @@ const unary: Record<string, (x: bigint) => bigint> = {
   sign: (x) => (x > 0n ? 1n : x < 0n ? -1n : 0n),
   square: (x) => x * x,
   relu: (x) => (x > 0n ? x : 0n),
+  floor: (x) => x,
+  ceil: (x) => x,
+  round: (x) => x,
   logicalNot: (x) => BigInt(x === 0n),
   isNaN: () => 0n,
   isFinite: () => 1n,

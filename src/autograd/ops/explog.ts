@@ -24,6 +24,32 @@ export const log: Unary = defineUnary({
   test: { scalar: (x) => Math.log2(x!) * Math.LN2, domain: [0.1, 3] },
 });
 
+/** y = log₂ x; −∞ at 0, NaN below. */
+export const log2: Unary = defineUnary({
+  name: 'log2',
+  equation: 'y = log₂ x',
+  derivative: 'x̄ = ȳ / (x ln 2)',
+  kernel: function log2(x) {
+    return Math.log2(x);
+  },
+  saves: 'input',
+  vjp: ({ gradOutput, inputs: [x] }) => gradOutput.div(x!.mul(Math.LN2)),
+  test: { scalar: (x) => Math.log(x!) / Math.LN2, domain: [0.1, 3] },
+});
+
+/** y = log₁₀ x; −∞ at 0, NaN below. */
+export const log10: Unary = defineUnary({
+  name: 'log10',
+  equation: 'y = log₁₀ x',
+  derivative: 'x̄ = ȳ / (x ln 10)',
+  kernel: function log10(x) {
+    return Math.log10(x);
+  },
+  saves: 'input',
+  vjp: ({ gradOutput, inputs: [x] }) => gradOutput.div(x!.mul(Math.LN10)),
+  test: { scalar: (x) => Math.log(x!) / Math.LN10, domain: [0.1, 3] },
+});
+
 /** y = √x; NaN below 0. The derivative is infinite at 0. */
 export const sqrt: Unary = defineUnary({
   name: 'sqrt',

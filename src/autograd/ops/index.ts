@@ -11,10 +11,12 @@ import * as conv from './conv.js';
 import { addMethods } from './elementwise.js';
 import * as explog from './explog.js';
 import * as gather from './gather.js';
+import * as hyperbolic from './hyperbolic.js';
 import * as matmul from './matmul.js';
 import * as norm from './norm.js';
 import * as reduce from './reduce.js';
 import * as composed from './reduce-composed.js';
+import * as rounding from './rounding.js';
 import * as shape from './shape.js';
 import * as slicing from './slicing.js';
 import * as softmax from './softmax.js';
@@ -29,11 +31,13 @@ export * from './compare.js';
 export * from './conv.js';
 export * from './explog.js';
 export * from './gather.js';
+export * from './hyperbolic.js';
 export * from './join.js';
 export * from './matmul.js';
 export * from './norm.js';
 export * from './reduce.js';
 export * from './reduce-composed.js';
+export * from './rounding.js';
 export * from './shape.js';
 export * from './slicing.js';
 export * from './softmax.js';
@@ -55,9 +59,11 @@ const families = [
   conv,
   explog,
   gather,
+  hyperbolic,
   matmul,
   norm,
   reduce,
+  rounding,
   shape,
   slicing,
   softmax,
@@ -75,9 +81,11 @@ declare module '../tensor.js' {
       Methods<typeof conv>,
       Methods<typeof explog>,
       Methods<typeof gather>,
+      Methods<typeof hyperbolic>,
       Methods<typeof matmul>,
       Methods<typeof norm>,
       Methods<typeof reduce>,
+      Methods<typeof rounding>,
       Methods<typeof shape>,
       Methods<typeof slicing>,
       Methods<typeof softmax>,

@@ -56,8 +56,8 @@ function atan2(y: number, x: number): number {
     else angle = 1.5707963267948966 - Math.atan(b / a);
   }
   if (a === b && a > 0) angle = 0.7853981633974483; // both may be infinite
-  if (x < 0) angle = 3.141592653589793 - angle;
-  if (y < 0) angle = -angle;
+  if (x < 0 || 1 / x < 0) angle = 3.141592653589793 - angle;
+  if (y < 0 || 1 / y < 0) angle = -angle;
   if (!(x === x)) angle = x;
   if (!(y === y)) angle = y;
   return angle;

@@ -37,6 +37,20 @@ describe('elementary functions of the wasm device are within 4 ulp', () => {
     log1p: [Math.log1p, -0.999, 1e10],
     sin: [Math.sin, -1000, 1000],
     cos: [Math.cos, -1000, 1000],
+    tan: [Math.tan, -1000, 1000],
+    asin: [Math.asin, -1, 1],
+    acos: [Math.acos, -1, 1],
+    atan: [Math.atan, -1e10, 1e10],
+    sinh: [Math.sinh, -80, 80],
+    cosh: [Math.cosh, -80, 80],
+    asinh: [Math.asinh, -1e30, 1e30],
+    acosh: [Math.acosh, 1, 1e30],
+    atanh: [Math.atanh, -0.9999, 0.9999],
+    log2: [Math.log2, 0, 3.4e38],
+    log10: [Math.log10, 0, 3.4e38],
+    floor: [Math.floor, -1e10, 1e10],
+    ceil: [Math.ceil, -1e10, 1e10],
+    round: [(x) => (Math.abs(x % 1) === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)), -100, 100],
   };
   for (const [name, [f, low, high]] of Object.entries(exact))
     it(name, () => {

@@ -4,7 +4,10 @@
  * A class that is exported is an operation: its name, beginning with a small letter, is that of the scalar kernel.
  */
 import { applyRow } from './generated';
-import { cos, erf, exp, expm1, log, log1p, madd, normalCdf, pick, pow, sigmoid, sin, tanh } from './math';
+import {
+  acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, erf, exp, expm1, log, log10, log1p, log2, madd, normalCdf, pick,
+  pow, sigmoid, sin, sinh, tan, tanh,
+} from './math';
 import { Chunk, List3, List9, addressAt, sizeAt, splatSlot } from './pool';
 
 // @ts-ignore: decorator
@@ -243,6 +246,81 @@ export class Log1p {
 export class Expm1 {
   @inline apply(a: v128, b: v128, c: v128): v128 {
     return expm1(a);
+  }
+}
+export class Floor {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return f32x4.floor(a);
+  }
+}
+export class Ceil {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return f32x4.ceil(a);
+  }
+}
+export class Round {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return f32x4.nearest(a);
+  }
+}
+export class Tan {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return tan(a);
+  }
+}
+export class Asin {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return asin(a);
+  }
+}
+export class Acos {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return acos(a);
+  }
+}
+export class Atan {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return atan(a);
+  }
+}
+export class Sinh {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return sinh(a);
+  }
+}
+export class Cosh {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return cosh(a);
+  }
+}
+export class Asinh {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return asinh(a);
+  }
+}
+export class Acosh {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return acosh(a);
+  }
+}
+export class Atanh {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return atanh(a);
+  }
+}
+export class Log2 {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return log2(a);
+  }
+}
+export class Log10 {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return log10(a);
+  }
+}
+export class Atan2 {
+  @inline apply(a: v128, b: v128, c: v128): v128 {
+    return atan2(a, b);
   }
 }
 export class SinGrad {

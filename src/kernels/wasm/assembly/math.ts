@@ -145,6 +145,18 @@
 class Pow { apply(x: f64, y: f64): f64 { return Math.pow(x, y); } }
 class Sin { apply(x: f64, y: f64): f64 { return Math.sin(x); } }
 class Cos { apply(x: f64, y: f64): f64 { return Math.cos(x); } }
+class Atan2 { apply(x: f64, y: f64): f64 { return Math.atan2(x, y); } }
+class Tan { apply(x: f64, y: f64): f64 { return Math.tan(x); } }
+class Asin { apply(x: f64, y: f64): f64 { return Math.asin(x); } }
+class Acos { apply(x: f64, y: f64): f64 { return Math.acos(x); } }
+class Atan { apply(x: f64, y: f64): f64 { return Math.atan(x); } }
+class Sinh { apply(x: f64, y: f64): f64 { return Math.sinh(x); } }
+class Cosh { apply(x: f64, y: f64): f64 { return Math.cosh(x); } }
+class Asinh { apply(x: f64, y: f64): f64 { return Math.asinh(x); } }
+class Acosh { apply(x: f64, y: f64): f64 { return Math.acosh(x); } }
+class Atanh { apply(x: f64, y: f64): f64 { return Math.atanh(x); } }
+class Log2 { apply(x: f64, y: f64): f64 { return Math.log2(x); } }
+class Log10 { apply(x: f64, y: f64): f64 { return Math.log10(x); } }
 class Log1p { apply(x: f64, y: f64): f64 { return Math.log1p(x); } }
 class Expm1 { apply(x: f64, y: f64): f64 { return Math.expm1(x); } }
 
@@ -165,3 +177,27 @@ function lanes<T>(x: v128, y: v128): v128 {
 @inline export function log1p(x: v128): v128 { return lanes<Log1p>(x, x); }
 // @ts-ignore: decorator
 @inline export function expm1(x: v128): v128 { return lanes<Expm1>(x, x); }
+// @ts-ignore: decorator
+@inline export function atan2(x: v128, y: v128): v128 { return lanes<Atan2>(x, y); }
+// @ts-ignore: decorator
+@inline export function tan(x: v128): v128 { return lanes<Tan>(x, x); }
+// @ts-ignore: decorator
+@inline export function asin(x: v128): v128 { return lanes<Asin>(x, x); }
+// @ts-ignore: decorator
+@inline export function acos(x: v128): v128 { return lanes<Acos>(x, x); }
+// @ts-ignore: decorator
+@inline export function atan(x: v128): v128 { return lanes<Atan>(x, x); }
+// @ts-ignore: decorator
+@inline export function sinh(x: v128): v128 { return lanes<Sinh>(x, x); }
+// @ts-ignore: decorator
+@inline export function cosh(x: v128): v128 { return lanes<Cosh>(x, x); }
+// @ts-ignore: decorator
+@inline export function asinh(x: v128): v128 { return lanes<Asinh>(x, x); }
+// @ts-ignore: decorator
+@inline export function acosh(x: v128): v128 { return lanes<Acosh>(x, x); }
+// @ts-ignore: decorator
+@inline export function atanh(x: v128): v128 { return lanes<Atanh>(x, x); }
+// @ts-ignore: decorator
+@inline export function log2(x: v128): v128 { return lanes<Log2>(x, x); }
+// @ts-ignore: decorator
+@inline export function log10(x: v128): v128 { return lanes<Log10>(x, x); }
