@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { covariance } from './covariance.js';
+import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
 import { mutualInformation } from './mutual-information.js';
 import { saddle } from './saddle.js';
@@ -16,7 +17,7 @@ const print = (text: string) => {
 print(
   '# What the mathematics of CLOOB says, computed\n\nWritten by `npm run study`; each table is made by the chapter of its name.',
 );
-for (const [index, { title, run }] of [saturation, hopfield, covariance, mutualInformation, saddle].entries()) {
+for (const [index, { title, run }] of [saturation, hopfield, covariance, mutualInformation, saddle, gram].entries()) {
   print(`\n## ${index + 1}. ${title}\n`);
   await run(print);
 }

@@ -14,6 +14,20 @@ export function positive(op: string, name: string, value: number | Tensor): numb
   });
 }
 
+/** Embeddings of pairs: [batch, dim] twice, with at least so many pairs. @throws ShapeError, DomainError */
+export function checkPairs(op: string, x: Tensor, y: Tensor, least: number): void {
+  if (x.rank !== 2 || formatShape(x.shape) !== formatShape(y.shape))
+    throw new ShapeError(op, {
+      received: `shapes ${formatShape(x.shape)} and ${formatShape(y.shape)}`,
+      expected: '[batch, dim] twice',
+    });
+  if (x.shape[0]! < least)
+    throw new DomainError(op, {
+      received: `a batch of ${x.shape[0]}`,
+      expected: `at least ${least}${least === 2 ? ', since the others in the batch are the negatives' : ''}`,
+    });
+}
+
 function checkPatterns(op: string, state: Tensor, stored: Tensor): void {
   if (state.rank !== 2 || stored.rank !== 2 || state.shape[1] !== stored.shape[1])
     throw new ShapeError(op, {

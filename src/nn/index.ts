@@ -16,9 +16,6 @@ export {
   dclLoss,
   infoLoobLoss,
   infoNceLoss,
-  type RetrievedPairs,
-  retrievePairs,
-  type StoredPatterns,
   sigLipLoss,
 } from './losses.js';
 export { inMicroBatches } from './micro-batches.js';
@@ -54,6 +51,15 @@ export {
 } from './optim/schedules.js';
 export { SGD, type SGDOptions } from './optim/sgd.js';
 export { AvgPool2d, MaxPool2d } from './pooling.js';
+export {
+  type RetrievalForm,
+  type RetrievedPairs,
+  type RetrievedSimilarities,
+  retrievalOperations,
+  retrievedSimilarities,
+  retrievePairs,
+  type StoredPatterns,
+} from './retrieved-pairs.js';
 export { load, save, type Training } from './save.js';
 export { Flatten, type Layer, Sequential } from './sequential.js';
 export {

@@ -1,7 +1,7 @@
 /**
  * Contrastive losses. Rows of `x` and `y` with the same index belong together; all other rows are negatives.
  *
- * Notation throughout: s_ij = x_iᵀ y_j, k_ij = τ⁻¹ s_ij, p_ij = softmax_j k_ij, q_ij = softmax over j ≠ i.
+ * Notation throughout: s_ij = x_iᵀ y_j (`similarities`), k_ij = τ⁻¹ s_ij, p_ij = softmax_j k_ij, q_ij = softmax over j ≠ i.
  *
  * How the scales of this file compare with those in use elsewhere, with L_img and L_txt the mean InfoLOOB of the two
  * sides (see {@link infoLoobLoss}):
@@ -16,31 +16,36 @@
  */
 import { eye } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { DomainError, ShapeError } from '../tensor/errors.js';
-import { formatShape } from '../tensor/shape.js';
-import { hopfieldRetrieve, positive } from './hopfield.js';
+import { checkPairs, positive } from './hopfield.js';
+import { type RetrievalForm, type RetrievedSimilarities, retrievedSimilarities } from './retrieved-pairs.js';
 
 export interface ContrastiveOptions {
   /** τ⁻¹, the inverse temperature, > 0; a number, or a tensor with one element when it is learnt. */
   invTau: number | Tensor;
 }
 
-function checkPairs(op: string, x: Tensor, y: Tensor, least: number): void {
-  if (x.rank !== 2 || formatShape(x.shape) !== formatShape(y.shape))
-    throw new ShapeError(op, {
-      received: `shapes ${formatShape(x.shape)} and ${formatShape(y.shape)}`,
-      expected: '[batch, dim] twice',
-    });
-  if (x.shape[0]! < least)
-    throw new DomainError(op, {
-      received: `a batch of ${x.shape[0]}`,
-      expected: `at least ${least}${least === 2 ? ', since the others in the batch are the negatives' : ''}`,
-    });
+/** x_iᵀ y_j for all pairs, [batch, batch]: the only thing that the losses ask of the embeddings. */
+export function similarities(x: Tensor, y: Tensor): Tensor {
+  return x.matmul(y, { transposeB: true });
 }
 
-/** k_ii for every row, [batch], without the whole matrix. */
-function positives(x: Tensor, y: Tensor, invTau: number | Tensor): Tensor {
-  return x.mul(y).sum({ axis: 1 }).mul(invTau);
+/** s for both directions: anchors x among y, and anchors y among x. */
+export function bothWays(s: Tensor): RetrievedSimilarities {
+  return { image: s, text: s.permute([1, 0]) };
+}
+
+/** The main diagonal of the logits, k_ii, [batch]. */
+function positives(logits: Tensor): Tensor {
+  return diagonal(logits).where(logits, 0).sum({ axis: 1 });
+}
+
+/** The logits with −∞ on the diagonal. */
+function withoutDiagonal(logits: Tensor): Tensor {
+  return diagonal(logits).where(-Infinity, logits);
+}
+
+function diagonal({ shape, dtype, device }: Tensor): Tensor {
+  return eye(shape[0]!, undefined, { dtype, device });
 }
 
 /**
@@ -63,11 +68,13 @@ function positives(x: Tensor, y: Tensor, invTau: number | Tensor): Tensor {
 export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
   checkPairs('infoNceLoss', x, y, 1);
   invTau = positive('infoNceLoss', 'invTau', invTau);
-  const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
-  return logits
-    .logSumExp({ axis: 1 })
-    .sub(positives(x, y, invTau))
-    .mean();
+  return infoNceOf(similarities(x, y), invTau);
+}
+
+/** {@link infoNceLoss} of s_ij, [batch, batch]: rows are anchors, the diagonal their partners. */
+export function infoNceOf(s: Tensor, invTau: number | Tensor): Tensor {
+  const logits = s.mul(invTau);
+  return logits.logSumExp({ axis: 1 }).sub(positives(logits)).mean();
 }
 
 /**
@@ -92,17 +99,13 @@ export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions
 export function infoLoobLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions): Tensor {
   checkPairs('infoLoobLoss', x, y, 2);
   invTau = positive('infoLoobLoss', 'invTau', invTau);
-  const logits = x.matmul(y, { transposeB: true }).mul(invTau); // [batch, batch]
-  return withoutDiagonal(logits)
-    .logSumExp({ axis: 1 })
-    .sub(positives(x, y, invTau))
-    .mean();
+  return infoLoobOf(similarities(x, y), invTau);
 }
 
-/** The logits with −∞ on the diagonal. */
-function withoutDiagonal(logits: Tensor): Tensor {
-  const diagonal = eye(logits.shape[0]!, undefined, { dtype: logits.dtype, device: logits.device });
-  return diagonal.where(-Infinity, logits);
+/** {@link infoLoobLoss} of s_ij, [batch, batch]: rows are anchors, the diagonal their partners. */
+export function infoLoobOf(s: Tensor, invTau: number | Tensor): Tensor {
+  const logits = s.mul(invTau);
+  return withoutDiagonal(logits).logSumExp({ axis: 1 }).sub(positives(logits)).mean();
 }
 
 /**
@@ -124,13 +127,9 @@ export function dclLoss(
   if (!withinView) return infoLoobLoss(x, y, { invTau });
   checkPairs('dclLoss', x, y, 2);
   invTau = positive('dclLoss', 'invTau', invTau);
-  const across = withoutDiagonal(x.matmul(y, { transposeB: true }).mul(invTau));
-  const within = withoutDiagonal(x.matmul(x, { transposeB: true }).mul(invTau));
-  return across
-    .concat(within, { axis: 1 })
-    .logSumExp({ axis: 1 })
-    .sub(positives(x, y, invTau))
-    .mean();
+  const logits = similarities(x, y).mul(invTau);
+  const within = withoutDiagonal(similarities(x, x).mul(invTau));
+  return withoutDiagonal(logits).concat(within, { axis: 1 }).logSumExp({ axis: 1 }).sub(positives(logits)).mean();
 }
 
 /**
@@ -149,10 +148,13 @@ export function sigLipLoss(
 ): Tensor {
   checkPairs('sigLipLoss', x, y, 1);
   invTau = positive('sigLipLoss', 'invTau', invTau);
-  const n = x.shape[0]!;
-  const logits = x.matmul(y, { transposeB: true }).mul(invTau).add(bias);
-  const against = eye(n, undefined, { dtype: x.dtype, device: x.device }).mul(-2).add(1); // −z
-  return logits.mul(against).softplus().sum().div(n);
+  return sigLipOf(similarities(x, y), invTau, bias);
+}
+
+/** {@link sigLipLoss} of s_ij, [batch, batch]: the diagonal are the pairs. */
+export function sigLipOf(s: Tensor, invTau: number | Tensor, bias: number | Tensor): Tensor {
+  const against = diagonal(s).mul(-2).add(1); // −z
+  return s.mul(invTau).add(bias).mul(against).softplus().sum().div(s.shape[0]!);
 }
 
 /**
@@ -166,9 +168,10 @@ export function sigLipLoss(
  * @source Radford et al. 2021, arXiv 2103.00020
  */
 export function clipLoss(images: Tensor, texts: Tensor, { invTau }: ContrastiveOptions): Tensor {
-  return infoNceLoss(images, texts, { invTau })
-    .add(infoNceLoss(texts, images, { invTau }))
-    .mul(0.5);
+  checkPairs('clipLoss', images, texts, 1);
+  invTau = positive('clipLoss', 'invTau', invTau);
+  const { image, text } = bothWays(similarities(images, texts));
+  return infoNceOf(image, invTau).add(infoNceOf(text, invTau)).mul(0.5);
 }
 
 export interface CloobOptions extends ContrastiveOptions {
@@ -176,43 +179,8 @@ export interface CloobOptions extends ContrastiveOptions {
   beta: number | Tensor;
   /** Multiply by τ as the official code does. Default true; false gives the paper's L_img + L_txt. */
   scaleByTau?: boolean;
-}
-
-/** The two sides of CLOOB's objective: each embedding as an image memory and a text memory answer it. */
-export interface RetrievedPairs {
-  /** U_x: images retrieved from images, [batch, dim], unit length. */
-  imageFromImage: Tensor;
-  /** U_y: texts answered from images. */
-  imageFromText: Tensor;
-  /** V_x: images answered from texts. */
-  textFromImage: Tensor;
-  /** V_y: texts retrieved from texts. */
-  textFromText: Tensor;
-}
-
-/** Patterns that are stored beside those of the batch, such as embeddings of earlier steps; [patterns, dim] each. */
-export interface StoredPatterns {
-  images: Tensor;
-  texts: Tensor;
-}
-
-/**
- * The four retrievals of CLOOB, with the batch itself as memory: U = images, V = texts.
- * @param beside patterns that both memories hold besides: U = [images; beside.images], V = [texts; beside.texts]
- */
-export function retrievePairs(
-  images: Tensor,
-  texts: Tensor,
-  { beta, beside }: { beta: number | Tensor; beside?: StoredPatterns | null },
-): RetrievedPairs {
-  const options = { beta, normalize: true };
-  const [u, v] = beside ? [images.concat(beside.images), texts.concat(beside.texts)] : [images, texts];
-  return {
-    imageFromImage: hopfieldRetrieve(images, u, options),
-    imageFromText: hopfieldRetrieve(texts, u, options),
-    textFromImage: hopfieldRetrieve(images, v, options),
-    textFromText: hopfieldRetrieve(texts, v, options),
-  };
+  /** How the retrieved patterns are compared: see {@link retrievedSimilarities}. Default: the form of fewer operations. */
+  form?: RetrievalForm;
 }
 
 /**
@@ -236,12 +204,14 @@ export function retrievePairs(
  * @throws ShapeError; DomainError for a batch of one, τ⁻¹ ≤ 0 or β ≤ 0
  * @source Fürst et al. 2021, CLOOB, arXiv 2110.11316, and the official code's scale
  */
-export function cloobLoss(images: Tensor, texts: Tensor, { invTau, beta, scaleByTau = true }: CloobOptions): Tensor {
+export function cloobLoss(
+  images: Tensor,
+  texts: Tensor,
+  { invTau, beta, scaleByTau = true, form }: CloobOptions,
+): Tensor {
   checkPairs('cloobLoss', images, texts, 2);
   invTau = positive('cloobLoss', 'invTau', invTau);
-  const pairs = retrievePairs(images, texts, { beta });
-  const loss = infoLoobLoss(pairs.imageFromImage, pairs.imageFromText, { invTau }).add(
-    infoLoobLoss(pairs.textFromText, pairs.textFromImage, { invTau }),
-  );
+  const { image, text } = retrievedSimilarities(images, texts, { beta, form });
+  const loss = infoLoobOf(image, invTau).add(infoLoobOf(text, invTau));
   return scaleByTau ? loss.div(invTau) : loss;
 }

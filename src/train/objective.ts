@@ -2,8 +2,9 @@
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { CloobModel } from '../models/cloob/model.js';
-import { dclLoss, infoLoobLoss, infoNceLoss, retrievePairs, sigLipLoss } from '../nn/losses.js';
+import { bothWays, dclLoss, infoLoobOf, infoNceOf, sigLipOf, similarities } from '../nn/losses.js';
 import { Module, Parameter } from '../nn/module.js';
+import { type RetrievedSimilarities, retrievedSimilarities, retrievePairs } from '../nn/retrieved-pairs.js';
 import type { TrainOptions } from './options.js';
 import { PatternQueue } from './pattern-queue.js';
 
@@ -65,27 +66,41 @@ export class Objective extends Module {
    */
   forward(images: Tensor, texts: Tensor, { retrieve }: { retrieve: boolean }): Tensor {
     const invTau = this.invTau();
-    const both = (from: Tensor, to: Tensor, back: Tensor, forth: Tensor) =>
-      this.#one(from, to, invTau).add(this.#one(back, forth, invTau));
-    let sum: Tensor;
-    if (retrieve) {
-      const pairs = retrievePairs(images, texts, { beta: this.beta(), beside: this.queue?.patterns() ?? null });
-      sum = both(pairs.imageFromImage, pairs.imageFromText, pairs.textFromText, pairs.textFromImage);
-    } else sum = both(images, texts, texts, images);
     const { loss } = this.#options;
+    let sum: Tensor;
+    if (loss === 'dcl') {
+      // The negatives of its own view are embeddings, not similarities across.
+      const [x, y, v, u] = retrieve ? this.#retrieved(images, texts) : [images, texts, texts, images];
+      sum = dclLoss(x, y, { invTau }).add(dclLoss(v, u, { invTau }));
+    } else {
+      const { image, text } = this.#similarities(images, texts, retrieve);
+      sum = this.#of(image, invTau).add(this.#of(text, invTau));
+    }
     return loss === 'infoloob' || loss === 'dcl' ? sum.div(invTau) : sum.mul(0.5);
   }
 
-  #one(anchors: Tensor, candidates: Tensor, invTau: number | Tensor): Tensor {
+  /** U_x, U_y, V_y, V_x: anchors and candidates of the image side, then those of the text side. */
+  #retrieved(images: Tensor, texts: Tensor): [Tensor, Tensor, Tensor, Tensor] {
+    const beside = this.queue?.patterns() ?? null;
+    const pairs = retrievePairs(images, texts, { beta: this.beta(), beside });
+    return [pairs.imageFromImage, pairs.imageFromText, pairs.textFromText, pairs.textFromImage];
+  }
+
+  #similarities(images: Tensor, texts: Tensor, retrieve: boolean): RetrievedSimilarities {
+    if (!retrieve) return bothWays(similarities(images, texts));
+    if (!this.queue?.patterns()) return retrievedSimilarities(images, texts, { beta: this.beta() });
+    const [x, y, v, u] = this.#retrieved(images, texts);
+    return { image: similarities(x, y), text: similarities(v, u) };
+  }
+
+  #of(s: Tensor, invTau: number | Tensor): Tensor {
     switch (this.#options.loss) {
-      case 'infoloob':
-        return infoLoobLoss(anchors, candidates, { invTau });
-      case 'dcl':
-        return dclLoss(anchors, candidates, { invTau });
       case 'infonce':
-        return infoNceLoss(anchors, candidates, { invTau });
+        return infoNceOf(s, invTau);
       case 'siglip':
-        return sigLipLoss(anchors, candidates, { invTau, bias: this.bias! });
+        return sigLipOf(s, invTau, this.bias!);
+      default:
+        return infoLoobOf(s, invTau);
     }
   }
 }

@@ -3,8 +3,8 @@ import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { Placement } from '../nn/init.js';
 import * as init from '../nn/init.js';
-import type { StoredPatterns } from '../nn/losses.js';
 import { assign, Buffer, Module } from '../nn/module.js';
+import type { StoredPatterns } from '../nn/retrieved-pairs.js';
 import { CheckpointError } from '../tensor/errors.js';
 
 /**
