@@ -29,6 +29,7 @@ export { type BackwardOptions, noGrad } from './autograd/graph.js';
 export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
 export * from './autograd/ops/index.js';
 export { type NestedArray, type Operand, Tensor } from './autograd/tensor.js';
+export * from './functions/index.js';
 export type { Device, DeviceName, MemoryInfo } from './kernels/device.js';
 export { withDevice } from './kernels/devices.js';
 export { device, type InitOptions, init, memory } from './kernels/init.js';

@@ -30,14 +30,15 @@ const below: Record<string, string[]> = {
   tensor: [],
   kernels: ['tensor'],
   autograd: ['tensor', 'kernels'],
-  nn: ['tensor', 'kernels', 'autograd', 'formats'],
+  functions: ['tensor', 'kernels', 'autograd'],
+  nn: ['tensor', 'kernels', 'autograd', 'functions', 'formats'],
   formats: ['tensor', 'kernels', 'autograd'],
-  'models/cloob': ['tensor', 'kernels', 'autograd', 'nn', 'formats'],
+  'models/cloob': ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats'],
   testing: ['tensor', 'kernels', 'autograd'],
-  evaluate: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob'],
-  data: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate'],
-  train: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
-  cli: ['tensor', 'kernels', 'autograd', 'nn', 'formats', 'models/cloob', 'evaluate', 'data', 'train'],
+  evaluate: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob'],
+  data: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate'],
+  train: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
+  cli: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data', 'train'],
 };
 const layerOf = (path: string) =>
   path.startsWith('models/') ? path.split('/').slice(0, 2).join('/') : path.split('/')[0]!;

@@ -57,12 +57,13 @@ function operand(b: Builder, shape: readonly number[], dtype?: DType): string {
   return b.input(shape, dtype && { dtype }).name;
 }
 
-/** Splits the axes in random places into [a part before, a part after]. */
+/** A part of each axis, sometimes with a step. */
 const ranges = (b: Builder, shape: readonly number[]) =>
   shape.map((size) => {
     const start = b.choices.int(size + 1);
     const end = start + b.choices.int(size - start + 1);
-    return b.choices.once(4) ? [0, null] : b.choices.once(4) && end < size ? [start, end - size] : [start, end];
+    const range = b.choices.once(4) ? [0, null] : b.choices.once(4) && end < size ? [start, end - size] : [start, end];
+    return b.choices.once(4) ? [...range, 1 + b.choices.int(3)] : range;
   });
 
 /** A shape with as many elements: sizes moved about, axes of size 1 put in, two axes joined. */

@@ -5,14 +5,23 @@ import {
   arange,
   concat,
   DTypeError,
+  diag,
+  flip,
   full,
   init,
   type Operand,
   randn,
   registeredOps,
+  repeat,
+  roll,
   scatterAdd,
   type Tensor,
+  takeAlongAxis,
   tensor,
+  tile,
+  trace,
+  tril,
+  triu,
   uniform,
   withDevice,
 } from 'hopgrad';
@@ -26,6 +35,20 @@ const exact = [
   ...['logicalNot', 'logicalAnd', 'logicalOr', 'isNaN', 'isFinite', 'clip', 'prod', 'any', 'all'],
   ...['sum', 'max', 'min', 'argmax', 'argmin', 'gather', 'scatterAdd'],
   ...['reshape', 'permute', 'expand', 'slice', 'pad', 'concat', 'clone', 'identity', 'cast', 'to'],
+  ...[
+    'stride',
+    'flip',
+    'roll',
+    'repeat',
+    'tile',
+    'diagonal',
+    'diag',
+    'trace',
+    'tril',
+    'triu',
+    'takeAlongAxis',
+    'oneHot',
+  ],
 ];
 const converted = [
   ...['div', 'pow', 'reciprocal', 'exp', 'log', 'sqrt', 'rsqrt', 'log1p', 'expm1', 'sin', 'cos'],
@@ -152,6 +175,29 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'])
           A.map((v) => (v > 0n ? v : BigInt(number))),
           'where',
         );
+        await same(flip(x), [...A].reverse(), 'flip');
+        await same(
+          x.slice([[0, null, 2]]),
+          A.filter((_, i) => i % 2 === 0),
+          'slice with a step',
+        );
+        await same(roll(x, 1), [A[n - 1]!, ...A.slice(0, -1)], 'roll');
+        await same(
+          repeat(x, 2),
+          A.flatMap((v) => [v, v]),
+          'repeat',
+        );
+        await same(tile(x, 2), [...A, ...A], 'tile');
+        await same(diag(diag(x, { offset: 1 }), { offset: 1 }), A, 'diag');
+        await same(trace(diag(x)), [total(A)], 'trace');
+        await same(
+          tril(diag(x))
+            .sub(triu(diag(x)))
+            .sum(),
+          [0n],
+          'tril and triu',
+        );
+        await same(takeAlongAxis(x, int(a.map((_, i) => n - 1 - i))), [...A].reverse(), 'takeAlongAxis');
         await same(x.pad([[1, 1]], number), [BigInt(number), ...A, BigInt(number)], 'pad');
         await same(concat([x, y]), [...A, ...B], 'concat');
         const indices = int(a.map((_, i) => i % 2));

@@ -53,7 +53,8 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
   ],
 });
 
-function checkIndices(op: string, indices: Tensor, rows: number): void {
+/** @throws DTypeError unless `indices` are int32; DomainError for one outside [0, rows), where they can be read at once */
+export function checkIndices(op: string, indices: Tensor, rows: number): void {
   if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
     throw new DTypeError(op, {
       received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',

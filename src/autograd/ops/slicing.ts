@@ -3,7 +3,7 @@ import type { Storage } from '../../kernels/device.js';
 import { checkInt32 } from '../../tensor/dtype.js';
 import { DomainError, describeValue, ShapeError, UsageError } from '../../tensor/errors.js';
 import { checkShape, formatShape, normalizeAxis } from '../../tensor/shape.js';
-import { defineBuiltIn } from '../op.js';
+import { defineBuiltIn, defineComposite } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
 
@@ -20,11 +20,32 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
   ],
 });
 
+const strideOp = defineComposite<{ axis: number; step: number }>({
+  name: 'stride',
+  equation: 'y[…, i, …] = x[…, i · step, …]',
+  derivative: 'x̄[…, i · step, …] = ȳ[…, i, …], 0 between',
+  shape: ([shape], { axis, step }) => shape!.map((size, i) => (i === axis ? Math.ceil(size / step) : size)),
+  compose([x], { axis, step }) {
+    // An axis of [count, step], of which the first of each is taken.
+    const size = x!.shape[axis]!;
+    const count = Math.ceil(size / step);
+    const [before, after] = [x!.shape.slice(0, axis), x!.shape.slice(axis + 1)];
+    return pad(
+      x!,
+      x!.shape.map((_, i) => [0, i === axis ? count * step - size : 0]),
+    )
+      .reshape([...before, count, step, ...after])
+      .slice([...before.map(() => [0, null] as const), [0, null], [0, 1]])
+      .reshape([...before, count, ...after]);
+  },
+});
+
 /**
- * The block [start, end) along each axis; axes not named are taken whole, negative numbers count from the
- * end, and `null` as end means the end. @throws ShapeError for ranges outside the tensor
+ * The block [start, end) along each axis, or every `step`-th of it; axes not named are taken whole, negative numbers count
+ * from the end, and `null` as end means the end. Steps go forward: flip() turns an axis round.
+ * @throws ShapeError for ranges outside the tensor or a step that is no whole number ≥ 1
  */
-export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?])[]): Tensor {
+export function slice(x: Tensor, ranges: readonly (readonly [number, (number | null)?, number?])[]): Tensor {
   checkTensor('slice', 'x', x);
   if (!Array.isArray(ranges) || ranges.length > x.rank || !ranges.every(Array.isArray))
     throw new ShapeError('slice', {
@@ -33,8 +54,9 @@ export function slice(x: Tensor, ranges: readonly (readonly [number, (number | n
       hint: 'For example x.slice([[0, 2], [1, 3]]).',
     });
   const starts: number[] = [];
+  const steps: number[] = [];
   const sizes = x.shape.map((size, axis) => {
-    const [start = 0, end = size] = (ranges[axis] ?? []) as [number?, (number | null)?];
+    const [start = 0, end = size, step = 1] = (ranges[axis] ?? []) as [number?, (number | null)?, number?];
     const from = start < 0 ? start + size : start;
     const to = end === null ? size : end < 0 ? end + size : end;
     if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || to > size || from > to)
@@ -43,10 +65,18 @@ export function slice(x: Tensor, ranges: readonly (readonly [number, (number | n
         expected: `whole numbers with 0 ≤ start ≤ end ≤ ${size}`,
         hint: 'Negative numbers count from the end; null as end means the end.',
       });
+    if (!Number.isSafeInteger(step) || step < 1)
+      throw new ShapeError('slice', {
+        received: `step ${describeValue(step)} at axis ${axis}`,
+        expected: 'a whole number ≥ 1',
+        hint: 'flip() turns an axis round.',
+      });
     starts.push(from);
+    steps.push(step);
     return to - from;
   });
-  return sizes.every((size, i) => size === x.shape[i]) ? x : sliceOp([x], { starts, sizes });
+  const block = sizes.every((size, i) => size === x.shape[i]) ? x : sliceOp([x], { starts, sizes });
+  return steps.reduce((y, step, axis) => (step === 1 ? y : strideOp([y], { axis, step })), block);
 }
 
 const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }>({

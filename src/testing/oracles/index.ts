@@ -3,6 +3,7 @@ import type { Op, OpTest } from '../../autograd/op.js';
 import * as attention from './attention.js';
 import * as conv from './conv.js';
 import * as elementwise from './elementwise.js';
+import * as functions from './functions.js';
 import * as matmul from './matmul.js';
 import * as moves from './moves.js';
 import * as norm from './norm.js';
@@ -16,6 +17,7 @@ const oracles: Record<string, Partial<OpTest<Any>> | undefined> = {
   ...attention,
   ...conv,
   ...elementwise,
+  ...functions,
   ...matmul,
   ...moves,
   ...norm,

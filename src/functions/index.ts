@@ -1,0 +1,4 @@
+/** Functions beyond the methods of tensors: a bundle takes only those that it names. */
+export * from './diagonals.js';
+export * from './moves.js';
+export { maskedSelect, nonzero, oneHot, takeAlongAxis } from './picking.js';
