@@ -100,11 +100,9 @@ describe('the packed package', function () {
       ),
     );
     assert.equal(run(process.execPath, ['one.mjs'], app), '[]\n');
-    const [few, more] = [
-      await bundled("export { grad } from 'hopgrad'"),
-      await bundled("export { roll } from 'hopgrad'"),
-    ];
-    assert.ok(!few.includes('−shift') && more.includes('−shift'), 'functions come when they are named');
+    const few = await bundled("export { grad } from 'hopgrad'");
+    const more = await bundled("export { takeAlongAxis } from 'hopgrad'");
+    assert.ok(!few.includes('takeAlongAxis') && more.includes('takeAlongAxis'), 'functions come when they are named');
   });
 
   it('names Dawn, which webgpu needs in Node, where it is missing', () => {
