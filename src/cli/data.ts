@@ -1,8 +1,9 @@
 /** The flags that describe tables and shards of pictures, named as in the official code. */
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import type { DataRequest } from '../data/open.js';
+import { type Columns, columnsOf, type DataRequest } from '../data/open.js';
 import type { Colour } from '../models/cloob/config.js';
+import { UsageError } from '../tensor/errors.js';
 import type { EmbedOptions } from '../train/embed-source.js';
 import { parseColour, parseNumber, parseWhole } from './parse.js';
 
@@ -10,7 +11,7 @@ export interface TableFlags {
   csvImgKey?: string;
   csvCaptionKey?: string;
   csvSeparator?: string;
-  imgFolder?: string;
+  imgFolder?: string | undefined;
   csvQuotes?: 'on' | 'off';
   encoding?: string;
   maxBadShare?: number;
@@ -45,6 +46,11 @@ export function columnFlags(): string[] {
   return addColumnFlags(new Command()).options.map((option) => option.attributeName());
 }
 
+/** Names of the flags of {@link addTableFlags} and {@link addReadingFlags}. */
+export function pictureFlags(): string[] {
+  return addReadingFlags(addTableFlags(new Command())).options.map((option) => option.attributeName());
+}
+
 export interface ReadingFlags {
   workers?: number;
   background?: Colour | null;
@@ -71,10 +77,10 @@ export function readingOptions({ workers, background, maxBadShare }: ReadingFlag
   };
 }
 
-/** The data that a path or name and the flags of its table stand for. */
-export function dataRequest(path: string, flags: TableFlags = {}): DataRequest {
+/** The flags of a list of pictures, as {@link Columns} has them. */
+export function columnsFrom(flags: TableFlags): Columns {
   const { csvImgKey, csvCaptionKey, csvSeparator, csvQuotes, encoding, imgFolder } = flags;
-  const columns = {
+  return {
     ...(csvImgKey !== undefined && { imageColumn: csvImgKey }),
     ...(csvCaptionKey !== undefined && { captionColumn: csvCaptionKey }),
     ...(csvSeparator !== undefined && { separator: csvSeparator.replace('\\t', '\t') }),
@@ -82,5 +88,36 @@ export function dataRequest(path: string, flags: TableFlags = {}): DataRequest {
     ...(encoding !== undefined && { encoding }),
     ...(imgFolder !== undefined && { folder: resolve(imgFolder) }),
   };
+}
+
+const flagNames: Record<keyof Columns, string> = {
+  imageColumn: '--csv-img-key',
+  captionColumn: '--csv-caption-key',
+  separator: '--csv-separator',
+  quotes: '--csv-quotes',
+  encoding: '--encoding',
+  folder: '--img-folder',
+};
+
+/**
+ * The data that a path or name and the flags of its table stand for.
+ * @param others the command's other data, which the flags may be meant for
+ * @throws UsageError for flags that say nothing about any of them
+ */
+export function dataRequest(path: string, flags: TableFlags = {}, others: readonly string[] = []): DataRequest {
+  const given = columnsFrom(flags);
+  const own = new Set(columnsOf(path));
+  const theirs = new Set(others.flatMap(columnsOf));
+  const keys = Object.keys(given) as (keyof Columns)[];
+  const unused = keys.filter((key) => !own.has(key) && !theirs.has(key));
+  if (unused.length > 0)
+    throw new UsageError('data', {
+      received: `${unused.map((key) => flagNames[key]).join(', ')} for ${[path, ...others].join(' and ')}`,
+      expected: `no such flag: ${whatApplies}`,
+    });
+  const columns = Object.fromEntries(Object.entries(given).filter(([key]) => own.has(key as keyof Columns)));
   return Object.keys(columns).length > 0 ? { path, columns } : { path };
 }
+
+const whatApplies =
+  'tables (.csv, .tsv, .txt) take all flags of columns, .jsonl --csv-img-key, --csv-caption-key and --img-folder, COCO’s .json --img-folder, other data none';

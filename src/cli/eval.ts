@@ -1,6 +1,7 @@
 /** `hopgrad eval`: retrieval both ways, on pairs of your own or on the embedded emoji. */
 import type { Command } from 'commander';
 import { requireCaptions } from '../data/source.js';
+import { UsageError } from '../tensor/errors.js';
 import { evaluateOpened, openShown } from '../train/corpus.js';
 import {
   addReadingFlags,
@@ -37,6 +38,11 @@ export function addEvalCommand(program: Command): void {
 }
 
 async function evaluate(flags: EvalFlags): Promise<void> {
+  if (flags.validation && flags.valData !== undefined)
+    throw new UsageError('eval', {
+      received: '--validation with --val-data',
+      expected: 'one of the two: the split is that of the embedded emoji',
+    });
   const { path, model, tokenizer, label } = await loadModel(flags);
   const request = { ...dataRequest(flags.valData ?? 'emoji', flags), ...(flags.validation && { validation: true }) };
   const opened = await openShown(request, { size: model.config.image_resolution, cacheFolder: flags.cache });

@@ -5,11 +5,13 @@ import { noGrad } from '../autograd/graph.js';
 import { bestOf } from '../evaluate/ranks.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
 import { DataError, printable, UsageError } from '../tensor/errors.js';
+import { flagOf } from '../train/options.js';
 import { writeSheet } from './contact-sheet.js';
 import {
   addReadingFlags,
   addTableFlags,
   dataRequest,
+  pictureFlags,
   type ReadingFlags,
   readingOptions,
   type TableFlags,
@@ -43,6 +45,12 @@ export function addSearchCommand(program: Command): void {
 
 async function search(words: string, flags: SearchFlags): Promise<void> {
   if (words.trim() === '') throw new UsageError('search', { received: 'no words', expected: 'what to look for' });
+  const given = pictureFlags().filter((name) => flags[name as keyof SearchFlags] !== undefined);
+  if (flags.images === undefined && given.length > 0)
+    throw new UsageError('search', {
+      received: `${given.map(flagOf).join(', ')} for pictures that are embedded already`,
+      expected: '--images with them, which embeds pictures now',
+    });
   const stored = flags.images === undefined ? readIndex(flags.index) : null;
   const checkpoint = flags.checkpoint ?? stored?.checkpoint;
   const ready = await loadModel({ ...flags, ...(checkpoint !== undefined && { checkpoint }) });

@@ -2,12 +2,13 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { type Columns, isShards } from '../data/open.js';
 import type { InitResult } from '../kernels/init.js';
 import { describeCheckpoint } from '../models/cloob/checkpoint.js';
 import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
-import { type Corpus, type CorpusRequest, openCorpus } from '../train/corpus.js';
+import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
 import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
@@ -92,7 +93,7 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
     await (flags.resume === undefined ? begin(flags, folder) : goOn(flags, folder, command));
   } finally {
     release();
-    folder.removeIfEmpty(); // a new one, where something was wrong before the beginning
+    if (flags.resume === undefined) folder.removeUnlessBegun(); // where something was wrong before the first step
   }
 }
 
@@ -110,8 +111,7 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
   if (flags.dryRun) return tellWork({ record, corpus, folder, checkpoint: null });
-  if (flags.overwrite) folder.clear();
-  await run({ record, corpus, folder, checkpoint: null });
+  await run({ record, corpus, folder, checkpoint: null, overwrite: flags.overwrite });
 }
 
 async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promise<void> {
@@ -121,7 +121,7 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
     checkpoint,
     passedOver,
   } = isCheckpoint(asked) ? openCheckpoint(asked, folder) : findResumePoint(folder);
-  for (const why of passedOver) say(`Passed over a damaged checkpoint: ${why}`);
+  for (const why of passedOver) say(`Passed over, as it is damaged: ${why}`);
   const settings = resolveSettings(flags, before.settings);
   const last = before.sessions.at(-1)!;
   const chosen = isGiven(command, 'device') ? flags.device : last.device;
@@ -130,15 +130,11 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   console.log(`hopgrad train: ${describe(before.options, method)}, on ${device.description}`);
   if (device.device !== last.device)
     say(`The run was on ${last.device} before: numbers agree with an unbroken one to rounding only.`);
-  const { train: spec, val, zeroShot } = before.data;
-  const moved = flags.trainData === undefined ? spec : { ...spec, path: flags.trainData }; // the same elsewhere
-  const other = flags.valData === undefined ? val : dataRequest(flags.valData);
-  const classes = flags.zeroShotData === undefined ? zeroShot : dataRequest(flags.zeroShotData);
   // The checkpoint has the sizes: a file that they came from may be gone.
   const config = checkpoint
     ? (await describeCheckpoint(weightsOf(checkpoint.path))).config
     : await startConfig(before.options);
-  const corpus = await open({ train: moved, val: other, zeroShot: classes ?? null }, config, settings);
+  const corpus = await open(movedRequest(flags, before.data), config, settings);
   refuseUnusedValidation(flags, corpus);
   if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
     throw new UsageError('train', {
@@ -167,7 +163,7 @@ function longerOptions({ epochs, steps }: RunFlags, before: TrainOptions, corpus
   return checkTrainOptions(longer.options);
 }
 
-type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint'>;
+type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint' | 'overwrite'>;
 
 async function tellWork(parts: RunParts): Promise<void> {
   console.log(`Data: ${parts.corpus.description}`);
@@ -235,8 +231,8 @@ function freshFolder(flags: RunFlags): RunFolder {
 /** @throws DataError when there is nothing to resume; ends with a usage error when training flags are given too */
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   const data = ['validation', 'trainNumSamples', 'trainDataUpsamplingFactors', ...columnFlags()];
-  const prolonging = ['epochs', 'steps'];
-  const fixed = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => !prolonging.includes(name));
+  const free = ['epochs', 'steps', 'imgFolder']; // it may be prolonged, and its pictures moved
+  const fixed = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => !free.includes(name));
   const given = fixed.filter((name) => isGiven(command, name));
   if (given.length > 0)
     command.error(
@@ -267,16 +263,41 @@ function requestOf(flags: RunFlags): CorpusRequest {
     throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
   if (zeroShotData !== undefined && valData === undefined)
     throw new UsageError('train', { received: '--zero-shot-data without --val-data', expected: 'both, or none' });
+  if (validation && trainData !== undefined)
+    throw new UsageError('train', {
+      received: '--validation with --train-data',
+      expected: '--val-data, pairs of your own to choose by: the split is that of the embedded emoji',
+    });
+  if (samples !== undefined && !trainData?.split('::').some(isShards))
+    throw new UsageError('train', {
+      received: `--train-num-samples for ${trainData ?? 'the embedded emoji'}`,
+      expected: 'shards (.tar): of other data the number is known',
+    });
   const train = {
-    ...dataRequest(trainData ?? 'emoji', flags),
+    ...dataRequest(trainData ?? 'emoji', flags, valData === undefined ? [] : [valData]),
     ...(validation && { validation }),
     ...(samples !== undefined && { samples }),
     ...(factors && { factors }),
   };
   return {
     train,
-    val: valData === undefined ? null : dataRequest(valData, flags),
+    val: valData === undefined ? null : dataRequest(valData, flags, [trainData!]),
     zeroShot: zeroShotData === undefined ? null : dataRequest(zeroShotData),
+  };
+}
+
+/** The data of a run that goes on, some of which may be elsewhere now; those to evaluate on may be others. */
+function movedRequest(flags: RunFlags, { train, val, zeroShot = null }: CorpusSpec): CorpusRequest {
+  const { trainData = train.path, valData = val?.path, zeroShotData } = flags;
+  const moved = (path: string, others: string[], columns: Columns | undefined) => {
+    const { columns: folder } = dataRequest(path, { imgFolder: flags.imgFolder }, others);
+    return { path, ...((columns || folder) && { columns: { ...columns, ...folder } }) };
+  };
+  const known = val && flags.valData === undefined ? val : {}; // with its digest: what is not named anew must be the same
+  return {
+    train: { ...train, ...moved(trainData, valData === undefined ? [] : [valData], train.columns) },
+    val: valData === undefined ? null : { ...known, ...moved(valData, [trainData], (val ?? train).columns) },
+    zeroShot: zeroShotData === undefined ? zeroShot : dataRequest(zeroShotData),
   };
 }
 

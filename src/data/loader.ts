@@ -216,7 +216,7 @@ export class Loader {
     throw new DataError('Loader', {
       received: `${bad} of ${row} rows of ${this.source.name} cannot be used, for example ${name}: ${why}`,
       expected: `at most ${100 * maxBadShare} % of bad rows`,
-      hint: 'Mend the data, or tolerate more with --max-bad-share.',
+      hint: 'Mend the data, say where pictures are (--img-folder), or tolerate more with --max-bad-share.',
     });
   }
 

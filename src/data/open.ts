@@ -16,6 +16,12 @@ import { requireCaptions, type Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
 import { webDatasetSource } from './webdataset.js';
 
+/** How a list of pictures is read. */
+export type Columns = Pick<
+  TableOptions,
+  'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding' | 'folder'
+>;
+
 /** A data set as it is asked for. All of it is plain JSON. */
 export interface DataRequest {
   /**
@@ -25,7 +31,7 @@ export interface DataRequest {
    */
   path: string;
   /** How a table is read, or other lists of pictures, as far as it applies to them. `folder`: where the pictures are. */
-  columns?: Pick<TableOptions, 'separator' | 'imageColumn' | 'captionColumn' | 'quotes' | 'encoding' | 'folder'>;
+  columns?: Columns;
   /** Of several data sets joined by `::`, how often an epoch has each of their rows. Default once. */
   factors?: number[];
   /** Whether subfolders are classes. Default false: a folder is a heap of pictures. */
@@ -72,8 +78,11 @@ const isFolder = (path: string) =>
     (found) => found.isDirectory(),
     () => false,
   );
-const isShards = (path: string) => path.split('::').every((part) => /\.(tar|tgz|tar\.gz)\}?$/i.test(part));
+/** Whether all that a path joins are tar shards. */
+export const isShards = (path: string) => path.split('::').every((part) => /\.(tar|tgz|tar\.gz)\}?$/i.test(part));
 const isTable = (path: string) => /\.(csv|tsv|txt)$/i.test(path);
+const isJsonLines = (path: string) => /\.jsonl$/i.test(path);
+const isCoco = (path: string) => /\.json$/i.test(path);
 const asLabelled = (path: string) => labelledNames.find((name): name is LabelledName => name === path);
 
 /**
@@ -133,12 +142,20 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
   if (isShards(path)) return { source: await webDatasetSource(path, samples === undefined ? {} : { samples }) };
   if (isTable(path))
     return { source: await tableSource(path, { ...(/\.csv$/i.test(path) && { separator: ',' }), ...columns }) };
-  if (/\.jsonl$/i.test(path)) return { source: await jsonLinesSource(path, columns) };
-  if (/\.json$/i.test(path)) return { source: await cocoSource(path, columns) };
+  if (isJsonLines(path)) return { source: await jsonLinesSource(path, columns) };
+  if (isCoco(path)) return { source: await cocoSource(path, columns) };
   throw new DataError('openSource', {
     received: `"${path}"`,
     expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), JSON lines (.jsonl), captions of COCO (.json), or one of emoji, ${labelledNames.join(', ')}`,
   });
+}
+
+/** What of {@link Columns} says anything about what a path names, or about one of the data sets that it joins. */
+export function columnsOf(path: string): (keyof Columns)[] {
+  const parts = path.split('::');
+  if (parts.some(isTable)) return ['separator', 'imageColumn', 'captionColumn', 'quotes', 'encoding', 'folder'];
+  if (parts.some(isJsonLines)) return ['imageColumn', 'captionColumn', 'folder'];
+  return parts.some(isCoco) ? ['folder'] : [];
 }
 
 /** Shards that are joined without factors are one set of shards. */

@@ -86,8 +86,25 @@ export function removeLeftovers(folder: RunFolder): void {
 export interface ResumePoint {
   record: RunRecord;
   checkpoint: { path: string; facts: TrainingFacts } | null;
-  /** Why newer checkpoints are not used. */
+  /** Why newer checkpoints, or the record, are not used. */
   passedOver: string[];
+}
+
+/**
+ * The record of a checkpoint, or that of the run where it tells of later sessions: it was prolonged, or its data moved, and it was
+ * killed before another checkpoint. A run can do without its record: a damaged one is passed over.
+ */
+function newest(own: RunRecord, folder: RunFolder, passedOver: string[]): RunRecord {
+  if (!existsSync(folder.record)) return own;
+  try {
+    const { sessions, ...rest } = readRecord(folder.record);
+    const goesOn = sessions[0]!.date === own.sessions[0]!.date && sessions.length > own.sessions.length;
+    return goesOn ? { ...rest, sessions } : own;
+  } catch (error) {
+    if (!(error instanceof HopgradError)) throw error;
+    passedOver.push(error.received);
+    return own;
+  }
 }
 
 /**
@@ -99,7 +116,7 @@ export function findResumePoint(folder: RunFolder): ResumePoint {
   for (const path of listCheckpoints(folder))
     try {
       const facts = verifyTraining(path);
-      return { record: facts.record, checkpoint: { path, facts }, passedOver };
+      return { record: newest(facts.record, folder, passedOver), checkpoint: { path, facts }, passedOver };
     } catch (error) {
       if (!(error instanceof HopgradError)) throw error;
       passedOver.push(error.received);
@@ -122,7 +139,8 @@ export function openCheckpoint(path: string, folder: RunFolder): ResumePoint {
     throw new DataError('resume', { received: `${path} without training.safetensors`, expected: 'a checkpoint' });
   try {
     const facts = verifyTraining(path);
-    return { record: facts.record, checkpoint: { path, facts }, passedOver: [] };
+    const passedOver: string[] = [];
+    return { record: newest(facts.record, folder, passedOver), checkpoint: { path, facts }, passedOver };
   } catch (error) {
     if (!(error instanceof HopgradError)) throw error;
     const other = listCheckpoints(folder).find((one) => basename(one) !== basename(path) && isWhole(one));

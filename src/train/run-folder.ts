@@ -83,6 +83,11 @@ export class RunFolder {
     return join(this.path, 'evaluations.jsonl');
   }
 
+  get #events(): string[] {
+    const names = readdirSync(this.path).filter((name) => name.startsWith('events.out.tfevents.'));
+    return names.map((name) => join(this.path, name));
+  }
+
   /** Writes a JSON file of the run, such as manifest.json. */
   writeJson(name: string, value: unknown): void {
     this.#guard(() => writeWhole(join(this.path, name), `${JSON.stringify(value, null, 2)}\n`));
@@ -152,15 +157,17 @@ export class RunFolder {
     return [this.record, this.#log, this.model].some((file) => existsSync(file));
   }
 
-  /** Removes the folder when there is nothing in it. */
-  removeIfEmpty(): void {
+  /** Removes the folder when there is nothing in it, or nothing but the record of a run that came to no step. */
+  removeUnlessBegun(): void {
+    const begun = [this.#log, this.#evaluations, this.model, this.checkpoints, this.notFinite];
+    if (!begun.some((path) => existsSync(path)))
+      for (const path of [this.record, ...this.#events]) this.#guard(() => rmSync(path, { force: true }));
     if (readdirSync(this.path).length === 0) this.#guard(() => rmdirSync(this.path));
   }
 
   /** Removes the run that is in the folder, and nothing else. */
   clear(): void {
-    const events = readdirSync(this.path).filter((name) => name.startsWith('events.out.tfevents.'));
-    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json', ...events].map((name) =>
+    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
       join(this.path, name),
     );
     for (const path of [
@@ -170,6 +177,7 @@ export class RunFolder {
       this.model,
       this.checkpoints,
       this.notFinite,
+      ...this.#events,
       ...others,
     ])
       this.#guard(() => rmSync(path, { recursive: true, force: true }));

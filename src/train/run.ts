@@ -24,6 +24,8 @@ export interface RunOptions {
   folder: RunFolder;
   /** Where to go on; null: at the beginning. */
   checkpoint: ResumePoint['checkpoint'];
+  /** Replace the run that is in the folder. */
+  overwrite?: boolean | undefined;
   output: Output;
   signal?: AbortSignal;
   /** Called when the training is complete and saved: only the evaluation is left. */
@@ -50,10 +52,11 @@ export interface RunResult {
  */
 export async function runTraining(run: RunOptions): Promise<RunResult> {
   const { record, corpus, folder } = run;
-  folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
   const loader = corpus.loader(record.options);
   try {
     const trainer = await trainerOf(run, loader);
+    if (run.overwrite) folder.clear(); // not before all has been found that it needs
+    folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
     folder.rewindLog(trainer.position.step);
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
     const validator = data && new Validator({ data, folder, record });

@@ -7,7 +7,7 @@ import { init } from 'hopgrad';
 import { ClipTokenizer, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
 import { loadSharp } from '#src/data/sharp.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
-import { colours, hopgrad, makePictures, readRows, tinyConfig } from './helpers.js';
+import { colours, hopgrad, makePictures, makeWeights, readRows, tinyConfig } from './helpers.js';
 
 /** Squares of two of the colours, of another size: in folders whose classes have other numbers. */
 async function makeOthers(folder: string): Promise<void> {
@@ -48,6 +48,7 @@ describe('hopgrad, the command', function () {
     writeFileSync(join(folder, 'four.tsv'), `${[0, 1, 4, 7, 10].map((i) => lines[i]).join('\n')}\n`);
     writeFileSync(join(folder, 'commas.csv'), 'path,words\nsquares/red/0.png,red\n');
     writeFileSync(join(folder, 'no-weights.pt'), 'nothing');
+    await makeWeights(join(folder, 'tiny.safetensors'));
     writeFileSync(join(folder, 'tiny.json'), JSON.stringify(tinyConfig));
   });
   after(async () => {
@@ -87,6 +88,43 @@ describe('hopgrad, the command', function () {
     [1, /no finished run in runs-of-nobody/, 'eval', '--logs', 'runs-of-nobody'],
     [1, /no-weights.pt/, 'convert', 'no-weights.pt', 'x.safetensors'],
     [1, /no index missing.safetensors/, 'search', 'red', '--index', 'missing.safetensors'],
+    [
+      2,
+      /--csv-separator, --encoding for pairs.jsonl/,
+      'train',
+      '--train-data',
+      'pairs.jsonl',
+      '--csv-separator',
+      ';',
+      '--encoding',
+      'latin1',
+    ],
+    [
+      2,
+      /--csv-caption-key for captions.json and x.tar; expected no such flag/,
+      'train',
+      '--train-data',
+      'captions.json',
+      '--val-data',
+      'x.tar',
+      '--csv-caption-key',
+      'x',
+    ],
+    [2, /--csv-img-key for emoji/, 'train', '--csv-img-key', 'x'],
+    [2, /--csv-quotes for squares/, 'embed', 'squares', '--checkpoint', 'tiny.safetensors', '--csv-quotes', 'on'],
+    [
+      2,
+      /--encoding, --workers for pictures that are embedded already/,
+      'search',
+      'red',
+      '--encoding',
+      'latin1',
+      '--workers',
+      '0',
+    ],
+    [2, /--validation with --train-data/, ...small, '--validation'],
+    [2, /--validation with --val-data/, 'eval', '--validation', '--val-data', 'pairs.tsv'],
+    [2, /--train-num-samples for pairs.tsv/, ...small, '--train-num-samples', '9'],
     [2, /other pictures to measure on/, 'probe', '--train-data', 'squares'],
   ];
   for (const [code, message, ...args] of mistakes)

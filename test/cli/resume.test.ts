@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import {
   chmodSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -88,6 +89,52 @@ describe('hopgrad train, stopped and resumed', function () {
     const other = await run('train', '--resume', 'runs/read', '--csv-quotes', 'on', '--encoding', 'latin1');
     assert.equal(other.code, 2);
     assert.match(other.stderr, /--csv-quotes, --encoding cannot be changed by --resume/);
+  });
+
+  it('finds its pictures elsewhere', async () => {
+    mkdirSync(join(folder, 'here'));
+    cpSync(join(folder, 'squares'), join(folder, 'here', 'squares'), { recursive: true });
+    const args = [...small, '--val-data', 'pairs.tsv', '--img-folder', 'here'];
+    const begun = await run(...args, '--steps', '2', '--name', 'moved');
+    assert.equal(begun.code, 0, begun.stderr);
+    renameSync(join(folder, 'here'), join(folder, 'there'));
+    const lost = await run('train', '--resume', 'runs/moved', '--steps', '4');
+    assert.equal(lost.code, 1);
+    assert.match(lost.stderr, /of 12 rows .* cannot be used[\s\S]*--img-folder/);
+    const found = await run('train', '--resume', 'runs/moved', '--steps', '4', '--img-folder', 'there');
+    assert.equal(found.code, 0, found.stderr);
+    const again = await run('train', '--resume', 'runs/moved', '--steps', '6'); // it remembers
+    assert.equal(again.code, 0, again.stderr);
+    assert.equal(log('moved').length, 6);
+  });
+
+  it('stays prolonged when it is killed before another checkpoint', async () => {
+    assert.equal((await run(...small, '--steps', '2', '--name', 'longer')).code, 0);
+    const killed = await hopgrad(folder, ['train', '--resume', 'runs/longer', '--steps', '200'], (stderr) =>
+      /Training [3-9]/.test(stderr) ? 'SIGKILL' : null,
+    );
+    assert.equal(killed.code, null, killed.stderr);
+    assert.equal(readdirSync(file('longer', 'checkpoints')).length, 1);
+    const resumed = await stop('SIGINT', ['train', '--resume', 'runs/longer']);
+    assert.match(resumed.stderr, /Continuing at step 2 of 200/);
+    writeFileSync(file('longer', 'manifest.json'), '{');
+    const without = await stop('SIGINT', ['train', '--resume', 'runs/longer']);
+    assert.match(without.stderr, /Passed over, as it is damaged: .*manifest.json[\s\S]*of 200/);
+  });
+
+  it('that comes to no step leaves nothing, and an earlier run of its name as it was', async () => {
+    const broken = ['filepath\ttitle', ...Array.from({ length: 12 }, (_, i) => `missing-${i}.png\tnothing`)];
+    writeFileSync(join(folder, 'broken.tsv'), `${broken.join('\n')}\n`);
+    const args = ['train', '--train-data', 'broken.tsv', ...small.slice(3), '--steps', '1', '--name'];
+    const late = [...args, 'failed', '--report-to', 'tensorboard'];
+    assert.equal((await run(...late)).code, 1);
+    assert.equal(existsSync(file('failed', '')), false);
+    assert.equal((await run(...small, '--steps', '2', '--name', 'kept')).code, 0);
+    const before = log('kept');
+    const early = [...small, '--pretrained', 'pairs.tsv', '--name', 'kept', '--overwrite'];
+    assert.equal((await run(...early)).code, 1);
+    assert.deepEqual(log('kept'), before);
+    assert.ok(existsSync(file('kept', 'model.safetensors')));
   });
 
   it('saves when the system or a closing terminal tells it to stop', async () => {
