@@ -2,3 +2,5 @@
 export * from './diagonals.js';
 export * from './moves.js';
 export { maskedSelect, nonzero, oneHot, takeAlongAxis } from './picking.js';
+export * from './scans.js';
+export * from './sorting.js';

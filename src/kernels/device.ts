@@ -167,6 +167,11 @@ export interface CoreKernels {
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
   /** Index of the first extreme element along `length`, as int32; a NaN counts as the extreme. length ≥ 1. */
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage;
+  /**
+   * The order of [outer, length, inner] along `length`, as int32 places of the same shape; NaN is the largest number, and
+   * equal elements keep their order.
+   */
+  argSort(x: Storage, outer: number, length: number, inner: number, descending: boolean): Storage;
   matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage;
   conv2d(x: Storage, weight: Storage, spec: Conv2dSpec): Storage;
   /** ∂/∂x of Σ gradOutput · conv2d(x, weight). */

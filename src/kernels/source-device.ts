@@ -25,6 +25,7 @@ import type { SourceKernel } from './source/kernel.js';
 import { matmul } from './source/matmul.js';
 import * as move from './source/move.js';
 import * as reduce from './source/reduce.js';
+import * as sort from './source/sort.js';
 import { flat, flatOperands } from './walk.js';
 
 /** Sizes of a grid or a view, innermost first: [x], [x, y] or [x, y, z]. */
@@ -140,6 +141,15 @@ export abstract class SourceDevice implements Device, CoreKernels {
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
     const kernel = kind === 'max' ? reduce.argMax : reduce.argMin;
     return this.run(kernel, [inner, outer], [{ storage: x, grid: [inner, length, outer] }], { length }, 'int32');
+  }
+
+  argSort(x: Storage, outer: number, length: number, inner: number, descending: boolean): Storage {
+    const grid = [inner, length, outer] as const;
+    const constants = { length, descending: Number(descending) };
+    const ranks = this.run(sort.sortRank, grid, [{ storage: x, grid }], constants, 'int32');
+    const order = this.run(sort.sortOrder, grid, [{ storage: ranks, grid }], { length }, 'int32');
+    ranks.free();
+    return order;
   }
 
   matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage {

@@ -195,6 +195,20 @@ function comparisons(random: Random): ConformanceCase[] {
       0,
     ),
     against(
+      'argSort, with equal elements, infinities and NaN',
+      (device, draw) => {
+        const data = draw(4 * 30 * 3).map((v, i) => [Math.round(4 * v), v, Infinity, v, NaN, -Infinity, 0, v][i % 8]!);
+        const x = device.upload(data);
+        return [false, true].flatMap((descending) => [
+          device.argSort(x, 4, 30, 3, descending),
+          device.argSort(x, 12, 30, 1, descending),
+          device.argSort(x, 1, 1, 360, descending),
+        ]);
+      },
+      random,
+      0,
+    ),
+    against(
       'a reduction over nothing',
       (device, draw) => {
         const x = device.upload(draw(0));

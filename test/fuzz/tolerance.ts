@@ -35,7 +35,7 @@ export const graphics: Rounding = {
 
 /** Ops that choose or move numbers and compute none. */
 const exact = new Set(
-  'abs argmax argmin cast ceil clone concat equal expand flip floor gather greater greaterEqual identity less lessEqual max maximum min minimum neg pad permute relu reshape round sign slice where'.split(
+  'abs argmax argmin argsort cast ceil clone concat equal expand flip floor gather greater greaterEqual identity less lessEqual max maximum min minimum neg pad permute relu reshape round sign slice where'.split(
     ' ',
   ),
 );

@@ -16,7 +16,7 @@ describe('the identity of kernels', () => {
   it('has the text of each of hopgrad’s own kernels from the build', () => {
     assert.deepEqual([...builtInKernels().keys()].sort(), Object.keys(texts).sort());
     for (const [name, kernel] of builtInKernels()) {
-      assert.equal(texts[name], kernel.toString(), name);
+      assert.equal(texts[name], kernel.toString().replaceAll(/^\s+(\/\/.*)?|\n\s*\/\/.*/gm, ''), name);
       assert.equal(identityOf(kernel).text, texts[name]);
     }
     assert.ok(

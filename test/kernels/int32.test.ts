@@ -3,7 +3,10 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
   arange,
+  argsort,
   concat,
+  cumprod,
+  cumsum,
   DTypeError,
   diag,
   flip,
@@ -15,10 +18,12 @@ import {
   repeat,
   roll,
   scatterAdd,
+  sort,
   type Tensor,
   takeAlongAxis,
   tensor,
   tile,
+  topK,
   trace,
   tril,
   triu,
@@ -35,20 +40,8 @@ const exact = [
   ...['logicalNot', 'logicalAnd', 'logicalOr', 'isNaN', 'isFinite', 'clip', 'prod', 'any', 'all'],
   ...['sum', 'max', 'min', 'argmax', 'argmin', 'gather', 'scatterAdd'],
   ...['reshape', 'permute', 'expand', 'slice', 'pad', 'concat', 'clone', 'identity', 'cast', 'to'],
-  ...[
-    'stride',
-    'flip',
-    'roll',
-    'repeat',
-    'tile',
-    'diagonal',
-    'diag',
-    'trace',
-    'tril',
-    'triu',
-    'takeAlongAxis',
-    'oneHot',
-  ],
+  ...['stride', 'flip', 'roll', 'repeat', 'tile', 'diagonal', 'diag', 'trace', 'tril', 'triu'],
+  ...['takeAlongAxis', 'oneHot', 'argsort', 'sort', 'topK', 'cumsum', 'cumprod'],
 ];
 const converted = [
   ...['div', 'pow', 'reciprocal', 'exp', 'log', 'sqrt', 'rsqrt', 'log1p', 'expm1', 'sin', 'cos'],
@@ -198,6 +191,25 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'])
           'tril and triu',
         );
         await same(takeAlongAxis(x, int(a.map((_, i) => n - 1 - i))), [...A].reverse(), 'takeAlongAxis');
+        const sorted = [...A].sort((p, q) => (p < q ? -1 : p > q ? 1 : 0));
+        await same(sort(x), sorted, 'sort');
+        await same(x.gather(argsort(x, { descending: true })), [...sorted].reverse(), 'argsort');
+        await same(topK(x, 1).values, [sorted.at(-1)!], 'topK');
+        await same(
+          cumsum(x),
+          A.map((_, i) => total(A.slice(0, i + 1))),
+          'cumsum',
+        );
+        await same(
+          cumprod(int(pair)),
+          pair.map((_, i) =>
+            pair
+              .slice(0, i + 1)
+              .map(BigInt)
+              .reduce((p, v) => p * v),
+          ),
+          'cumprod',
+        );
         await same(x.pad([[1, 1]], number), [BigInt(number), ...A, BigInt(number)], 'pad');
         await same(concat([x, y]), [...A, ...B], 'concat');
         const indices = int(a.map((_, i) => i % 2));

@@ -353,6 +353,11 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return super.argReduce(kind, x, outer, length, inner);
   }
 
+  override argSort(x: Storage, outer: number, length: number, inner: number, descending: boolean): Storage {
+    this.#checkCoordinate('argsort', length, 2);
+    return super.argSort(x, outer, length, inner, descending);
+  }
+
   /** Sorted first where comparing each row with each index would cost much more. */
   override scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
     const count = indices.size;

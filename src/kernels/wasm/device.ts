@@ -30,7 +30,7 @@ import { fusedKernels } from './fused.js';
 import { matmul } from './gemm.js';
 import type { Block } from './heap.js';
 import { operationNumber, selectFloat, selectInt } from './kernels.js';
-import { argReduceLoop, reduceLoop, runLoop, scatterAddLoop } from './loops.js';
+import { argReduceLoop, argSortLoop, reduceLoop, runLoop, scatterAddLoop } from './loops.js';
 import { gather, moveBlock, scatterAdd } from './move.js';
 import { avgPool2d, avgPool2dGrad } from './pooling.js';
 import { argReduce, reduceColumns, reduceRows } from './reduce.js';
@@ -194,6 +194,12 @@ export class WasmDevice implements Device {
     if (x.dtype === 'float32') return argReduce(this.#context, kind, x, outer, length, inner);
     const y = this.#allocate('int32', outer * inner);
     argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
+    return y;
+  }
+
+  argSort(x: Storage, outer: number, length: number, inner: number, descending: boolean): Storage {
+    const y = this.#allocate('int32', x.size);
+    argSortLoop(this.#view(x), this.#view(y), outer, length, inner, descending);
     return y;
   }
 

@@ -116,6 +116,36 @@ export function argReduceLoop(
     }
 }
 
+/** The order of the elements along the middle axis: NaN is the largest, equal ones keep their order. */
+export function argSortLoop(
+  x: TypedArray,
+  y: TypedArray,
+  outer: number,
+  length: number,
+  inner: number,
+  descending: boolean,
+): void {
+  const row = x.slice(0, length);
+  const order = new Int32Array(length);
+  const sign = descending ? -1 : 1;
+  const compare = (i: number, j: number) => {
+    const [a, b] = [row[i]!, row[j]!];
+    if (a < b) return -sign;
+    if (a > b) return sign;
+    return sign * (Number(Number.isNaN(a)) - Number(Number.isNaN(b))) || i - j;
+  };
+  for (let o = 0; o < outer; o++)
+    for (let i = 0; i < inner; i++) {
+      const place = (l: number) => (o * length + l) * inner + i;
+      for (let l = 0; l < length; l++) {
+        row[l] = x[place(l)]!;
+        order[l] = l;
+      }
+      order.sort(compare);
+      for (let l = 0; l < length; l++) y[place(l)] = order[l]!;
+    }
+}
+
 /** y[outer][indices[i]] += x[outer][i] for whole numbers. */
 export function scatterAddLoop(
   x: TypedArray,

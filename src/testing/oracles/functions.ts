@@ -98,6 +98,52 @@ const triangle = (keeps: (above: number) => boolean): Oracle<Offset> => ({
 export const tril = triangle((above) => above <= 0);
 export const triu = triangle((above) => above >= 0);
 
+/** All rows along an axis, each changed by `f`, which may change their length. */
+const perLine = ({ data, shape }: Values, axis: number, f: (line: number[]) => number[]): number[] => {
+  const [outer, length, inner] = [sizeOf(shape.slice(0, axis)), shape[axis]!, sizeOf(shape.slice(axis + 1))];
+  return Array.from({ length: outer }, (_, o) => {
+    const lines = Array.from({ length: inner }, (_, i) =>
+      f(Array.from({ length }, (_, l) => data[(o * length + l) * inner + i]!)),
+    );
+    return (lines[0] ?? []).flatMap((_, l) => lines.map((line) => line[l]!));
+  }).flat();
+};
+
+type Sort = OnAxis & { descending: boolean };
+const drawSort = (random: Random) => drawOnAxis(random, (random) => ({ descending: random.int(2) === 1 }));
+const inOrder = (line: number[], descending: boolean) => {
+  const sorted = [...line].sort((a, b) => a - b);
+  return descending ? sorted.reverse() : sorted;
+};
+
+export const argsort: Oracle<Sort> = {
+  draw: drawSort,
+  oracle: ([x], { axis, descending }) =>
+    perLine(x!, axis, (line) => inOrder(line, descending).map((v) => line.indexOf(v))),
+};
+
+export const sort: Oracle<Sort> = {
+  draw: drawSort,
+  oracle: ([x], { axis, descending }) => perLine(x!, axis, (line) => inOrder(line, descending)),
+};
+
+export const topK: Oracle<Sort & { k: number }> = {
+  draw(random) {
+    const { shapes, params } = drawSort(random);
+    return { shapes, params: { ...params, k: random.int(shapes[0]![params.axis]! + 1) } };
+  },
+  oracle: ([x], { axis, descending, k }) => perLine(x!, axis, (line) => inOrder(line, descending).slice(0, k)),
+};
+
+type Scan = OnAxis & { reverse: boolean };
+const scan = (join: (a: number, b: number) => number): Oracle<Scan> => ({
+  draw: (random) => drawOnAxis(random, (random) => ({ reverse: random.int(2) === 1 })),
+  oracle: ([x], { axis, reverse }) =>
+    perLine(x!, axis, (line) => line.map((_, i) => (reverse ? line.slice(i) : line.slice(0, i + 1)).reduce(join))),
+});
+export const cumsum = scan((a, b) => a + b);
+export const cumprod = scan((a, b) => a * b);
+
 export const takeAlongAxis: Oracle<OnAxis> = {
   draw(random) {
     const shape = drawShape(random, 1 + random.int(3), 1);
