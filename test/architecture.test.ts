@@ -38,7 +38,20 @@ const below: Record<string, string[]> = {
   evaluate: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob'],
   data: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate'],
   train: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
-  cli: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data', 'train'],
+  onnx: ['tensor', 'kernels', 'autograd', 'models/cloob'],
+  cli: [
+    'tensor',
+    'kernels',
+    'autograd',
+    'functions',
+    'nn',
+    'formats',
+    'models/cloob',
+    'evaluate',
+    'data',
+    'train',
+    'onnx',
+  ],
 };
 const layerOf = (path: string) =>
   path.startsWith('models/') ? path.split('/').slice(0, 2).join('/') : path.split('/')[0]!;

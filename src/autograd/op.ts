@@ -238,6 +238,7 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
   else if (typeof op.vjp === 'string') output.whyNoGradient = `${op.name}: ${op.vjp}`;
   else output.node = record(op, inputs, params, shapes, output, extra);
   checkAnomaly(op.name, inputs, params, output);
+  context.observer?.(op.name, inputs, params, output);
   return output;
 }
 

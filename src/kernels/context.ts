@@ -6,6 +6,9 @@ import { UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import type { Scope } from './scope.js';
 
+/** The op's name, its inputs (tensors and numbers), its parameters and its output: the tensors are those of autograd. */
+export type Observer = (op: string, inputs: readonly unknown[], params: unknown, output: unknown) => void;
+
 export interface Context {
   /** Operations are recorded, so that backward can go through them. */
   recording: boolean;
@@ -19,6 +22,8 @@ export interface Context {
   gradientOf: string | null;
   /** A function is being captured: its kernels will be repeated, its code will not. */
   capturing: boolean;
+  /** Is told of every op that has run, but not of composites, which are the ops that they are made of. */
+  observer: Observer | null;
   /** The innermost open scope. */
   scope: Scope | null;
   /** Name of the device that new tensors go to; null takes wasm where it runs without waiting, else reference. */
@@ -34,6 +39,7 @@ export const context: Context = {
   detectingAnomalies: false,
   gradientOf: null,
   capturing: false,
+  observer: null,
   scope: null,
   deviceName: null,
   random: new Random(0),

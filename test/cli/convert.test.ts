@@ -1,12 +1,17 @@
 /** `hopgrad convert` in a process of its own: what it takes, and what it refuses in one line. */
 
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { loadCheckpoint } from 'hopgrad/models/cloob';
+import { ClipTokenizer, createModel, loadCheckpoint, saveCheckpoint } from 'hopgrad/models/cloob';
 import { fixture } from '../helpers.js';
 import { hopgrad } from './helpers.js';
+
+const tinyConfig = {
+  ...{ embed_dim: 8, image_resolution: 32, vision_layers: 1, vision_width: 8, vision_patch_size: 16, vision_heads: 2 },
+  ...{ context_length: 6, vocab_size: 515, transformer_width: 8, transformer_heads: 2, transformer_layers: 1 },
+};
 
 describe('hopgrad convert', () => {
   const folder = mkdtempSync(join(tmpdir(), 'hopgrad-'));
@@ -50,6 +55,27 @@ describe('hopgrad convert', () => {
       assert.equal(outcome.stderr.trim().split('\n').length, 1, outcome.stderr);
       assert.ok(!existsSync(join(folder, to)) || to === 'run');
     });
+
+  it('writes both encoders as ONNX, with what goes with them, and nothing over other files', async () => {
+    const write = () => convert(fixture('torch-official-half.pt'), 'web', '--to', 'onnx');
+    const noTokenizer = await write();
+    assert.equal(noTokenizer.code, 2, noTokenizer.stderr);
+    assert.match(noTokenizer.stderr, /a model without a tokenizer/);
+    const model = createModel(tinyConfig, { seed: 1 });
+    await saveCheckpoint(join(folder, 'tiny.safetensors'), { model, tokenizer: ClipTokenizer.fromMerges(['a b</w>']) });
+    const { code, stderr, stdout } = await convert('tiny.safetensors', 'web', '--to', 'onnx');
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^web: .* M parameters in F32, pictures of 32×32, vectors of 8; onnx\/vision_model\.onnx, /);
+    const written = readdirSync(join(folder, 'web'), { recursive: true }).sort();
+    const names = ['config.json', 'preprocessor_config.json', 'tokenizer.json', 'tokenizer_config.json'];
+    assert.deepEqual(written, [...names, 'onnx', 'onnx/text_model.onnx', 'onnx/vision_model.onnx'].sort());
+    const again = await convert('tiny.safetensors', 'web', '--to', 'onnx');
+    assert.match(again.stderr, /web\/onnx\/vision_model\.onnx, which is there already/);
+    const half = await convert('tiny.safetensors', 'half', '--to', 'onnx', '--floats', 'F16');
+    assert.equal(half.code, 2);
+    assert.match(half.stderr, /--floats F32/);
+    assert.match((await convert('tiny.safetensors', 'a.onnx', '--to', 'onnx')).stderr, /the name of a folder/);
+  });
 
   it('reads a table by its flags: quotes and encoding', async () => {
     const help = await hopgrad(folder, ['eval', '--help']);

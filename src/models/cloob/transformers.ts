@@ -105,8 +105,19 @@ export class TextTransformer extends Module {
    * @throws ShapeError for longer sequences
    */
   forward(tokens: Tensor): Tensor {
-    const [batch, length] = tokens.shape as [number, number];
-    const [context, width] = this.positional_embedding.shape as [number, number];
+    const x = this.states(tokens);
+    const [batch, length, width] = x.shape as [number, number, number];
+    // Row b · length + position of the highest id: the end token of sequence b.
+    const rows = arange(0, batch * length, length, { dtype: 'int32', device: tokens.device }).add(
+      tokens.argmax({ axis: 1 }),
+    );
+    return gather(x.reshape([batch * length, width]), rows).matmul(this.text_projection);
+  }
+
+  /** What the transformer makes of every token: int32 [batch, length] → [batch, length, width]. */
+  states(tokens: Tensor): Tensor {
+    const [, length] = tokens.shape as [number, number];
+    const [context] = this.positional_embedding.shape as [number];
     if (tokens.rank !== 2 || length > context)
       throw new ShapeError('encodeText', {
         received: `tokens ${formatShape(tokens.shape)}`,
@@ -114,11 +125,6 @@ export class TextTransformer extends Module {
         hint: 'tokenizer.tokenize(texts, { contextLength }) makes them.',
       });
     const embedded = this.token_embedding.forward(tokens).add(this.positional_embedding.slice([[0, length]]));
-    const x = this.ln_final.forward(this.transformer.forward(embedded)); // [batch, length, width]
-    // Row b · length + position of the highest id: the end token of sequence b.
-    const rows = arange(0, batch * length, length, { dtype: 'int32', device: tokens.device }).add(
-      tokens.argmax({ axis: 1 }),
-    );
-    return gather(x.reshape([batch * length, width]), rows).matmul(this.text_projection);
+    return this.ln_final.forward(this.transformer.forward(embedded));
   }
 }

@@ -1,0 +1,4 @@
+/** hopgrad/onnx: functions and models as files of ONNX, which run where hopgrad does not. */
+export { type CloobFiles, cloobToOnnx } from './cloob.js';
+export { exportedOps } from './operators.js';
+export { type OnnxInput, type OnnxOptions, toOnnx } from './to-onnx.js';
