@@ -12,7 +12,7 @@ import { noGrad, type Tensor, withDevice } from 'hopgrad';
 import { createModel, readSafetensors } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss } from 'hopgrad/nn';
 
-const options = { invTau: 30, beta: 8 };
+export const options = { invTau: 30, beta: 8 };
 const adamW = { lr: 1e-3, weightDecay: 0.1 };
 
 export interface GoldenErrors {
@@ -42,21 +42,25 @@ function furthest(actual: ArrayLike<number>, expected: ArrayLike<number>, scale 
   return most / scale;
 }
 
-interface Golden {
+export interface Golden {
   stored: ReturnType<typeof readSafetensors>;
+  config: string;
   /** A model with the stored parameters on a device, and its loss on the stored batch. */
   model(dtype: 'float32' | 'float64', device: string): { model: Cloob; embed(): [Tensor, Tensor]; loss(): Tensor };
 }
 
 type Cloob = ReturnType<typeof createModel>;
 
-function open(file: Uint8Array): Golden {
+/** @param file the bytes of official-tiny-vit.safetensors or official-tiny-resnet.safetensors */
+export function openGolden(file: Uint8Array): Golden {
   const stored = readSafetensors(file, { device: 'reference' });
   const state = Object.entries(stored.tensors).filter(([name]) => name.startsWith('state.'));
+  const config = stored.metadata.config!;
   return {
     stored,
+    config,
     model(dtype, device) {
-      const model = createModel(JSON.parse(stored.metadata.config!), { dtype, device, seed: 3 });
+      const model = createModel(JSON.parse(config), { dtype, device, seed: 3 });
       model.loadStateDict(Object.fromEntries(state.map(([name, value]) => [name.slice(6), value])));
       const images = stored.tensors['input.images']!.cast(dtype).to(device);
       const tokens = stored.tensors['input.tokens']!.to(device);
@@ -84,42 +88,47 @@ async function worstOf(model: Cloob, expected: (name: string) => ArrayLike<numbe
   return [worst, at];
 }
 
-/** Where float64 stands before one of the steps: its state, and its gradients there. */
+/** Where float64 stands before one of the steps: its state, and its loss and gradients there. */
 interface Point {
   state: Record<string, Tensor>;
+  loss: number;
   gradients: Map<string, ArrayLike<number>>;
 }
 
-/** Walked once for all devices: in float64 this takes longer than anything else here. */
-const paths = new Map<string, Point[]>();
+/** The points so far, and one more. Walked once for all devices: in float64 this takes longer than anything else here. */
+const paths = new Map<string, { points: Point[]; walk(): Promise<void> }>();
 
-async function exactPath(golden: Golden, config: string): Promise<Point[]> {
-  const known = paths.get(config);
-  if (known) return known;
+function beginPath(golden: Golden) {
   const { model, loss } = golden.model('float64', 'reference');
   const optimizer = new AdamW(model.parameters(), adamW);
   const points: Point[] = [];
   model.train();
-  for (let step = 0; step < golden.stored.tensors['trajectory.cloob_loss']!.size; step++) {
+  const walk = async () => {
     const state = Object.fromEntries(Object.entries(model.stateDict()).map(([name, t]) => [name, t.clone().detach()]));
     optimizer.zeroGrad();
-    loss().backward();
+    const step = loss();
+    step.backward();
     points.push({
       state,
+      loss: await step.item(),
       gradients: new Map(model.namedParameters().map(([name, p]) => [name, p.grad?.dataSync() ?? []])),
     });
     await optimizer.step();
-  }
-  paths.set(config, points);
-  return points;
+  };
+  return { points, walk };
 }
 
-/**
- * @param file  the bytes of official-tiny-vit.safetensors or official-tiny-resnet.safetensors
- * @param steps of the ten; fewer where the same texts have taken all ten on another engine
- */
+/** The first `steps` points of ten AdamW steps in float64. */
+export async function exactPath(golden: Golden, steps: number): Promise<readonly Point[]> {
+  const path = paths.get(golden.config) ?? beginPath(golden);
+  paths.set(golden.config, path);
+  while (path.points.length < steps) await path.walk();
+  return path.points;
+}
+
+/** @param steps of the ten; fewer where the same texts have taken all ten on another engine */
 export async function goldenErrors(file: Uint8Array, device: string, steps = 10): Promise<GoldenErrors> {
-  const golden = open(file);
+  const golden = openGolden(file);
   const values = (name: string) => golden.stored.tensors[name]!.dataSync();
   const { model, embed, loss } = golden.model('float32', device);
 
@@ -130,40 +139,43 @@ export async function goldenErrors(file: Uint8Array, device: string, steps = 10)
     furthest(await textFeatures.data(), values('eval.text_features')),
   );
 
-  model.train();
-  loss().backward();
-  const [gradient, worstGradient] = await worstOf(model, (name) => values(`grad.${name}`));
-
   const scale = largest(values('trajectory.cloob_loss'));
-  const trajectory = values('trajectory.cloob_loss').slice(0, steps);
+  const path = await exactPath(golden, steps);
+  const [losses, forcedLosses, forcedGradients]: number[][] = [[], [], []];
+  const offAt = async (i: number, own: Cloob, step: Tensor) => {
+    forcedLosses!.push(Math.abs((await step.item()) - path[i]!.loss) / scale);
+    forcedGradients!.push((await worstOf(own, (name) => path[i]!.gradients.get(name)!))[0]);
+  };
+
+  model.train();
   const optimizer = new AdamW(model.parameters(), adamW);
-  const losses: number[] = [];
-  for (const expected of trajectory) {
+  let [gradient, worstGradient] = [0, ''];
+  for (const [i, expected] of values('trajectory.cloob_loss').slice(0, steps).entries()) {
     optimizer.zeroGrad();
     const step = loss();
     step.backward();
+    if (i === 0) {
+      [gradient, worstGradient] = await worstOf(model, (name) => values(`grad.${name}`));
+      await offAt(0, model, step); // nobody has taken a step yet
+    }
     await optimizer.step();
-    losses.push(Math.abs((await step.item()) - expected) / scale);
+    losses!.push(Math.abs((await step.item()) - expected) / scale);
   }
 
-  const path = await exactPath(golden, golden.stored.metadata.config!);
   const forced = golden.model('float32', device);
   forced.model.train();
-  const [forcedLosses, forcedGradients]: number[][] = [[], []];
-  for (const [i, expected] of trajectory.entries()) {
-    const { state, gradients } = path[i]!;
-    forced.model.loadStateDict(state);
+  for (let i = 1; i < steps; i++) {
+    forced.model.loadStateDict(path[i]!.state);
     const step = forced.loss();
     step.backward();
-    forcedLosses!.push(Math.abs((await step.item()) - expected) / scale);
-    forcedGradients!.push((await worstOf(forced.model, (name) => gradients.get(name)!))[0]);
+    await offAt(i, forced.model, step);
     for (const parameter of forced.model.parameters()) parameter.grad = null;
   }
   return {
     embeddings,
     gradient,
     worstGradient,
-    losses,
+    losses: losses!,
     forcedLosses: forcedLosses!,
     forcedGradients: forcedGradients!,
   };
