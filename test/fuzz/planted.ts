@@ -1,0 +1,182 @@
+/**
+ * Faults that hopgrad has had, as changes to its text: `npm run fuzz -- --planted` puts each back by itself and tells
+ * after how many random programs it is found.
+ */
+
+export interface Change {
+  /** Below src. */
+  file: string;
+  /** Stands there once; or, where `after` is given, is the next behind that. */
+  text: string;
+  instead: string;
+  after?: string;
+}
+
+export interface Fault {
+  name: string;
+  changes: Change[];
+  /** Steps that programs need to show it, as a pattern; longer searches draw these alone. */
+  steps: string;
+}
+
+const change = (file: string, text: string, instead: string, after?: string): Change => ({
+  file,
+  text,
+  instead,
+  ...(after && { after }),
+});
+const ops = 'autograd/ops';
+const assembly = 'kernels/wasm/assembly';
+
+/** An op under another rule for int32. */
+const int32 = (op: string, file: string, rule: 'refused' | 'exact', instead: 'exact' | 'float32'): Fault => ({
+  name: instead === 'exact' ? `int32 ${op} takes the bits for floats` : `int32 ${op} goes through float32`,
+  changes: [change(`${ops}/${file}.ts`, `int32: '${rule}'`, `int32: '${instead}'`, `name: '${op}'`)],
+  steps: op,
+});
+
+export const faults: Fault[] = [
+  {
+    name: 'a number beside operands of more than three axes is read as a list',
+    changes: [
+      change(
+        'kernels/wasm/device.ts',
+        '(size, flat) => this.#elementwise(f, size, flat, dtype)',
+        `(size, flat) =>
+        this.#elementwise(f, size, flat.map((x) => typeof x === 'number' ? { storage: this.fill(1, x, dtype), strides: [1] } : x), dtype)`,
+      ),
+    ],
+    steps: 'where|add|mul',
+  },
+  int32('matmul', 'matmul', 'refused', 'exact'),
+  int32('conv2d', 'conv', 'refused', 'exact'),
+  int32('avgPool2d', 'conv', 'refused', 'exact'),
+  int32('neg', 'arithmetic', 'exact', 'float32'),
+  int32('square', 'arithmetic', 'exact', 'float32'),
+  int32('abs', 'trig', 'exact', 'float32'),
+  int32('sign', 'trig', 'exact', 'float32'),
+  int32('relu', 'activations', 'exact', 'float32'),
+  {
+    name: 'int32 products are those of doubles, cut',
+    changes: [change(`${ops}/arithmetic.ts`, '  kernelInt32: f.imul,\n', '')],
+    steps: 'mul',
+  },
+  {
+    name: 'the mean of int32 divides a sum that has wrapped',
+    changes: [change(`${ops}/reduce.ts`, "x.dtype === 'int32' ? x.cast('float32') : x", 'x')],
+    steps: 'mean',
+  },
+  {
+    name: 'pad cuts its value to int32',
+    changes: [
+      change(
+        `${ops}/slicing.ts`,
+        "  if (x.dtype === 'int32') checkInt32('pad', value);\n",
+        "  if (x.dtype === 'int32') checkInt32('pad', Math.trunc(value));\n",
+      ),
+    ],
+    steps: 'pad',
+  },
+  {
+    name: 'a convolution without channels returns what memory held',
+    changes: [
+      change('kernels/wasm/conv.ts', 'size === 0 || s.inChannels === 0) return zeros', 'size === 0) return zeros'),
+    ],
+    steps: 'conv2d',
+  },
+  {
+    name: 'logSoftmax is x − ln Σ eˣ in one step',
+    changes: [
+      change(
+        `${assembly}/rows.ts`,
+        'f32x4.sub(f32x4.sub(v128.load(x + at), centre), logarithm)',
+        'f32x4.sub(v128.load(x + at), f32x4.add(centre, logarithm))',
+      ),
+    ],
+    steps: 'logSoftmax',
+  },
+  {
+    name: 'logSumExp of ∞ is ∞ − ∞',
+    changes: [
+      change(`${assembly}/rows.ts`, 'min(finiteMax(x, n, 1), 3.4028234663852886e38)', 'finiteMax(x, n, 1)'),
+      change(
+        'kernels/fused.ts',
+        'zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38)',
+        'shifted(x, rows, length).max',
+      ),
+    ],
+    steps: 'logSumExp',
+  },
+  {
+    name: 'gelu(−∞) is −∞ · 0',
+    changes: [
+      change(
+        `${assembly}/elementwise.ts`,
+        'f32x4.mul(f32x4.max(a, all(-1000)), normalCdf(a))',
+        'f32x4.mul(a, normalCdf(a))',
+      ),
+      change(`${ops}/activations.ts`, 'y === -1 ? 0 : 0.5 * x * (1 + y)', '0.5 * x * (1 + y)'),
+    ],
+    steps: 'gelu',
+  },
+  {
+    name: 'quickGelu(−∞) is −∞ / ∞',
+    changes: [
+      change(
+        `${assembly}/elementwise.ts`,
+        'f32x4.mul(f32x4.max(a, all(-1000)), sigmoid(f32x4.mul(a, all(1.702))))',
+        'f32x4.mul(a, sigmoid(f32x4.mul(a, all(1.702))))',
+      ),
+      change(`${ops}/activations.ts`, 'x < -1000 ? 0 : x / (1', 'x / (1'),
+    ],
+    steps: 'quickGelu',
+  },
+  {
+    name: 'l2Normalize of a row with NaN is 0 in its other places',
+    changes: [
+      change(`${ops}/norm.ts`, 'squares.lessEqual(least.square())', 'squares.greater(least.square()).equal(0)'),
+    ],
+    steps: 'l2Normalize',
+  },
+  {
+    name: 'l2Normalize squares 3e20',
+    changes: [change(`${ops}/norm.ts`, 'extreme.where(largest, 1)', 'extreme.mul(0).where(largest, 1)')],
+    steps: 'l2Normalize',
+  },
+  {
+    name: 'sums overflow in a block though the sum is finite',
+    changes: [
+      change(`${assembly}/rows.ts`, '  if (isFinite(result)) return result;\n', '  if (n > 0) return result;\n'),
+      change(`${assembly}/reduce.ts`, '    if (!isFinite(load<f32>(y))) store', '    if (n < 0) store'),
+    ],
+    steps: 'sum|mean|norm',
+  },
+  {
+    name: 'where of two numbers by a float64 condition is float32',
+    changes: [
+      change(
+        'autograd/op.ts',
+        "else if (storage.dtype === 'float64') choosing = 'float64';",
+        "else choosing = 'float32';",
+      ),
+    ],
+    steps: 'where',
+  },
+  {
+    name: 'the second derivative of x¹ at 0 is 1 · 0 · 0⁻¹',
+    changes: [change(`${ops}/arithmetic.ts`, '      if (exponent === 1) return gradOutput;\n', '')],
+    steps: 'pow',
+  },
+  {
+    name: 'the derivative of aᵇ to a at 0⁰ is 0 · 0⁻¹',
+    changes: [change(`${ops}/arithmetic.ts`, 'constant.where(1, exponent)', 'exponent')],
+    steps: 'pow',
+  },
+  {
+    name: 'the derivative of aᵇ to b is 0 where a is negative',
+    changes: [
+      change(`${ops}/arithmetic.ts`, 'base.equal(0).mul(positive).where(1, base)', 'base.greater(0).where(base, 1)'),
+    ],
+    steps: 'pow',
+  },
+];
