@@ -2,13 +2,17 @@
  * fast-check generators of shapes and tensors. Tensors are drawn as shape × seed, their values from our generator:
  * shrinking then works on what matters, and a failure is replayed by two small numbers.
  */
-import type { Arbitrary } from 'fast-check';
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { DType } from '../tensor/dtype.js';
 import { Random } from '../tensor/random.js';
 import { type Shape, sizeOf } from '../tensor/shape.js';
 import { fastCheck } from './fast-check.js';
+
+// The comment stays in the declarations: without fast-check, which is optional, the type is any and no error of the library.
+// biome-ignore lint/suspicious/noTsIgnore: there is an error only where fast-check is missing
+/** @ts-ignore */
+type Arbitrary<T> = import('fast-check').Arbitrary<T>;
 
 export interface ShapeOptions {
   /** Default 0: scalars are included. */

