@@ -5,11 +5,13 @@ import { type Command, Option } from 'commander';
 import type { FloatStorage } from '../formats/stored.js';
 import { filesBeside } from '../models/cloob/beside.js';
 import { loadCheckpoint, saveCheckpoint } from '../models/cloob/checkpoint.js';
-import type { Activation } from '../models/cloob/config.js';
+import type { Activation, Colour } from '../models/cloob/config.js';
 import { type Layout, layouts } from '../models/cloob/layouts.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import { UsageError } from '../tensor/errors.js';
+import { colour } from '../train/option-kinds.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
+import { parseColour } from './parse.js';
 
 /** Enters `hopgrad convert`. */
 export function addConvertCommand(program: Command): void {
@@ -34,6 +36,11 @@ export function addConvertCommand(program: Command): void {
         '--activation <name>',
         'what the weights were trained with, where nothing beside them says it',
       ).choices(['quick_gelu', 'gelu']),
+    )
+    .option(
+      '--background <colour>',
+      `what transparent pictures are laid on from now on: ${colour.range} (default: as before)`,
+      parseColour,
     );
   addDeviceFlags(command).action(convert);
 }
@@ -42,14 +49,21 @@ interface ConvertFlags extends DeviceFlags {
   floats: FloatStorage;
   to: Layout | 'onnx';
   activation?: Activation;
+  background?: Colour | null;
 }
 
 async function convert(
   from: string,
   out: string,
-  { floats, to: layout, activation, ...flags }: ConvertFlags,
+  { floats, to: layout, activation, background, ...flags }: ConvertFlags,
 ): Promise<void> {
-  if (layout === 'onnx') return convertToOnnx(from, out, { floats, ...(activation && { activation }), ...flags });
+  if (layout === 'onnx')
+    return convertToOnnx(from, out, {
+      floats,
+      ...(background !== undefined && { background }),
+      ...(activation && { activation }),
+      ...flags,
+    });
   if (!/\.safetensors$/i.test(out))
     throw new UsageError('convert', {
       received: `${out} to write`,
@@ -59,7 +73,7 @@ async function convert(
   const { model, tokenizer, metadata } = await loadCheckpoint(from, activation && { activation });
   const files = filesBeside(layout, model.config, tokenizer);
   refuseTaken(dirname(out), Object.keys(files), `${basename(out)} and what goes with it`);
-  await saveCheckpoint(out, { model, metadata, floats, layout, ...(tokenizer && { tokenizer }) });
+  await saveCheckpoint(out, { model, metadata, floats, layout, background, ...(tokenizer && { tokenizer }) });
   for (const [name, text] of Object.entries(files)) writeFileSync(join(dirname(out), name), text);
   const beside = Object.keys(files).length > 0 ? `; beside it ${Object.keys(files).join(', ')}` : '';
   console.log(`${out}: ${sizesOf(model, floats)}${beside}`);
@@ -69,8 +83,13 @@ async function convert(
 async function convertToOnnx(
   from: string,
   out: string,
-  { floats, activation, ...flags }: Omit<ConvertFlags, 'to'>,
+  { floats, activation, background, ...flags }: Omit<ConvertFlags, 'to'>,
 ): Promise<void> {
+  if (background !== undefined)
+    throw new UsageError('convert', {
+      received: '--to onnx --background',
+      expected: 'no background: whoever prepares pictures for the encoders chooses it',
+    });
   if (floats !== 'F32')
     throw new UsageError('convert', { received: `--to onnx --floats ${floats}`, expected: '--floats F32' });
   if (/\.(onnx|safetensors)$/i.test(out))

@@ -9,6 +9,7 @@ import {
   dataRequest,
   type ReadingFlags,
   readingOptions,
+  shownAs,
   type TableFlags,
 } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
@@ -45,7 +46,7 @@ async function evaluate(flags: EvalFlags): Promise<void> {
     });
   const { path, model, tokenizer, label } = await loadModel(flags);
   const request = { ...dataRequest(flags.valData ?? 'emoji', flags), ...(flags.validation && { validation: true }) };
-  const opened = await openShown(request, { size: model.config.image_resolution, cacheFolder: flags.cache });
+  const opened = await openShown(request, { ...shownAs(model.config, flags), cacheFolder: flags.cache });
   await requireCaptions(opened.source);
   const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
   if (flags.json) {

@@ -1,5 +1,7 @@
 /** Values of flags: text in, numbers out. What is no number at all is wrong usage, told as commander tells it. */
 import { InvalidArgumentError } from 'commander';
+import type { Colour } from '../models/cloob/config.js';
+import { colour, colourOf } from '../train/option-kinds.js';
 
 /** "0.5", "1e-3". */
 export function parseNumber(text: string): number {
@@ -27,13 +29,9 @@ export function parseCount(text: string): number {
   return value;
 }
 
-const colours: Record<string, [number, number, number]> = { white: [255, 255, 255], black: [0, 0, 0] };
-
-/** "white", "black", "#rrggbb" or "none" as red, green and blue, 0 … 255, or null. */
-export function parseColour(text: string): [number, number, number] | null {
-  if (text === 'none') return null;
-  const hex = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
-  if (hex) return hex.slice(1).map((part) => Number.parseInt(part, 16)) as [number, number, number];
-  if (Object.hasOwn(colours, text)) return colours[text]!;
-  throw new InvalidArgumentError('It must be white, black, #rrggbb or none.');
+/** What {@link colourOf} makes of it. */
+export function parseColour(text: string): Colour | null {
+  const found = colourOf(text);
+  if (found === undefined) throw new InvalidArgumentError(`It must be ${colour.range}.`);
+  return found;
 }

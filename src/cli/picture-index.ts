@@ -8,6 +8,7 @@ import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, embedSource } from '../train/embed-source.js';
 import { withProgress } from '../train/progress.js';
+import { shownAs } from './data.js';
 import type { ReadyModel } from './model.js';
 
 export interface PictureIndex {
@@ -29,7 +30,7 @@ export async function embedPictures(
   options: EmbedOptions,
   { model, path }: ReadyModel,
 ): Promise<PictureIndex> {
-  const { source, spec } = await openData(request, { size: model.config.image_resolution });
+  const { source, spec } = await openData(request, shownAs(model.config, options));
   const { features, names, indices } = await withProgress('Embedding pictures', source.size, ({ update }) =>
     embedSource(model, source, { ...options, onProgress: (done) => update(done) }),
   );

@@ -21,6 +21,7 @@ import {
   dataRequest,
   type ReadingFlags,
   readingOptions,
+  shownAs,
   type TableFlags,
 } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
@@ -68,9 +69,8 @@ async function sideOf(x: Tensor, beta: number) {
 
 async function stats(flags: StatsFlags): Promise<void> {
   const { path, model, tokenizer, label } = await loadModel(flags);
-  const size = model.config.image_resolution;
   const { source, spec } = await openShown(dataRequest(flags.valData ?? 'emoji', flags), {
-    size,
+    ...shownAs(model.config, flags),
     cacheFolder: flags.cache,
   });
   await requireCaptions(source);

@@ -1,5 +1,6 @@
 /** The embedded data made ready: drawn, split, and as sources for training and evaluation. */
 import { createHash } from 'node:crypto';
+import type { Colour } from '../models/cloob/config.js';
 import { DataError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import {
@@ -33,11 +34,13 @@ export interface EmojiData {
  */
 export async function prepareEmoji({
   size = 32,
+  background,
   cacheFolder,
   validation = false,
   onProgress,
 }: {
   size?: number;
+  background?: Colour | null | undefined;
   cacheFolder: string;
   validation?: boolean;
   onProgress?: ((done: number, total: number) => void) | undefined;
@@ -46,6 +49,7 @@ export async function prepareEmoji({
   const drawings = [...trainingStyles, heldOutStyle].flatMap((style) => loadDrawings(style, concepts));
   const { broken, cached, ...images } = await rasterise(drawings, {
     size,
+    ...(background !== undefined && { background }),
     cacheFolder,
     ...(onProgress && { onProgress }),
   });

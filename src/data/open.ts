@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, relative, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import type { Colour } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { cocoSource } from './coco.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
@@ -67,6 +68,8 @@ export interface OpenedData {
 export interface OpenOptions {
   /** Pixels a side at which the emoji are drawn. Default 32. */
   size?: number;
+  /** What they are laid on; null: opacity is dropped. Default white. */
+  background?: Colour | null | undefined;
   /** Where the drawn emoji are kept. Default `.cache`. */
   cacheFolder?: string;
   /** Called while emoji are drawn. */

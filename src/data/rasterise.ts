@@ -1,10 +1,12 @@
-/** From SVG to pixels, once: RGB on white, kept in a cache file. */
+/** From SVG to pixels, once: RGB, kept in a cache file. */
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Colour } from '../models/cloob/config.js';
 import { DataError } from '../tensor/errors.js';
 import { Preparer } from './preparer.js';
 import { loadSharp } from './sharp.js';
+import type { TransformOptions } from './transforms.js';
 
 /** Pixels of `count` images, [count, size, size, 3], 0…255. */
 export interface Images {
@@ -16,6 +18,8 @@ export interface Images {
 export interface RasteriseOptions {
   /** Pixels a side. */
   size: number;
+  /** Under transparent parts; null: opacity is dropped. Default white. */
+  background?: Colour | null;
   /** Folder of the cache. */
   cacheFolder: string;
   /** Threads. Default: one fewer than processors. */
@@ -27,6 +31,8 @@ export interface RasteriseOptions {
 /** To be raised when other pixels come out of the code here. */
 const formatVersion = 2;
 
+const white: Colour = [255, 255, 255];
+
 /**
  * Draws all SVGs as the loader draws SVG files (`decode.ts`, `transforms.ts`), or reads them from the cache when it holds
  * exactly these, drawn by exactly this sharp. A damaged cache file is made anew; processes may do so at the same time.
@@ -35,10 +41,11 @@ const formatVersion = 2;
  */
 export async function rasterise(
   drawings: readonly { svg: string }[],
-  { size, cacheFolder, workers, onProgress }: RasteriseOptions,
+  { size, background = white, cacheFolder, workers, onProgress }: RasteriseOptions,
 ): Promise<Images & { broken: number[]; cached: boolean }> {
   const { versions } = await loadSharp();
-  const hash = createHash('sha256').update(JSON.stringify([formatVersion, size, versions]));
+  const drawn = [formatVersion, size, versions, ...(String(background) === String(white) ? [] : [background])];
+  const hash = createHash('sha256').update(JSON.stringify(drawn));
   for (const { svg } of drawings) hash.update(svg).update('\0');
   const path = join(cacheFolder, `emoji-${size}-${hash.digest('hex').slice(0, 16)}.bin`);
   const length = drawings.length * 3 * size * size;
@@ -46,7 +53,7 @@ export async function rasterise(
   const cached = await readCache(path, length);
   if (cached) return { ...images, data: cached, broken: [], cached: true };
   const data = new Uint8Array(length).fill(255);
-  const broken = await draw(drawings, size, data, workers, onProgress);
+  const broken = await draw(drawings, { size, background }, data, workers, onProgress);
   if (broken.length === 0) await writeCache(cacheFolder, path, data);
   return { ...images, data, broken, cached: false };
 }
@@ -82,14 +89,13 @@ async function writeCache(folder: string, path: string, data: Uint8Array): Promi
 /** Draws into `data`; returns the drawings that failed. */
 async function draw(
   drawings: readonly { svg: string }[],
-  size: number,
+  transform: Pick<TransformOptions, 'size' | 'background'>,
   data: Uint8Array,
   workers: number | undefined,
   onProgress?: RasteriseOptions['onProgress'],
 ): Promise<number[]> {
   const preparer = new Preparer(workers);
-  const transform = { size, background: [255, 255, 255] } as const;
-  const plane = size * size;
+  const plane = transform.size ** 2;
   const broken: number[] = [];
   let next = 0;
   let done = 0;

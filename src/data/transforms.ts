@@ -148,7 +148,13 @@ export function cropTransform(picture: Picture, box: Box, size: number): Uint8Ar
 /** The training transform, up to normalisation: RGB planes [3, S, S], 0 … 255. */
 export function trainTransform(picture: Picture, random: Random, options: TransformOptions): Uint8Array {
   const { size, background, view = 'crop' } = options;
-  if (view === 'turned') return turnedView(evalTransform(picture, options), size, random, background ?? white);
+  if (view === 'turned')
+    return turnedView(
+      evalTransform(picture, options),
+      size,
+      random,
+      background === null ? black : (background ?? white),
+    );
   const flat = background ? flatten(picture, background) : picture;
   return cropTransform(
     flat,
@@ -158,6 +164,7 @@ export function trainTransform(picture: Picture, random: Random, options: Transf
 }
 
 const white: Colour = [255, 255, 255];
+const black: Colour = [0, 0, 0];
 
 /** The evaluation transform, up to normalisation: RGB planes [3, S, S], 0 … 255. */
 export function evalTransform(picture: Picture, { size, background }: TransformOptions): Uint8Array {

@@ -93,8 +93,8 @@ export interface CorpusOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSh
  */
 export async function openCorpus({ train, val, zeroShot }: CorpusRequest, options: CorpusOptions): Promise<Corpus> {
   const { preprocessing, output = process.stderr } = options;
-  const { size } = preprocessing;
-  const open = (request: CorpusRequest['train']) => openShown(request, { ...options, size, output });
+  const { size, background } = preprocessing;
+  const open = (request: CorpusRequest['train']) => openShown(request, { ...options, size, background, output });
   const [opened, evaluated] = [await open(train), val && (await open(val))];
   const { source } = opened;
   await requireCaptions(source);
@@ -179,7 +179,12 @@ function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
 /** {@link openData}, with a bar while emoji are drawn. */
 export async function openShown(
   request: DataRequest & Partial<DataSpec>,
-  { size, cacheFolder, output = process.stderr }: { size: number; cacheFolder?: string; output?: Output },
+  {
+    size,
+    background,
+    cacheFolder,
+    output = process.stderr,
+  }: Pick<Preprocessing, 'size'> & Partial<Preprocessing> & { cacheFolder?: string; output?: Output },
 ): Promise<OpenedData & { description: string }> {
   const opened = await withProgress(
     'Drawing emoji',
@@ -187,6 +192,7 @@ export async function openShown(
     ({ update }) =>
       openData(request, {
         size,
+        background,
         ...(cacheFolder !== undefined && { cacheFolder }),
         onProgress: (done, total) => update(done, '', total),
       }),

@@ -1,5 +1,5 @@
 /** What a line of the table of options is made of, and the kinds of values. */
-import { configs } from '../models/cloob/config.js';
+import { type Colour, configs } from '../models/cloob/config.js';
 
 /** What values an option may have, and how text becomes one of them. */
 export interface Kind {
@@ -59,6 +59,21 @@ export const weights: Kind = {
   type: 'text',
   range: 'a file or folder of weights, or an address',
   ok: (value) => typeof value === 'string' && value !== '',
+};
+
+const colours: Record<string, Colour> = { white: [255, 255, 255], black: [0, 0, 0] };
+
+/** "white", "black", "#rrggbb" or "none" as red, green and blue, 0 … 255, or null; undefined for another text. */
+export function colourOf(text: string): Colour | null | undefined {
+  if (text === 'none') return null;
+  const hex = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})$/i.exec(text);
+  if (hex) return hex.slice(1).map((part) => Number.parseInt(part, 16)) as [number, number, number];
+  return Object.hasOwn(colours, text) ? colours[text] : undefined;
+}
+export const colour: Kind = {
+  type: 'text',
+  range: 'white, black, #rrggbb or none',
+  ok: (value) => typeof value === 'string' && colourOf(value) !== undefined,
 };
 
 export const percent = (text: string) => Number(text.slice(0, -1)) / 100;

@@ -8,6 +8,7 @@ import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import {
   choice,
+  colour,
   decay,
   folder,
   model,
@@ -38,6 +39,8 @@ export interface TrainOptions {
   /** Pixels a side, and longest caption in tokens, start and end included; null: the model's. */
   imageSize: number | null;
   contextLength: number | null;
+  /** Colour under transparent parts of pictures, `none` to drop their opacity; null: the model's. */
+  background: string | null;
   /** Whether the batch's mean is taken off the embeddings. */
   center: 'batch' | 'off';
   loss: LossName;
@@ -165,6 +168,13 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     mark: 'tokens',
     help: 'longest caption, start and end included; longer ones are cut',
     whenNull: 'the model’s',
+  },
+  background: {
+    group: optimisation,
+    kind: colour,
+    mark: 'colour',
+    help: 'what transparent pictures are laid on, none to drop their opacity as the official code does; later commands do the same',
+    whenNull: 'the model’s, else white',
   },
   center: {
     group: optimisation,
@@ -305,6 +315,7 @@ export const addedOptions = {
   pretrained: null,
   imageSize: null,
   contextLength: null,
+  background: null,
   memorySize: 0,
   microBatch: null,
   gradCheckpointing: false,

@@ -5,11 +5,12 @@ import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { type CloobModel, createModel } from '../models/cloob/model.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError, printable } from '../tensor/errors.js';
+import { colourOf } from './option-kinds.js';
 import { modelConfig, type TrainOptions } from './options.js';
 
 /** Sizes of the model that the options describe, those of `--pretrained` included. @throws what reading the file throws */
 export async function startConfig(options: TrainOptions): Promise<CloobConfig> {
-  const { model, pretrained, center, imageSize, contextLength } = options;
+  const { model, pretrained, center, imageSize, contextLength, background } = options;
   const fromFile = model === 'pretrained' && pretrained !== null;
   const config = fromFile ? (await describeCheckpoint(pretrained)).config : modelConfig(options);
   return resolveConfig({
@@ -17,6 +18,7 @@ export async function startConfig(options: TrainOptions): Promise<CloobConfig> {
     center,
     ...(imageSize !== null && { image_resolution: imageSize }),
     ...(contextLength !== null && { context_length: contextLength }),
+    ...(background !== null && { image_background: colourOf(background)! }),
   });
 }
 

@@ -3,12 +3,12 @@
 import assert from 'node:assert/strict';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { pack } from 'tar-stream';
 import { loadSharp } from '#src/data/sharp.js';
 import { all } from '../data/helpers.js';
-import { hopgrad, makePictures, makeWeights } from './helpers.js';
+import { hopgrad, makePictures, makeWeights, readRows, tinyConfig } from './helpers.js';
 
 const model = ['--checkpoint', 'tiny.safetensors'];
 
@@ -73,6 +73,57 @@ describe('hopgrad, evaluating and searching', function () {
       assert.deepEqual(dark, black, background);
     }
     assert.match((await run('embed', 'clear', '--background', 'mauve')).stderr, /white, black, #rrggbb/);
+  });
+
+  it('a training lays transparent pictures on its --background, SVG too, and so does all that uses its weights', async () => {
+    const sharp = await loadSharp();
+    const half = ['#d00', '#0d0', '#00d', '#dd0'].map(
+      (fill) =>
+        `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="4" height="8" fill="${fill}"/></svg>`,
+    );
+    mkdirSync(join(folder, 'see-through'));
+    for (const [i, svg] of half.entries()) {
+      const path = (kind: string) => join(folder, 'see-through', `${i}${kind}`);
+      writeFileSync(path('.svg'), svg);
+      writeFileSync(path('-black.svg'), svg.replace('<rect', '<rect width="8" height="8"/><rect'));
+      await sharp(Buffer.from(svg)).png().toFile(path('.png'));
+      await sharp(Buffer.from(svg)).flatten({ background: '#000' }).png().toFile(path('-black.png'));
+    }
+    writeFileSync(join(folder, 'tiny.json'), JSON.stringify(tinyConfig));
+    const train = async (kind: string, background: string) => {
+      const rows = half.map((_, i) => `see-through/${i}${kind}\ta square number ${i}`);
+      const table = `${kind.replace('.', '')}.tsv`;
+      writeFileSync(join(folder, table), `filepath\ttitle\n${rows.join('\n')}\n`);
+      const small = ['--model', 'tiny.json', '--batch-size', '4', '--steps', '2', '--workers', '0'];
+      const args = ['train', '--train-data', table, ...small, '--name', `on-${kind}`, '--background', background];
+      const { code, stderr } = await hopgrad(folder, args);
+      assert.equal(code, 0, stderr);
+      return readRows(join(folder, 'runs', `on-${kind}`, 'log.jsonl'));
+    };
+    for (const kind of ['.png', '.svg']) {
+      const clear = await train(kind, kind === '.png' ? '#000000' : 'black');
+      assert.deepEqual(clear, await train(`-black${kind}`, 'white'), kind);
+    }
+    const vectors = async (...args: string[]) => {
+      const { code, stderr } = await hopgrad(folder, ['embed', 'see-through', '--workers', '0', ...args]);
+      assert.equal(code, 0, stderr);
+      const { tensors, metadata } = readSafetensors(join(folder, 'embeddings.safetensors'));
+      const names = (JSON.parse(metadata.names!) as string[]).map((name) => basename(name));
+      const at = (name: string) => names.indexOf(name);
+      return (name: string) => [...tensors.embeddings!.slice([[at(name), at(name) + 1]]).dataSync()];
+    };
+    const own = await vectors('--checkpoint', 'runs/on-.png');
+    assert.deepEqual(own('1.png'), own('1-black.png'));
+    assert.deepEqual(own('1.svg'), own('1-black.svg'));
+    const convert = ['convert', 'runs/on-.png', 'pink.safetensors', '--background', '#ffc0cb'];
+    assert.equal((await hopgrad(folder, convert)).code, 0);
+    const pink = await vectors('--checkpoint', 'pink.safetensors');
+    assert.notDeepEqual(pink('1.png'), pink('1-black.png'));
+    const asked = await vectors('--checkpoint', 'runs/on-.png', '--background', '#ffc0cb');
+    assert.deepEqual(pink('1.svg'), asked('1.svg'));
+    const retrieval = ['eval', '--checkpoint', 'runs/on-.png', '--json', '--workers', '0', '--val-data'];
+    const [a, b] = await Promise.all(['png.tsv', '-blackpng.tsv'].map((t) => hopgrad(folder, [...retrieval, t])));
+    assert.deepEqual(JSON.parse(a!.stdout).imageToText, JSON.parse(b!.stdout).imageToText);
   });
 
   it('contact sheets hold the pictures of tables, shards and folders, wherever the sheet and they are', async () => {

@@ -173,6 +173,16 @@ describe('pictures', () => {
     assert.equal((await rasterise(few, { size: 16, cacheFolder: fresh })).cached, true);
   });
 
+  it('are on white, on another colour when told, or without their opacity', async () => {
+    const on = async (background: readonly [number, number, number] | null) => {
+      const { data, cached } = await rasterise(few, { size: 16, cacheFolder: folder, background });
+      return { corner: [...data.subarray(0, 3)], cached };
+    };
+    assert.deepEqual(await on([255, 255, 255]), { corner: [255, 255, 255], cached: true });
+    assert.deepEqual(await on([10, 20, 30]), { corner: [10, 20, 30], cached: false });
+    assert.deepEqual(await on(null), { corner: [0, 0, 0], cached: false });
+  });
+
   it('report drawings that cannot be rendered', async () => {
     const broken = [{ svg: 'no drawing' }];
     assert.deepEqual((await rasterise(broken, { size: 16, cacheFolder: folder })).broken, [0]);

@@ -9,7 +9,7 @@ import { assign, checkState } from '../../nn/module.js';
 import { CheckpointError, describeValue, printable } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { type BesideFacts, readBeside } from './beside.js';
-import { type Activation, type CloobConfig, preprocessing, resolveConfig } from './config.js';
+import { type Activation, type CloobConfig, type Colour, preprocessing, resolveConfig } from './config.js';
 import { inferConfig } from './infer-config.js';
 import { type Layout, readLayout, writeLayout } from './layouts.js';
 import { CloobModel, type CreateModelOptions } from './model.js';
@@ -24,6 +24,8 @@ export interface SaveOptions extends WriteOptions {
   tokenizer?: ClipTokenizer;
   /** Whose names the weights get. Default this package's own, those of the official CLOOB. */
   layout?: Layout;
+  /** What transparent pictures are laid on, 0 … 255, for whoever uses the file; null: opacity is dropped. Default the model's. */
+  background?: Colour | null | undefined;
   /** Further facts, as text by key. */
   metadata?: Record<string, string>;
 }
@@ -55,8 +57,9 @@ export interface LoadedCheckpoint {
 }
 
 /** What the weights expect of pictures, said in full: defaults may change, these weights will not. */
-function imageFacts(config: CloobConfig): Partial<CloobConfig> {
-  const { mean, std, background } = preprocessing(config);
+function imageFacts(config: CloobConfig, other: Colour | null | undefined): Partial<CloobConfig> {
+  const { mean, std, background: own } = preprocessing(config);
+  const background = other === undefined ? own : other;
   return { image_mean: mean, image_std: std, image_background: background };
 }
 
@@ -70,14 +73,14 @@ function imageFacts(config: CloobConfig): Partial<CloobConfig> {
  */
 export async function saveCheckpoint(
   path: string,
-  { model, tokenizer, metadata = {}, layout = 'cloob', ...options }: SaveOptions,
+  { model, tokenizer, metadata = {}, layout = 'cloob', background, ...options }: SaveOptions,
 ): Promise<void> {
   const state = model.stateDict();
   const official = { ...state, logit_inv_tau: state.logit_inv_tau!.reshape([]) };
   const facts = {
     ...metadata,
     format: 'pt',
-    config: JSON.stringify({ ...model.config, ...imageFacts(model.config) }),
+    config: JSON.stringify({ ...model.config, ...imageFacts(model.config, background) }),
     ...(tokenizer && { tokenizer: JSON.stringify(tokenizer.toJSON()) }),
   };
   await writeSafetensors(path, writeLayout(layout, official, model.config), facts, options);

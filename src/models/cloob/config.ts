@@ -144,6 +144,7 @@ export const configs = {
   },
   'small-64': { ...small, image_resolution: 64, vision_layers: [1, 1, 1, 1], vision_width: 32 },
   'small-112': { ...small, image_resolution: 112, vision_layers: [2, 2, 2, 2], vision_width: 32 },
+  'small-224': { ...small, image_resolution: 224, vision_layers: [2, 2, 2, 2], vision_width: 32 },
 } as const satisfies Record<string, CloobConfig>;
 
 export type ModelName = keyof typeof configs;
