@@ -1,6 +1,7 @@
 /** The runs of a folder side by side, and runs that differ by their seed only as mean and deviation. */
-import { existsSync, readdirSync } from 'node:fs';
+import { createReadStream, existsSync, readdirSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { openFile } from '../formats/files.js';
 import { HopgradError } from '../tensor/errors.js';
 import { type RunRecord, readRecord } from './record.js';
@@ -74,28 +75,83 @@ function rowOf(path: string, { method, options, settings, sessions }: RunRecord)
     seed: options.seed,
     step: lines.at(-1)?.step ?? null,
     loss: losses.length > 0 ? mean(losses) : null,
-    valLoss: best?.loss ?? null,
-    meanRecall: best?.meanRecall ?? null,
-    recallAt1: best?.recallAt1 ?? null,
-    zeroShot: best?.zeroShot ?? null,
+    ...scoresOf(best),
   };
 }
 
+/** An epoch of a run, and the validation after it where there was one. */
+export interface EpochRow extends Omit<RunNumbers, 'step' | 'loss'> {
+  /** From 1. */
+  epoch: number;
+  /** Its last step so far. */
+  step: number;
+  /** Mean training loss of its steps; null where all were passed over. */
+  loss: number | null;
+  /** Learning rate of its last step. */
+  lr: number | null;
+  /** Of training. */
+  seconds: number;
+  /** Whether its validation is the best by the run's metric. */
+  best: boolean;
+}
+
+/** What a run came to, epoch by epoch. @throws DataError, CheckpointError when there is no run in the folder */
+export async function listEpochs(path: string): Promise<{ record: RunRecord; epochs: EpochRow[] }> {
+  const record = readRecord(join(path, 'manifest.json'));
+  const found = new Map<number, { step: number; losses: number[]; lr: number | null; seconds: number }>();
+  const log = join(path, 'log.jsonl');
+  if (existsSync(log))
+    for await (const text of createInterface({ input: createReadStream(log) })) {
+      const line = parsedLine(text);
+      if (typeof line?.epoch !== 'number') continue;
+      const own = found.get(line.epoch) ?? { step: 0, losses: [], lr: null, seconds: 0 };
+      found.set(line.epoch, own);
+      own.step = line.step;
+      if (typeof line.loss === 'number') own.losses.push(line.loss);
+      if (typeof line.lr === 'number') own.lr = line.lr;
+      if (typeof line.seconds === 'number') own.seconds += line.seconds;
+    }
+  const validations = new RunFolder(path).evaluations();
+  const best = bestOfRows(validations, record.settings.bestMetric);
+  const epochs = [...found].map(([done, { losses, ...own }]): EpochRow => {
+    const epoch = done + 1;
+    const validation = validations.findLast((row) => row.epoch === epoch);
+    return {
+      epoch,
+      ...own,
+      loss: losses.length > 0 ? mean(losses) : null,
+      ...scoresOf(validation ?? null),
+      best: validation !== undefined && validation === best,
+    };
+  });
+  return { record, epochs };
+}
+
+const scoresOf = (scores: Scores | null) => ({
+  valLoss: scores?.loss ?? null,
+  meanRecall: scores?.meanRecall ?? null,
+  recallAt1: scores?.recallAt1 ?? null,
+  zeroShot: scores?.zeroShot ?? null,
+});
+
+/** A line of a log; null for one that was cut off, by a limit or a crash. */
+function parsedLine(text: string): { step: number; [key: string]: unknown } | null {
+  try {
+    const value = JSON.parse(text);
+    return typeof value?.step === 'number' ? value : null;
+  } catch {
+    return null;
+  }
+}
+
 /** The whole lines in the last 64 KiB of a log. */
-function lastLines(path: string): { step: number; loss?: unknown }[] {
+function lastLines(path: string): NonNullable<ReturnType<typeof parsedLine>>[] {
   if (!existsSync(path)) return [];
   const file = openFile('runs', path);
   try {
     const from = Math.max(0, file.size - 2 ** 16);
     const lines = new TextDecoder().decode(file.read(from, file.size - from)).split('\n');
-    return lines.flatMap((line) => {
-      try {
-        const value = JSON.parse(line);
-        return typeof value?.step === 'number' ? [value] : [];
-      } catch {
-        return []; // cut off, by the limit or by a crash
-      }
-    });
+    return lines.flatMap((line) => parsedLine(line) ?? []);
   } finally {
     file.close();
   }

@@ -1,8 +1,8 @@
 /** The table of runs: what it takes from their folders, and which of them differ by their seed only. */
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { listRuns, seedGroups } from '#src/train/runs.js';
+import { listEpochs, listRuns, seedGroups } from '#src/train/runs.js';
 import type { EvaluationRow } from '#src/train/validate.js';
 import { temporaryFolder } from '../data/helpers.js';
 import { makeTrainer, record } from './helpers.js';
@@ -54,6 +54,41 @@ describe('the table of runs', () => {
     assert.equal(told.length, 1);
     assert.match(told[0]!, /broken.*is no JSON/);
     assert.deepEqual(listRuns(join(logs, 'none'), assert.fail), []);
+  });
+
+  it('has the epochs of one: mean loss, last rate, the validation after it and which was the best', async () => {
+    const path = join(logs, 'epochs');
+    mkdirSync(path);
+    writeFileSync(join(path, 'manifest.json'), JSON.stringify(base));
+    const step = (epoch: number, at: number, loss: number) => ({ step: at, epoch, loss, lr: 1 / at, seconds: 0.5 });
+    const lines = [
+      step(0, 1, 4),
+      step(0, 2, 2),
+      step(1, 3, 1),
+      { step: 4, epoch: 1, skipped: 'loss NaN' },
+      step(2, 5, 9),
+    ];
+    writeFileSync(join(path, 'log.jsonl'), `${lines.map((line) => JSON.stringify(line)).join('\n')}\n{"step":6,"ep`);
+    const validation = (epoch: number, at: number, meanRecall: number) => ({
+      step: at,
+      epoch,
+      meanRecall,
+      loss: 3,
+      recallAt1: 0.1,
+      zeroShot: null,
+    });
+    const validations = [validation(1, 2, 0.5), validation(2, 3, 0.1), validation(2, 4, 0.4)];
+    writeFileSync(join(path, 'evaluations.jsonl'), validations.map((row) => `${JSON.stringify(row)}\n`).join(''));
+    const { epochs } = await listEpochs(path);
+    const none = { valLoss: null, meanRecall: null, recallAt1: null, zeroShot: null };
+    const own = { valLoss: 3, recallAt1: 0.1, zeroShot: null };
+    assert.deepEqual(epochs, [
+      { epoch: 1, step: 2, loss: 3, lr: 0.5, seconds: 1, ...own, meanRecall: 0.5, best: true },
+      { epoch: 2, step: 4, loss: 1, lr: 1 / 3, seconds: 0.5, ...own, meanRecall: 0.4, best: false },
+      { epoch: 3, step: 5, loss: 9, lr: 0.2, seconds: 0.5, ...none, best: false },
+    ]);
+    rmSync(path, { recursive: true });
+    await assert.rejects(listEpochs(path), /no file .*manifest.json/);
   });
 
   it('joins runs that differ by their seed only: mean and deviation of what all of them have', () => {
