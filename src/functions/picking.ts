@@ -1,8 +1,7 @@
 /** Picking elements by index or by truth. */
 import { arange, tensor } from '../autograd/create.js';
 import { defineComposite } from '../autograd/op.js';
-import { checkIndices } from '../autograd/ops/gather.js';
-import { checkOptions } from '../autograd/ops/options.js';
+import { checkIndices, checkOptions } from '../autograd/ops/options.js';
 import { checkTensor, type Tensor } from '../autograd/tensor.js';
 import { DomainError, describeValue, ShapeError } from '../tensor/errors.js';
 import { formatShape, normalizeAxis, sameShape, sizeOf } from '../tensor/shape.js';

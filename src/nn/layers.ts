@@ -1,7 +1,7 @@
 /** Linear, convolution and embedding layers. Weights have PyTorch's shapes, names and defaults. */
 
-import type { Pair } from '../autograd/ops/conv.js';
 import { gather } from '../autograd/ops/gather.js';
+import type { Pair } from '../autograd/ops/options.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, sameShape, sizeOf } from '../tensor/shape.js';
@@ -75,10 +75,10 @@ export function linear(x: Tensor, weight: Tensor, bias: Tensor | null): Tensor {
 
 /** Two-dimensional convolution of [batch, inChannels, height, width]; see Tensor.conv2d for the equation. */
 export class Conv2d extends Module {
-  /** [outChannels, inChannels, kernelHeight, kernelWidth] */
+  /** [outChannels, inChannels / groups, kernelHeight, kernelWidth] */
   readonly weight: Parameter;
   readonly bias: Parameter | null;
-  readonly #options: { stride: Pair; padding: Pair };
+  readonly #options: { stride: Pair; padding: Pair; dilation: Pair; groups: number };
 
   constructor(
     inChannels: number,
@@ -87,18 +87,25 @@ export class Conv2d extends Module {
     {
       stride = 1,
       padding = 0,
+      dilation = 1,
+      groups = 1,
       bias = true,
       ...placement
-    }: init.Placement & { stride?: Pair; padding?: Pair; bias?: boolean } = {},
+    }: init.Placement & { stride?: Pair; padding?: Pair; dilation?: Pair; groups?: number; bias?: boolean } = {},
   ) {
     super();
     const [kernelHeight, kernelWidth] = typeof kernelSize === 'number' ? [kernelSize, kernelSize] : kernelSize;
-    checkSizes('Conv2d', { inChannels, outChannels, kernelHeight, kernelWidth });
+    checkSizes('Conv2d', { inChannels, outChannels, kernelHeight, kernelWidth, groups });
+    if (inChannels % groups !== 0 || outChannels % groups !== 0)
+      throw new DomainError('Conv2d', {
+        received: `${groups} groups of ${inChannels} and ${outChannels} channels`,
+        expected: 'a number that divides both',
+      });
     const where = init.place(placement);
-    const shape = [outChannels, inChannels, kernelHeight, kernelWidth];
+    const shape = [outChannels, inChannels / groups, kernelHeight, kernelWidth];
     this.weight = adopt(init.kaimingUniform(shape, where));
     this.bias = bias ? adopt(init.fanInUniform([outChannels], sizeOf(shape.slice(1)), where)) : null;
-    this.#options = { stride, padding };
+    this.#options = { stride, padding, dilation, groups };
   }
 
   forward(x: Tensor): Tensor {

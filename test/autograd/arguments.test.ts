@@ -7,11 +7,11 @@ import { property, values } from '../helpers.js';
 
 const { registeredOps, ShapeError, DomainError, UsageError, DTypeError, DeviceError } = hopgrad;
 const functions = hopgrad as unknown as Record<string, (...args: unknown[]) => unknown>;
-// Those that are methods as well, and two that are not.
-const names = Object.keys(Tensor.prototype)
-  .concat(Object.getOwnPropertyNames(Tensor.prototype))
-  .filter((name) => typeof functions[name] === 'function' && name !== 'device')
-  .concat('attention', 'batchNorm');
+// Those that are methods as well, those of the registry that are functions only, and some that are made of these.
+const methods = Object.getOwnPropertyNames(Tensor.prototype).filter((name) => name !== 'device');
+const names = [...new Set([...methods, ...registeredOps().keys(), 'conv1d', 'meshgrid'])].filter(
+  (name) => typeof functions[name] === 'function',
+);
 
 /** How to make an argument, so that a failure can be printed. */
 type Argument = { tensor: number[]; dtype: 'float32' | 'int32' } | { value: unknown };
@@ -24,6 +24,15 @@ const argument: fc.Arbitrary<Argument> = fc.oneof(
       .constantFrom<unknown>(
         ...[undefined, null, 0, 1, 2, 2.5, -1, NaN, Infinity, 'x', true, [], [0], [0, -1], [-1], [1, 0], [[0, 1]], {}],
         ...[{ axis: 0 }, { axis: -1 }, { axis: 1.5 }, { axis: 'x' }, { axis: null }, { keepDims: true }],
+        ...[
+          { descending: true },
+          { offset: 1 },
+          { offset: -9 },
+          { reverse: true },
+          { indexing: 'xy' },
+          { largest: false },
+        ],
+        ...[{ groups: 2 }, { dilation: 2 }, { kernel: 2, padding: 1 }, { kernel: 2, stride: 2 }, { padding: 1 }],
         ...[{ weight: 2 }, { bias: 2 }, { kernel: 2 }, { kernel: 0 }, { eps: NaN }, { eps: 0.1 }, { heads: 1 }],
         new Float32Array(2),
       )
@@ -49,7 +58,8 @@ function check(name: string, args: readonly Argument[], device: string): void {
       assert.ok(error instanceof HopgradError, `${call}: ${error}`);
       return;
     }
-    for (const y of [result].flat()) {
+    const results = result instanceof Tensor ? [result] : Object.values(result as object).flat();
+    for (const y of results) {
       assert.ok(y instanceof Tensor, `${call} gave ${y}`);
       assert.ok(
         y.shape.every((size) => Number.isInteger(size) && size >= 0),
@@ -70,7 +80,7 @@ function check(name: string, args: readonly Argument[], device: string): void {
 describe('arguments of ops', () => {
   it('every op is tried', () => {
     assert.ok(names.length > 55, `${names.length}`);
-    const internal = ['identity', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2dGrad'];
+    const internal = ['identity', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2dGrad', 'stride', 'sparseConv2d'];
     for (const { name, builtIn } of registeredOps().values())
       assert.ok(!builtIn || names.includes(name) || internal.includes(name), name);
   });

@@ -199,12 +199,14 @@ export const methods: Record<string, Method> = {
     const weight = operand(b, [b.choices.pick([1, 2, 3, 5, 0]), shape[1]!, size(shape[2]!), size(shape[3]!)]);
     const stride = b.choices.pick([undefined, 2, [1, 2], 3]);
     const padding = b.choices.pick([undefined, 1, [0, 1], 2]);
-    b.add(`${name}.conv2d(${[weight, options({ stride, padding })].filter(Boolean).join(', ')})`);
+    const dilation = b.choices.once(4) ? b.choices.pick([2, [1, 2]]) : undefined;
+    b.add(`${name}.conv2d(${[weight, options({ stride, padding, dilation })].filter(Boolean).join(', ')})`);
   },
   avgPool2d(b) {
     const { name, shape } = image(b);
     const kernel = [1 + b.choices.int(Math.min(3, shape[2]!)), 1 + b.choices.int(Math.min(3, shape[3]!))];
-    b.add(`${name}.avgPool2d(${options({ kernel, stride: b.choices.pick([undefined, 1, 2, [3, 1]]) })})`);
+    const padding = b.choices.once(3) ? kernel.map((size) => size >> 1) : undefined;
+    b.add(`${name}.avgPool2d(${options({ kernel, stride: b.choices.pick([undefined, 1, 2, [3, 1]]), padding })})`);
   },
   cast(b, x) {
     if (x.tensor.dtype === 'int32') b.add(`${x.name}.cast('float32')`, `${x.name}.clone()`);

@@ -49,7 +49,16 @@ const converted = [
   ...['tanh', 'sigmoid', 'gelu', 'quickGelu', 'softplus', 'erf'],
   ...['softmax', 'logSoftmax', 'logSumExp', 'layerNorm', 'batchNorm', 'attention', 'norm', 'std'],
 ];
-const refused = ['matmul', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2d', 'avgPool2dGrad'];
+const refused = [
+  'matmul',
+  'conv2d',
+  'conv2dInputGrad',
+  'conv2dWeightGrad',
+  'avgPool2d',
+  'avgPool2dGrad',
+  'sparseConv2d',
+  'maxPool2d',
+];
 
 const wrap = (x: bigint) => Number(BigInt.asIntN(32, x));
 const most = 2n ** 31n;

@@ -1,10 +1,10 @@
 /** Picking entries by index, and the transpose of it. */
 import type { Storage } from '../../kernels/device.js';
-import { DomainError, DTypeError, describeValue, ShapeError } from '../../tensor/errors.js';
+import { DomainError, describeValue, ShapeError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type OpFunction } from '../op.js';
-import { checkTensor, Tensor } from '../tensor.js';
-import { checkOptions } from './options.js';
+import { checkTensor, type Tensor } from '../tensor.js';
+import { checkIndices, checkOptions } from './options.js';
 
 interface GatherParams {
   axis: number;
@@ -52,22 +52,6 @@ const scatterOp: OpFunction<{ axis: number; rows: number }> = defineBuiltIn({
     null,
   ],
 });
-
-/** @throws DTypeError unless `indices` are int32; DomainError for one outside [0, rows), where they can be read at once */
-export function checkIndices(op: string, indices: Tensor, rows: number): void {
-  if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
-    throw new DTypeError(op, {
-      received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',
-      expected: 'an int32 tensor',
-      hint: "Make them with tensor([…], { dtype: 'int32' }) or argmax().",
-    });
-  // A device that answers at once is checked; on others an index outside reads some other element.
-  const { device } = indices.storage;
-  if (!device.synchronous) return;
-  const wrong = device.readSync(indices.storage).find((index) => index < 0 || index >= rows);
-  if (wrong !== undefined)
-    throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
-}
 
 /**
  * Picks entries along `axis` (default 0) by int32 indices of any shape, which takes the place of that axis.

@@ -35,6 +35,7 @@ export * from './hyperbolic.js';
 export * from './join.js';
 export * from './matmul.js';
 export * from './norm.js';
+export type { Pair } from './options.js';
 export * from './reduce.js';
 export * from './reduce-composed.js';
 export * from './rounding.js';

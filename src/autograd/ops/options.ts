@@ -1,7 +1,7 @@
 /** Options of tensor methods, checked: a bare number where an object belongs must not be ignored silently. */
-import { describeValue, UsageError } from '../../tensor/errors.js';
+import { DomainError, DTypeError, describeValue, UsageError } from '../../tensor/errors.js';
 import { normalizeAxes } from '../../tensor/shape.js';
-import { checkTensor, type Tensor } from '../tensor.js';
+import { checkTensor, Tensor } from '../tensor.js';
 
 export interface AxisOptions {
   /** Axis or axes, negative counting from the last. Default: all. */
@@ -41,4 +41,34 @@ export function reduceParams(op: string, x: Tensor, options: AxisOptions | undef
   checkTensor(op, 'x', x);
   const { axis, keepDims = false } = checkOptions(op, options, ['axis', 'keepDims']);
   return { axes: normalizeAxes(op, axis, x.shape), keepDims };
+}
+
+/** One number for both directions, or [vertical, horizontal]. */
+export type Pair = number | readonly [number, number];
+
+/** `value` as a pair of whole numbers. @throws DomainError when it is none, or below `least` */
+export function pair(op: string, name: string, value: Pair, least: number): readonly [number, number] {
+  const both = typeof value === 'number' ? ([value, value] as const) : value;
+  if (!Array.isArray(both) || both.length !== 2 || !both.every((v) => Number.isInteger(v) && v >= least))
+    throw new DomainError(op, {
+      received: `${name} ${describeValue(value)}`,
+      expected: `a whole number ≥ ${least}, or a pair of them`,
+    });
+  return both;
+}
+
+/** @throws DTypeError unless `indices` are int32; DomainError for one outside [0, rows), where they can be read at once */
+export function checkIndices(op: string, indices: Tensor, rows: number): void {
+  if (!(indices instanceof Tensor) || indices.dtype !== 'int32')
+    throw new DTypeError(op, {
+      received: indices instanceof Tensor ? `${indices.dtype} indices` : 'indices that are no tensor',
+      expected: 'an int32 tensor',
+      hint: "Make them with tensor([…], { dtype: 'int32' }) or argmax().",
+    });
+  // A device that answers at once is checked; on others an index outside reads some other element.
+  const { device } = indices.storage;
+  if (!device.synchronous) return;
+  const wrong = device.readSync(indices.storage).find((index) => index < 0 || index >= rows);
+  if (wrong !== undefined)
+    throw new DomainError(op, { received: `index ${wrong}`, expected: `whole numbers in [0, ${rows})` });
 }

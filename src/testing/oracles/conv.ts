@@ -2,7 +2,7 @@
 import type { Conv2dSpec, Pool2dSpec } from '../../kernels/device.js';
 import type { Random } from '../../tensor/random.js';
 import { type Shape, sizeOf } from '../../tensor/shape.js';
-import type { Oracle } from './oracle.js';
+import { type Oracle, ravel, unravel } from './oracle.js';
 
 /** Visits all (n, o, c, i, j, u, v) that a convolution joins, as flat places in image, weight and output. */
 function joinAll(s: Conv2dSpec, visit: (image: number, weight: number, output: number) => void): void {
@@ -70,6 +70,56 @@ export const conv2d = product((s) => [image(s), weight(s)], output, [0, 1, 2]);
 export const conv2dInputGrad = product((s) => [output(s), weight(s)], image, [2, 1, 0]);
 export const conv2dWeightGrad = product((s) => [image(s), output(s)], weight, [0, 2, 1]);
 
+interface Windows {
+  strideY: number;
+  strideX: number;
+  paddingY: number;
+  paddingX: number;
+  dilationY: number;
+  dilationX: number;
+  groups: number;
+}
+
+export const sparseConv2d: Oracle<Windows> = {
+  draw(random) {
+    const groups = 1 + random.int(3);
+    const w = {
+      strideY: 1 + random.int(2),
+      strideX: 1 + random.int(2),
+      paddingY: random.int(3),
+      paddingX: random.int(2),
+    };
+    const params = { ...w, groups, dilationY: 1 + random.int(3), dilationX: 1 + random.int(2) };
+    const [kernelHeight, kernelWidth] = [1 + random.int(2), 1 + random.int(3)];
+    const least = [(kernelHeight - 1) * params.dilationY + 1, (kernelWidth - 1) * params.dilationX + 1] as const;
+    const perGroup = 1 + random.int(2);
+    const images = [1 + random.int(2), groups * perGroup, least[0] + random.int(3), least[1] + random.int(3)];
+    return { shapes: [images, [groups * (1 + random.int(2)), perGroup, kernelHeight, kernelWidth]], params };
+  },
+  oracle([x, w], p, outputShape) {
+    const [, outChannels] = outputShape as [number, number];
+    const [, channels, height, width] = x!.shape as [number, number, number, number];
+    const [, perGroup, kernelHeight, kernelWidth] = w!.shape as [number, number, number, number];
+    return Array.from({ length: sizeOf(outputShape) }, (_, at) => {
+      const [n, o, i, j] = unravel(at, outputShape) as [number, number, number, number];
+      const group = Math.floor(o / (outChannels / p.groups));
+      let sum = 0;
+      for (let c = 0; c < perGroup; c++)
+        for (let u = 0; u < kernelHeight; u++)
+          for (let v = 0; v < kernelWidth; v++) {
+            const [row, column] = [
+              i * p.strideY + u * p.dilationY - p.paddingY,
+              j * p.strideX + v * p.dilationX - p.paddingX,
+            ];
+            if (row < 0 || row >= height || column < 0 || column >= width) continue;
+            const from = ravel([n, group * perGroup + c, row, column], [0, channels, height, width]);
+            sum += x!.data[from]! * w!.data[ravel([o, c, u, v], w!.shape)]!;
+          }
+      return sum;
+    });
+  },
+};
+
 function drawPool(random: Random): Pool2dSpec {
   const s = {
     planes: 1 + random.int(3),
@@ -125,5 +175,28 @@ export const avgPool2dGrad: Oracle<Pool2dSpec> = {
       y[input]! += g!.data[output]! / (s.kernelX * s.kernelY);
     });
     return y;
+  },
+};
+
+type Both = [number, number];
+export const maxPool2d: Oracle<{ kernel: Both; stride: Both; padding: Both }> = {
+  draw(random) {
+    const both = (draw: () => number): Both => [draw(), draw()];
+    const kernel = both(() => 1 + random.int(3));
+    const shape = [1 + random.int(2), ...kernel.map((size) => size + random.int(3))];
+    const padding = kernel.map((size) => random.int(Math.floor(size / 2) + 1)) as Both;
+    return { shapes: [shape], params: { kernel, stride: both(() => 1 + random.int(3)), padding } };
+  },
+  oracle([x], { kernel, stride, padding }, outputShape) {
+    const [, height, width] = x!.shape as [number, number, number];
+    return Array.from({ length: sizeOf(outputShape) }, (_, at) => {
+      const [plane, i, j] = unravel(at, outputShape) as [number, number, number];
+      let most = -Infinity;
+      for (let row = i * stride[0] - padding[0]; row < i * stride[0] - padding[0] + kernel[0]; row++)
+        for (let column = j * stride[1] - padding[1]; column < j * stride[1] - padding[1] + kernel[1]; column++)
+          if (row >= 0 && row < height && column >= 0 && column < width)
+            most = Math.max(most, x!.data[ravel([plane, row, column], x!.shape)]!);
+      return most;
+    });
   },
 };
