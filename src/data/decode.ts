@@ -51,7 +51,7 @@ async function bytesOf(image: { path: string } | { bytes: Uint8Array }): Promise
 const densityFor = (shorter: number, drawnSide: number) => Math.min(100_000, Math.max(1, (72 * drawnSide) / shorter));
 
 /**
- * Opens and chooses the colours that come out: inks stay inks, embedded profiles are ignored, TIFF files are turned as
+ * Opens, and chooses the colours that come out, `space` being those of the file: inks stay inks, embedded profiles are ignored, TIFF files are turned as
  * their orientation says, as in Pillow.
  */
 async function open(
@@ -59,7 +59,7 @@ async function open(
   bytes: Uint8Array,
   options: SharpOptions,
   { orient, drawnSide }: DecodeOptions,
-): Promise<Sharp> {
+): Promise<{ image: Sharp; space: string }> {
   const { format, space, width, height, depth } = await sharp(bytes, {
     ...options,
     limitInputPixels: false,
@@ -77,7 +77,7 @@ async function open(
   const density = format === 'svg' && drawnSide ? { density: densityFor(Math.min(width, height), drawnSide) } : {};
   const plain = sharp(bytes, { ...options, ...density });
   const image = orient || format === 'tiff' ? plain.autoOrient() : plain;
-  return space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image;
+  return { image: space === 'cmyk' ? image.pipelineColourspace('cmyk').toColourspace('cmyk') : image, space };
 }
 
 /**
@@ -97,9 +97,8 @@ export async function decode(
   try {
     const options: SharpOptions = { failOn: 'error', ignoreIcc: true, limitInputPixels: maxPixels };
     const opened = await open(sharp, bytes, options, { orient, ...(drawnSide && { drawnSide }) });
-    const { data, info } = await opened.raw().toBuffer({ resolveWithObject: true });
-    const { space } = await opened.metadata();
-    const modes: ColourMode[] = ['L', 'LA', 'RGB', space === 'cmyk' ? 'CMYK' : 'RGBA'];
+    const { data, info } = await opened.image.raw().toBuffer({ resolveWithObject: true });
+    const modes: ColourMode[] = ['L', 'LA', 'RGB', opened.space === 'cmyk' ? 'CMYK' : 'RGBA'];
     return { ...info, data, mode: modes[info.channels - 1]! };
   } catch (error) {
     if (error instanceof DataError) throw error;

@@ -178,9 +178,10 @@ export function examples(packed: () => Packed): void {
         const at = (x: number, y: number) => [box.x + x, box.y + y] as const;
         await page.mouse.move(...at(70, 70));
         await page.mouse.down();
-        for (let y = 70; y <= 186; y += 12) {
-          await page.mouse.move(...at(70, y), { steps: 2 });
-          await page.mouse.move(...at(186, y), { steps: 12 });
+        // The pen is 28 wide.
+        for (let y = 70; y <= 186; y += 16) {
+          await page.mouse.move(...at(70, y));
+          await page.mouse.move(...at(186, y), { steps: 7 });
         }
         await page.mouse.up();
         await page.waitForFunction(() => document.body.dataset.seen !== undefined, null, { timeout: 60_000 });
