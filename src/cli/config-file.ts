@@ -15,7 +15,7 @@ export const isGiven = (command: Command, name: string) =>
   ['cli', source].includes(command.getOptionValueSource(name) ?? '');
 
 /** Flags that make no sense in a file. */
-const never = ['config', 'resume', 'dryRun', 'help'];
+const never = ['config', 'resume', 'dryRun', 'debugRun', 'help'];
 
 /**
  * Gives a command the options of a file, as if they had been typed, where they were not. Names are those of the flags, as

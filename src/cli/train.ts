@@ -2,13 +2,14 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type Columns, isShards } from '../data/open.js';
+import { type Columns, type DataRequest, isShards } from '../data/open.js';
 import type { InitResult } from '../kernels/init.js';
 import { describeCheckpoint } from '../models/cloob/checkpoint.js';
 import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
 import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
+import { debugOptions, debugRows, debugSettings, debugSteps } from '../train/debug-run.js';
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
 import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
@@ -46,6 +47,7 @@ type RunFlags = DeviceFlags &
     validation?: boolean;
     config?: string;
     dryRun?: boolean;
+    debugRun?: boolean;
     resume?: string;
     overwrite?: boolean;
     logs: string;
@@ -77,6 +79,10 @@ export function addTrainCommand(program: Command): void {
   addTrainFlags(command)
     .option('--config <file>', 'options from a file (.json, .yaml), by the names of the flags, which win over it')
     .option('--dry-run', 'do five steps, tell sizes, memory and time of the whole, and write nothing')
+    .option(
+      '--debug-run',
+      `try everything a run does, validation, checkpoints and evaluation, in ${debugSteps} steps on little of the data; in the folder debug of --logs`,
+    )
     .option('--logs <folder>', 'folder of all runs', 'runs')
     .option('--name <name>', 'name of the run (default: time, method and seed)')
     .option('--overwrite', 'replace the run that has the name')
@@ -98,11 +104,12 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
 }
 
 async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
-  const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  const resolved = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  const options = flags.debugRun ? debugOptions(resolved) : resolved;
   if (options.model === 'pretrained' && !flags.center)
     options.center = (await describeCheckpoint(options.pretrained!)).config.center ?? 'off'; // as its weights are used to
-  const settings = resolveSettings(flags);
-  const request = requestOf(flags);
+  const settings = flags.debugRun ? debugSettings(resolveSettings(flags)) : resolveSettings(flags);
+  const request = requestOf(flags, flags.debugRun ? debugRows(options) : undefined);
   const device = await startDevice(flags);
   const method = methodName(options);
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
@@ -205,7 +212,8 @@ async function run(parts: RunParts): Promise<void> {
 
 /** The folder that a new run gets. @throws UsageError for a name that leaves `logs`, or that a run has */
 function freshFolder(flags: RunFlags): RunFolder {
-  const { logs, name, overwrite } = flags;
+  const { name, overwrite } = flags;
+  const logs = flags.debugRun ? join(flags.logs, 'debug') : flags.logs; // not taken for the newest run
   const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
   if (name === undefined) {
     return new RunFolder(
@@ -232,7 +240,7 @@ function freshFolder(flags: RunFlags): RunFolder {
 function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   const data = ['validation', 'trainNumSamples', 'trainDataUpsamplingFactors', ...columnFlags()];
   const free = ['epochs', 'steps', 'imgFolder']; // it may be prolonged, and its pictures moved
-  const fixed = [...trainingFlags, ...data, 'name', 'overwrite'].filter((name) => !free.includes(name));
+  const fixed = [...trainingFlags, ...data, 'name', 'overwrite', 'debugRun'].filter((name) => !free.includes(name));
   const given = fixed.filter((name) => isGiven(command, name));
   if (given.length > 0)
     command.error(
@@ -256,7 +264,8 @@ function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
   });
 }
 
-function requestOf(flags: RunFlags): CorpusRequest {
+/** @param limit rows of each set; undefined: all */
+function requestOf(flags: RunFlags, limit?: number): CorpusRequest {
   const { trainData, valData, zeroShotData, validation, trainNumSamples: samples } = flags;
   const { trainDataUpsamplingFactors: factors } = flags;
   if (trainData === undefined && valData !== undefined)
@@ -279,10 +288,11 @@ function requestOf(flags: RunFlags): CorpusRequest {
     ...(samples !== undefined && { samples }),
     ...(factors && { factors }),
   };
+  const limited = (request: DataRequest): DataRequest => (limit === undefined ? request : { ...request, limit });
   return {
-    train,
-    val: valData === undefined ? null : dataRequest(valData, flags, [trainData!]),
-    zeroShot: zeroShotData === undefined ? null : dataRequest(zeroShotData),
+    train: limited(train),
+    val: valData === undefined ? null : limited(dataRequest(valData, flags, [trainData!])),
+    zeroShot: zeroShotData === undefined ? null : limited(dataRequest(zeroShotData)),
   };
 }
 

@@ -13,7 +13,7 @@ import { jsonLinesSource } from './json-lines.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
 import { mixture, type Part } from './mixture.js';
 import { expandShards } from './shards.js';
-import { requireCaptions, type Source } from './source.js';
+import { firstRows, requireCaptions, type Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
 import { webDatasetSource } from './webdataset.js';
 
@@ -43,6 +43,8 @@ export interface DataRequest {
   validation?: boolean;
   /** Samples in shards that do not say so themselves. */
   samples?: number;
+  /** Only so many rows an epoch, the first in its order; of the emoji, of each of its sets. Default all. */
+  limit?: number;
 }
 
 /** A data set as a run remembers it: enough to open it again, and to tell whether it is still the same. */
@@ -127,6 +129,20 @@ export async function openSource(path: string, request: Omit<DataRequest, 'path'
 }
 
 async function open(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
+  const { limit } = request;
+  const opened = await openWhole(request, options);
+  if (limit === undefined) return opened;
+  if (!opened.emoji) return { source: firstRows(opened.source, limit) };
+  const sets = Object.entries(opened.emoji.split).map(([set, rows]) => [set, rows.slice(0, limit)]);
+  return openedEmoji({ ...opened.emoji, split: Object.fromEntries(sets) });
+}
+
+const openedEmoji = (emoji: EmojiData) => ({
+  source: emojiSource(emoji, 'embedded emoji', emoji.split.train, 'sampled'),
+  emoji,
+});
+
+async function openWhole(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
   const { path, columns, split, samples, validation = false, factors } = request;
   if (isMixture(request)) return { source: await openMixture(request) };
   if (factors)
@@ -137,8 +153,7 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
   if (await isFolder(path)) return { source: await (request.classes ? folderSource(path) : imagesSource(path)) };
   if (path === 'emoji') {
     const { cacheFolder = '.cache' } = options;
-    const emoji = await prepareEmoji({ ...options, cacheFolder, validation });
-    return { source: emojiSource(emoji, 'embedded emoji', emoji.split.train, 'sampled'), emoji };
+    return openedEmoji(await prepareEmoji({ ...options, cacheFolder, validation }));
   }
   const labelled = asLabelled(path);
   if (labelled) return { source: await labelledSet(labelled, split ? { split } : {}) };

@@ -73,6 +73,22 @@ export function listSource(
   };
 }
 
+/** The first rows of a source in the order of each epoch, at most `count`. */
+export function firstRows(source: Source, count: number): Source {
+  return {
+    ...source,
+    size: source.size === undefined ? undefined : Math.min(count, source.size),
+    async *rows(order) {
+      let left = count;
+      if (left > 0)
+        for await (const row of source.rows(order)) {
+          yield row;
+          if (--left === 0) return;
+        }
+    },
+  };
+}
+
 /** A row, or a bad one when its caption is empty. */
 export function captioned(row: Row & { caption: string }): Row | BadRow {
   return row.caption.trim() ? row : { index: row.index, name: row.name, bad: 'empty caption' };

@@ -90,6 +90,7 @@ const dataSpec = v.strictObject({
   split: v.optional(v.picklist(['t10k', 'train'])),
   validation: v.optional(v.boolean()),
   samples: v.optional(count),
+  limit: v.optional(count),
   digest: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
   rows: v.nullable(count),
 } satisfies Each<DataSpec>);

@@ -1,6 +1,15 @@
 /** The command as users meet it: spawned, on small pictures of its own. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { init } from 'hopgrad';
@@ -159,6 +168,38 @@ describe('hopgrad, the command', function () {
       [null, null, null, null, 8, 8],
     );
     assert.ok(weights('first').equals(weights('second')));
+  });
+
+  it('tries in a few steps all that a run goes through, whatever its length', async () => {
+    const long = ['--epochs', '70', '--warmup', '20000', '--hopfield-from', '1000', '--zero-shot-data', 'squares'];
+    const { code, stderr, stdout } = await run(
+      ...small,
+      ...long,
+      '--debug-run',
+      '--name',
+      'tried',
+      '--batch-size',
+      '2',
+    );
+    assert.equal(code, 0, stderr);
+    const file = (name: string) => join(folder, 'runs', 'debug', 'tried', name);
+    const betas = readRows<{ beta: number | null }>(file('log.jsonl')).map(({ beta }) => beta);
+    assert.deepEqual(betas, [null, null, 8, 8]);
+    const validations = readRows<{ epoch: number; sets: { pairs: number }[] }>(file('evaluations.jsonl'));
+    assert.deepEqual(
+      validations.map(({ epoch, sets }) => [epoch, sets[0]!.pairs]),
+      [
+        [1, 4],
+        [2, 4],
+      ],
+    );
+    assert.deepEqual(readdirSync(file('checkpoints')).sort(), ['best', 'step-00000002', 'step-00000004']);
+    assert.equal(JSON.parse(readFileSync(file('results.json'), 'utf8')).pairs, 4);
+    assert.match(stdout, /picture → caption/);
+    const resumed = await run('train', '--resume', 'runs/debug/tried', '--steps', '5');
+    assert.equal(resumed.code, 0, resumed.stderr);
+    const newest = await run('train', '--resume', 'latest', '--debug-run');
+    assert.match(newest.stderr, /--debug-run cannot be changed by --resume/);
   });
 
   it('evaluates, embeds, searches, classifies, probes and converts', async () => {
