@@ -39,6 +39,7 @@ const below: Record<string, string[]> = {
   data: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate'],
   train: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
   onnx: ['tensor', 'kernels', 'autograd', 'models/cloob'],
+  distributed: ['tensor', 'kernels', 'autograd', 'nn'],
   cli: [
     'tensor',
     'kernels',

@@ -34,18 +34,25 @@ export function bothWays(s: Tensor): RetrievedSimilarities {
   return { image: s, text: s.permute([1, 0]) };
 }
 
-/** The main diagonal of the logits, k_ii, [batch]. */
-function positives(logits: Tensor): Tensor {
-  return diagonal(logits).where(logits, 0).sum({ axis: 1 });
+/** The logits of anchors with their partners, k_ii, [batch]. */
+function positives(logits: Tensor, first = 0): Tensor {
+  return diagonal(logits, first).where(logits, 0).sum({ axis: 1 });
 }
 
 /** The logits with −∞ on the diagonal. */
-function withoutDiagonal(logits: Tensor): Tensor {
-  return diagonal(logits).where(-Infinity, logits);
+function withoutDiagonal(logits: Tensor, first = 0): Tensor {
+  return diagonal(logits, first).where(-Infinity, logits);
 }
 
-function diagonal({ shape, dtype, device }: Tensor): Tensor {
-  return eye(shape[0]!, undefined, { dtype, device });
+/** 1 where an anchor meets its partner: row i in column first + i. */
+function diagonal({ shape, dtype, device }: Tensor, first: number): Tensor {
+  const ones = eye(shape[0]!, shape[1]! - first, { dtype, device });
+  return first === 0
+    ? ones
+    : ones.pad([
+        [0, 0],
+        [first, 0],
+      ]);
 }
 
 /**
@@ -71,10 +78,10 @@ export function infoNceLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOptions
   return infoNceOf(similarities(x, y), invTau);
 }
 
-/** {@link infoNceLoss} of s_ij, [batch, batch]: rows are anchors, the diagonal their partners. */
-export function infoNceOf(s: Tensor, invTau: number | Tensor): Tensor {
+/** {@link infoNceLoss} of s_ij, [anchors, candidates]: the partner of row i is in column first + i. */
+export function infoNceOf(s: Tensor, invTau: number | Tensor, first = 0): Tensor {
   const logits = s.mul(invTau);
-  return logits.logSumExp({ axis: 1 }).sub(positives(logits)).mean();
+  return logits.logSumExp({ axis: 1 }).sub(positives(logits, first)).mean();
 }
 
 /**
@@ -102,10 +109,10 @@ export function infoLoobLoss(x: Tensor, y: Tensor, { invTau }: ContrastiveOption
   return infoLoobOf(similarities(x, y), invTau);
 }
 
-/** {@link infoLoobLoss} of s_ij, [batch, batch]: rows are anchors, the diagonal their partners. */
-export function infoLoobOf(s: Tensor, invTau: number | Tensor): Tensor {
+/** {@link infoLoobLoss} of s_ij, [anchors, candidates]: the partner of row i is in column first + i. */
+export function infoLoobOf(s: Tensor, invTau: number | Tensor, first = 0): Tensor {
   const logits = s.mul(invTau);
-  return withoutDiagonal(logits).logSumExp({ axis: 1 }).sub(positives(logits)).mean();
+  return withoutDiagonal(logits, first).logSumExp({ axis: 1 }).sub(positives(logits, first)).mean();
 }
 
 /**
@@ -151,9 +158,9 @@ export function sigLipLoss(
   return sigLipOf(similarities(x, y), invTau, bias);
 }
 
-/** {@link sigLipLoss} of s_ij, [batch, batch]: the diagonal are the pairs. */
-export function sigLipOf(s: Tensor, invTau: number | Tensor, bias: number | Tensor): Tensor {
-  const against = diagonal(s).mul(-2).add(1); // −z
+/** {@link sigLipLoss} of s_ij, [anchors, candidates]: the partner of row i is in column first + i. */
+export function sigLipOf(s: Tensor, invTau: number | Tensor, bias: number | Tensor, first = 0): Tensor {
+  const against = diagonal(s, first).mul(-2).add(1); // −z
   return s.mul(invTau).add(bias).mul(against).softplus().sum().div(s.shape[0]!);
 }
 

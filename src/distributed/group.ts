@@ -1,0 +1,193 @@
+/** Ranks that train together: what they ask of one another, as tensors. */
+
+import { noGrad } from '../autograd/graph.js';
+import { Tensor } from '../autograd/tensor.js';
+import { describeValue, UsageError } from '../tensor/errors.js';
+import { formatShape, sizeOf } from '../tensor/shape.js';
+import { allGather, checkFirstAxis } from './gather.js';
+import { alone, DistributedError, type Transport } from './transport.js';
+
+type Floats = Float32Array | Float64Array;
+
+export interface GroupOptions {
+  /**
+   * Sums over ranks add up in the order of ranks: the same bits in every run with as many ranks. Otherwise in whatever
+   * order the transport finds fastest. Default true.
+   */
+  deterministic?: boolean;
+}
+
+/**
+ * The ranks of a run. Every method is collective: all ranks call it, in the same order, with tensors of one shape and
+ * dtype, which is checked; a rank that differs ends all with an error that names it.
+ *
+ * Results are on the device of what went in. Calls block, as MPI's do, and read what they send at once, which graphics
+ * devices cannot: wasm and reference can.
+ */
+export class Group {
+  /** Number of this rank, 0 … size − 1. */
+  readonly rank: number;
+  /** Number of ranks. */
+  readonly size: number;
+  readonly deterministic: boolean;
+  /** What carries the data; its name is 'alone', 'workers', or the MPI library's. */
+  readonly transport: Transport;
+
+  constructor(transport: Transport = alone, { deterministic = true }: GroupOptions = {}) {
+    this.transport = transport;
+    this.rank = transport.rank;
+    this.size = transport.size;
+    this.deterministic = deterministic;
+  }
+
+  /**
+   * y = [x₀; x₁; …; x_{size−1}], the rows of all ranks in their order: [n, …] → [size · n, …]. Differentiable, for a loss
+   * that is the sum of what the ranks compute: x̄_r = Σ_s (ȳ of rank s)_r; second derivatives as well.
+   * @throws ShapeError for a scalar; DistributedError when ranks differ
+   */
+  allGather(x: Tensor): Tensor {
+    checkFirstAxis('allGather', x);
+    return this.size === 1 ? x : allGather(this, x);
+  }
+
+  /** Σ_r x_r of a tensor, or of each in a list at once (one message); not differentiable. */
+  allReduce<T extends Tensor | readonly Tensor[]>(x: T): T {
+    const list = (x instanceof Tensor ? [x] : x) as readonly Tensor[];
+    if (this.size === 1) return (x instanceof Tensor ? x.detach() : list.map((t) => t.detach())) as unknown as T;
+    const sums = noGrad(() => this.#sumLists(list));
+    return (x instanceof Tensor ? sums[0] : sums) as unknown as T;
+  }
+
+  /** What `root` has, in a tensor as x is. */
+  broadcast(x: Tensor, root = 0): Tensor {
+    if (this.size === 1) return x.detach();
+    if (!(Number.isInteger(root) && root >= 0 && root < this.size))
+      throw new UsageError('broadcast', {
+        received: `root ${describeValue(root)}`,
+        expected: `a rank below ${this.size}`,
+      });
+    this.agree('broadcast', `${formatShape(x.shape)} ${x.dtype} from ${root}`);
+    const data = x.dataSync().slice();
+    this.transport.broadcast(bytesOf(data), root);
+    return new Tensor(x.storage.device.upload(data), x.shape);
+  }
+
+  /** Returns when all ranks are here. */
+  barrier(): void {
+    if (this.size > 1) this.transport.barrier();
+  }
+
+  /**
+   * Replaces the gradient of every parameter by its sum over ranks: called once after backward, before the optimiser's
+   * step. With losses that are shares of a mean over all rows (see cloobLossOf) that is the gradient of the whole batch.
+   * @throws DistributedError when ranks have gradients for different parameters
+   */
+  sumGradients(parameters: Iterable<Tensor>): void {
+    const list = [...parameters].filter(({ grad }) => grad !== null);
+    const sums = this.allReduce(list.map(({ grad }) => grad!));
+    list.forEach((parameter, i) => {
+      parameter.grad = sums[i]!;
+    });
+  }
+
+  /**
+   * Compares a text of every rank: a shape, a hash of the weights.
+   * @throws DistributedError naming the ranks that differ from rank 0
+   */
+  agree(op: string, text: string): void {
+    if (this.size === 1) return;
+    const own = new TextEncoder().encode(text);
+    // Lengths first: texts of one length are compared whole.
+    const lengths = this.#gatherBytes(bytesOf(Float64Array.of(own.length)));
+    const longest = Math.max(...new Float64Array(lengths.buffer));
+    const padded = new Uint8Array(longest);
+    padded.set(own);
+    const all = this.#gatherBytes(padded);
+    const texts = Array.from({ length: this.size }, (_, r) =>
+      new TextDecoder().decode(all.subarray(r * longest, (r + 1) * longest)).replace(/\0+$/, ''),
+    );
+    const others = texts.flatMap((other, r) => (other === texts[0] ? [] : [`rank ${r} ${other}`]));
+    if (others.length > 0)
+      throw new DistributedError(op, {
+        received: `rank 0 ${texts[0]}, ${others.join(', ')}`,
+        expected: 'the same on all ranks',
+      });
+  }
+
+  /** @internal the rows of all ranks: {@link allGather} without its derivative */
+  gatherRows(x: Tensor): Tensor {
+    checkFirstAxis('allGather', x);
+    this.agree('allGather', `${formatShape(x.shape)} ${x.dtype}`);
+    const data = x.dataSync();
+    const bytes = this.#gatherBytes(bytesOf(data));
+    const all = new (data.constructor as Float32ArrayConstructor)(bytes.buffer as ArrayBuffer);
+    return new Tensor(x.storage.device.upload(all), [this.size * x.shape[0]!, ...x.shape.slice(1)]);
+  }
+
+  /** @internal Σ over ranks of the rows that belong to this one: [size · n, …] → [n, …] */
+  sumOwnRows(x: Tensor): Tensor {
+    this.agree('reduceScatter', `${formatShape(x.shape)} ${x.dtype}`);
+    const rows = x.shape[0]! / this.size;
+    const sum = this.#sumOwn(x.dataSync() as Floats);
+    return new Tensor(x.storage.device.upload(sum), [rows, ...x.shape.slice(1)]);
+  }
+
+  #gatherBytes(send: Uint8Array): Uint8Array {
+    const receive = new Uint8Array(this.size * send.length);
+    this.transport.allGather(send, receive);
+    return receive;
+  }
+
+  /** Of data with a part for every rank, Σ_s of the parts for this one, in the order of ranks. */
+  #sumOwn(data: Floats): Floats {
+    const received = data.slice();
+    this.transport.allToAll(bytesOf(data), bytesOf(received));
+    const length = data.length / this.size;
+    const sum = received.slice(0, length);
+    for (let r = 1; r < this.size; r++) for (let i = 0; i < length; i++) sum[i] = sum[i]! + received[r * length + i]!;
+    return sum;
+  }
+
+  /** One buffer a dtype: few large messages instead of many small ones. */
+  #sumLists(list: readonly Tensor[]): Tensor[] {
+    this.agree('allReduce', list.map(({ shape, dtype }) => `${formatShape(shape)} ${dtype}`).join('; '));
+    const sums = new Map<Tensor, Tensor>();
+    for (const dtype of ['float32', 'float64'] as const) {
+      const some = list.filter((t) => t.dtype === dtype);
+      if (some.length === 0) continue;
+      const type = dtype === 'float32' ? Float32Array : Float64Array;
+      const total = some.reduce((n, { shape }) => n + sizeOf(shape), 0);
+      const flat: Floats = new type(Math.ceil(total / this.size) * this.size);
+      let at = 0;
+      for (const t of some) {
+        flat.set(t.dataSync(), at);
+        at += sizeOf(t.shape);
+      }
+      const summed = this.#sum(flat);
+      at = 0;
+      for (const t of some) {
+        const part = summed.slice(at, at + sizeOf(t.shape));
+        sums.set(t, new Tensor(t.storage.device.upload(part), t.shape));
+        at += sizeOf(t.shape);
+      }
+    }
+    return list.map((t) => {
+      const sum = sums.get(t);
+      if (sum) return sum;
+      throw new UsageError('allReduce', { received: `an ${t.dtype} tensor`, expected: 'float32 or float64' });
+    });
+  }
+
+  /** Σ_r of a buffer that divides into ranks: each adds up its part in the order of ranks, then all parts are gathered. */
+  #sum(data: Floats): Floats {
+    if (!this.deterministic) {
+      this.transport.sum(data);
+      return data;
+    }
+    const bytes = this.#gatherBytes(bytesOf(this.#sumOwn(data)));
+    return new (data.constructor as Float32ArrayConstructor)(bytes.buffer as ArrayBuffer);
+  }
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
+  new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);

@@ -1,0 +1,6 @@
+/** hopgrad/distributed: one training over several processes or threads, exactly that of one. */
+export { Group, type GroupOptions } from './group.js';
+export { type JoinOptions, joinGroup } from './join.js';
+export { clipLossOf, cloobLossOf, type GlobalSimilarities, globalSimilarities } from './losses.js';
+export { DistributedError, type Transport } from './transport.js';
+export { isRank, type StartOptions, startRanks } from './workers.js';
