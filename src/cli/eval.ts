@@ -51,7 +51,7 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
   if (flags.json) {
     console.log(
-      JSON.stringify({ checkpoint: path, method: label, data: opened.spec, ...(results as object) }, null, 2),
+      JSON.stringify({ checkpoint: path, method: label, ...(results as object), data: opened.spec }, null, 2),
     );
     return;
   }

@@ -152,8 +152,8 @@ export class Loader {
     else if (count === 0 && row === 0)
       throw new DataError('Loader', {
         received: `${ready.length} usable rows in ${this.source.name}`,
-        expected: `at least one batch of ${batchSize}`,
-        hint: 'Use a smaller batch. A training batch holds one row of a picture or thing.',
+        expected: dropLast ? `at least one batch of ${batchSize}` : 'at least one',
+        ...(dropLast && { hint: 'Use a smaller batch. A training batch holds one row of a picture or thing.' }),
       });
   }
 

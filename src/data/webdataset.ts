@@ -17,6 +17,7 @@ import { openFile, parseJson, readFileBytes, unpackedLimit } from '../formats/fi
 import { tarFiles } from '../formats/tar.js';
 import { DataError, printable } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
+import { imageExtensions } from './folder.js';
 import { expandShards, type Shards } from './shards.js';
 import { type BadRow, captioned, epochOrder, type Order, type Row, type Source } from './source.js';
 
@@ -33,7 +34,8 @@ export interface WebDatasetOptions {
   log?: (message: string) => void;
 }
 
-const imageSuffixes = ['jpg', 'jpeg', 'png', 'webp'];
+/** Of a sample with several pictures the first of these counts. */
+const imageSuffixes = [...imageExtensions].map((ending) => ending.slice(1));
 const wordSuffixes = ['txt', 'json', 'cls'];
 const isKnown = (suffix: string) => imageSuffixes.includes(suffix) || wordSuffixes.includes(suffix);
 

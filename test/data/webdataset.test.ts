@@ -5,6 +5,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { DataError } from 'hopgrad';
 import { pack } from 'tar-stream';
+import { imageExtensions } from '#src/data/folder.js';
 import { Loader } from '#src/data/loader.js';
 import { expandShards } from '#src/data/shards.js';
 import type { BadRow, Row } from '#src/data/source.js';
@@ -57,7 +58,7 @@ describe('webdataset', () => {
       12,
       'long name',
       // Those that stay incomplete come last: their other files might have come later.
-      'no picture (jpg, jpeg, png, webp)',
+      'no picture (jpg, jpeg, jpe, jfif, png, webp, gif, avif, tif, tiff, svg)',
       'no caption (txt, json) or class (cls)',
     ]);
     assert.match(told(list[7]!) as string, /^JSON that cannot be read/);
@@ -108,6 +109,17 @@ describe('webdataset', () => {
     return join(folder, name);
   }
   const picture = Buffer.alloc(20);
+
+  it('takes every kind of picture that folders may have', async () => {
+    const endings = [...imageExtensions];
+    const files = endings.flatMap((ending, i): [string, string | Buffer][] => [
+      [`${i}${ending.toUpperCase()}`, `picture ${i}`],
+      [`${i}.txt`, ending],
+    ]);
+    const list = await rows(await shardOf('kinds.tar', files), plain);
+    assert.deepEqual(list.map(told), endings);
+    assert.deepEqual((list.at(-1) as Row).image, { bytes: Buffer.from(`picture ${endings.length - 1}`) });
+  });
 
   it('keeps samples whose name comes twice apart, and says so', async () => {
     const path = await shardOf('twice.tar', [
