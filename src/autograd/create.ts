@@ -191,10 +191,17 @@ export interface RandomOptions extends TensorOptions {
   random?: Random;
 }
 
-function draw(op: string, shape: readonly number[], options: RandomOptions, next: (random: Random) => number): Tensor {
+/** A tensor of numbers drawn by `next`, one after the other; int32 only when they are `whole`. */
+export function draw(
+  op: string,
+  shape: readonly number[],
+  options: RandomOptions,
+  next: (random: Random) => number,
+  whole = false,
+): Tensor {
   checkShape(op, shape);
   if (options.seed === undefined) refuseInCapture('draws random numbers');
-  if (options.dtype === 'int32')
+  if (options.dtype === 'int32' && !whole)
     throw new DTypeError(op, {
       received: 'int32',
       expected: 'float32 or float64, since the numbers drawn are not whole',

@@ -51,7 +51,8 @@ for (const [device, dtype] of [
               requiresGrad: kind === 'float',
             }),
           );
-          const y = withDevice(device, () => functions[op]!(...xs, ...args));
+          const given = op === 'einsum' ? [...args, ...xs] : [...xs, ...args]; // the equation comes first
+          const y = withDevice(device, () => functions[op]!(...given));
           const what = `${op}(${JSON.stringify(inputs.map(({ data }) => data))}, ${JSON.stringify(args)})`;
           const got = `${y.dataSync()} instead of ${value}`;
           assert.deepEqual([...y.shape], shape, `shape of ${what}`);

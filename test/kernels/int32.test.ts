@@ -13,6 +13,7 @@ import {
   full,
   init,
   type Operand,
+  outer,
   randn,
   registeredOps,
   repeat,
@@ -41,7 +42,7 @@ const exact = [
   ...['sum', 'max', 'min', 'argmax', 'argmin', 'gather', 'scatterAdd'],
   ...['reshape', 'permute', 'expand', 'slice', 'pad', 'concat', 'clone', 'identity', 'cast', 'to'],
   ...['stride', 'flip', 'roll', 'repeat', 'tile', 'diagonal', 'diag', 'trace', 'tril', 'triu'],
-  ...['takeAlongAxis', 'oneHot', 'argsort', 'sort', 'topK', 'cumsum', 'cumprod'],
+  ...['takeAlongAxis', 'oneHot', 'argsort', 'sort', 'topK', 'cumsum', 'cumprod', 'outer'],
 ];
 const converted = [
   ...['div', 'pow', 'reciprocal', 'exp', 'log', 'sqrt', 'rsqrt', 'log1p', 'expm1', 'sin', 'cos'],
@@ -50,14 +51,8 @@ const converted = [
   ...['softmax', 'logSoftmax', 'logSumExp', 'layerNorm', 'batchNorm', 'attention', 'norm', 'std'],
 ];
 const refused = [
-  'matmul',
-  'conv2d',
-  'conv2dInputGrad',
-  'conv2dWeightGrad',
-  'avgPool2d',
-  'avgPool2dGrad',
-  'sparseConv2d',
-  'maxPool2d',
+  ...['matmul', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2d', 'avgPool2dGrad'],
+  ...['sparseConv2d', 'maxPool2d', 'einsum'],
 ];
 
 const wrap = (x: bigint) => Number(BigInt.asIntN(32, x));
@@ -218,6 +213,11 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'])
               .reduce((p, v) => p * v),
           ),
           'cumprod',
+        );
+        await same(
+          outer(int(pair), int([3])),
+          pair.map((v) => 3n * BigInt(v)),
+          'outer',
         );
         await same(x.pad([[1, 1]], number), [BigInt(number), ...A, BigInt(number)], 'pad');
         await same(concat([x, y]), [...A, ...B], 'concat');

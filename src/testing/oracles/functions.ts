@@ -175,3 +175,41 @@ export const oneHot: Oracle<{ classes: number }> = {
   oracle: ([indices], { classes }) =>
     Array.from(indices!.data, (index) => Array.from({ length: classes }, (_, c) => Number(c === index))).flat(),
 };
+
+export const outer: Oracle<void> = {
+  draw: (random) => ({ shapes: [[random.int(4)], [random.int(4)]], params: undefined }),
+  oracle: ([a, b]) => Array.from(a!.data, (x) => Array.from(b!.data, (y) => x * y)).flat(),
+};
+
+export const einsum: Oracle<{ equation: string }> = {
+  draw(random) {
+    const letters = ['i', 'j', 'k', 'b'];
+    const size = Object.fromEntries(letters.map((letter) => [letter, 1 + random.int(3)]));
+    const inputs = Array.from({ length: 1 + random.int(3) }, () =>
+      Array.from({ length: random.int(4) }, () => random.pick(letters)),
+    );
+    const known = [...new Set(inputs.flat())];
+    const output = random.shuffle(known).slice(0, random.int(known.length + 1));
+    const equation = `${inputs.map((term) => term.join('')).join(',')}->${output.join('')}`;
+    return { shapes: inputs.map((term) => term.map((letter) => size[letter]!)), params: { equation } };
+  },
+  oracle(tensors, { equation }, outputShape) {
+    const [left, output] = equation.split('->') as [string, string];
+    const inputs = left.split(',');
+    const size = new Map(
+      inputs.flatMap((term, k) => [...term].map((letter, axis) => [letter, tensors[k]!.shape[axis]!])),
+    );
+    const letters = [...size.keys()];
+    const all = [...size.values()];
+    const y = new Array<number>(sizeOf(outputShape)).fill(0);
+    for (let at = 0; at < sizeOf(all); at++) {
+      const value = Object.fromEntries(unravel(at, all).map((i, k) => [letters[k]!, i]));
+      const index = (term: string) => [...term].map((letter) => value[letter]!);
+      y[ravel(index(output), outputShape)]! += inputs.reduce(
+        (product, term, k) => product * tensors[k]!.data[ravel(index(term), tensors[k]!.shape)]!,
+        1,
+      );
+    }
+    return y;
+  },
+};
