@@ -25,6 +25,8 @@ export type TrainFlags = Partial<TrainOptions> &
     preset?: keyof typeof presets;
     /** Batches of `--batch-size` that make a step. */
     accumFreq?: number;
+    /** Another name of `--pretrained`. */
+    initFrom?: string;
   };
 
 const parsers: Partial<Record<Kind['type'], (text: string) => unknown>> = {
@@ -85,13 +87,14 @@ export function addTrainFlags(command: Command): Command {
       'as in open_clip: n batches make one step, exactly that of a batch n times as large',
     ).argParser(parseWhole),
   );
+  command.option('--init-from <path>', 'the same as --pretrained');
   command.optionsGroup('Run:');
   addGroup(command, 'Run');
   return command;
 }
 
 /** Names of the flags that fix a training: they cannot be given again when it is resumed. */
-export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset', 'accumFreq'];
+export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset', 'accumFreq', 'initFrom'];
 
 const chosen = <T extends object>(flags: object, table: Record<keyof T & string, unknown>): Partial<T> =>
   Object.fromEntries(Object.entries(flags).filter(([key]) => Object.hasOwn(table, key))) as Partial<T>;
@@ -104,6 +107,11 @@ const chosen = <T extends object>(flags: object, table: Record<keyof T & string,
 export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: boolean }): TrainOptions {
   const { method, preset = ownData ? 'pairs' : 'emoji' } = flags;
   const given = chosen<TrainOptions>(flags, trainTable);
+  if (flags.initFrom !== undefined) {
+    if (given.pretrained !== undefined)
+      throw new UsageError('train', { received: '--init-from with --pretrained', expected: 'one: they are the same' });
+    given.pretrained = flags.initFrom;
+  }
   const sizes = given.pretrained !== undefined && { model: 'pretrained' };
   const options: TrainOptions = { ...presets[preset], ...(method && methods[method]), ...sizes, ...given };
   if (flags.accumFreq !== undefined) {

@@ -5,7 +5,7 @@ import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { CheckpointError, DataError, HopgradError } from '../tensor/errors.js';
 import { type RunRecord, readRecord } from './record.js';
 import { type RunFolder, sync } from './run-folder.js';
-import { isCheckpoint, saveTraining, type TrainingFacts, verifyTraining, weightsOf } from './state.js';
+import { bestWeightsOf, isCheckpoint, saveTraining, type TrainingFacts, verifyTraining, weightsOf } from './state.js';
 import type { Trainer } from './trainer.js';
 
 const nameOf = (step: number) => `step-${String(step).padStart(8, '0')}`;
@@ -47,7 +47,7 @@ export async function writeCheckpoint(
       });
     }
   }
-  folder.showModel(weightsOf(path));
+  folder.showModel(bestWeightsOf(path));
   for (const old of listCheckpoints(folder).slice(keep)) rmSync(old, { recursive: true, force: true });
 }
 

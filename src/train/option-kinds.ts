@@ -29,6 +29,7 @@ const number = (range: string, ok: (value: number) => boolean): Kind => ({
 export const positive = number('a positive number', (value) => value > 0);
 export const notNegative = number('a number ≥ 0', (value) => value >= 0);
 export const decay = number('a number in [0, 1)', (value) => value >= 0 && value < 1);
+export const unit = number('a number in (0, 1]', (value) => value > 0 && value <= 1);
 export const share = number('a share, 0 … 1', (value) => value >= 0 && value <= 1);
 /** @param most far beyond sense, so that a damaged or hostile record is refused before anything is built */
 export const whole = (least: number, most = 1e9): Kind => ({

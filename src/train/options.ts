@@ -20,6 +20,7 @@ import {
   positive,
   share,
   shareOrSteps,
+  unit,
   weights,
   whole,
 } from './option-kinds.js';
@@ -77,6 +78,15 @@ export interface TrainOptions {
   restartCycles: number;
   /** Largest gradient norm; null: unlimited. */
   maxGradNorm: number | null;
+  /** Whether a tower keeps its weights, all but its last groups. */
+  lockImage: boolean;
+  lockText: boolean;
+  /** Groups of a locked tower, counted from its end, that are trained all the same. */
+  unlockLast: number;
+  /** Factor on the rate from one group of a tower to the one before it; 1: all have the same. */
+  layerDecay: number;
+  /** Decay of an average of the weights, which is what is evaluated then; null: none. */
+  ema: number | null;
   seed: number;
   /** Tokens of a vocabulary trained on the captions; null: the model's. */
   vocabSize: number | null;
@@ -231,6 +241,27 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     help: 'scale larger gradients down to this norm',
     whenNull: 'never',
   },
+  lockImage: { group: optimisation, kind: onOff, help: 'keep the image encoder as it is: only the other is trained' },
+  lockText: { group: optimisation, kind: onOff, help: 'keep the text encoder as it is' },
+  unlockLast: {
+    group: optimisation,
+    kind: whole(0, 1000),
+    mark: 'groups',
+    help: 'of a locked encoder, train the last groups: projection or pooling, then block by block or stage by stage',
+  },
+  layerDecay: {
+    group: optimisation,
+    kind: unit,
+    mark: 'n',
+    help: 'factor on the learning rate with each group of an encoder from its end to its beginning',
+  },
+  ema: {
+    group: optimisation,
+    kind: decay,
+    mark: 'decay',
+    help: 'keep a moving average of the weights; it is what is validated, evaluated and kept as the best',
+    whenNull: 'none',
+  },
   seed: { group: optimisation, kind: whole(0, Number.MAX_SAFE_INTEGER), mark: 'n', help: 'same seed, same numbers' },
 };
 
@@ -330,6 +361,7 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
   const mistakes = tableMistakes(trainTable, options);
   const { loss, batchSize, learnableInvTau, initInvTau, model, pretrained, memorySize, hopfield } =
     options as unknown as TrainOptions;
+  const { lockImage, lockText, unlockLast } = options as unknown as TrainOptions;
   if (model === 'pretrained' && pretrained === null)
     mistakes.push({ received: '--model pretrained', expected: '--pretrained with it, which has the sizes' });
   if (batchSize === 1 && loss !== 'siglip')
@@ -337,6 +369,13 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
       received: '--batch-size 1',
       expected: 'at least 2',
       hint: 'It must be: the other pairs of the batch are the negatives of these losses.',
+    });
+  if (unlockLast > 0 && !lockImage && !lockText)
+    mistakes.push({ received: `--unlock-last ${unlockLast}`, expected: '--lock-image or --lock-text with it' });
+  if (lockImage && lockText && unlockLast === 0)
+    mistakes.push({
+      received: '--lock-image with --lock-text',
+      expected: 'one of them, or --unlock-last with them: nothing is trained otherwise',
     });
   if (memorySize > 0 && hopfield === false)
     mistakes.push({

@@ -16,6 +16,11 @@ export const addedOptions = {
   memorySize: 0,
   microBatch: null,
   gradCheckpointing: false,
+  lockImage: false,
+  lockText: false,
+  unlockLast: 0,
+  layerDecay: 1,
+  ema: null,
 } satisfies Partial<TrainOptions>;
 
 const emoji: TrainOptions = {

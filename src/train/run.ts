@@ -137,7 +137,9 @@ async function evaluate(
     say(`Validation at the end, step ${step}: ${scoresText(row)}`, output);
   }
   const { model, tokenizer } = trainer;
-  const evaluation = await corpus.evaluate(model, tokenizer, method, validator?.at(step) ?? null);
+  const evaluation = await trainer.withWeights(() =>
+    corpus.evaluate(model, tokenizer, method, validator?.at(step) ?? null),
+  );
   const best = validator?.bestFacts;
   if (evaluation)
     folder.writeJson('results.json', {

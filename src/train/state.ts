@@ -1,7 +1,8 @@
 /**
  * A checkpoint of a training: everything that continuing bit for bit needs, in a folder of two files. model.safetensors
  * has the weights, for everyone; training.safetensors has what else there is: the objective, the optimiser's moments, the
- * place in the data, the record of the run, and the checksum of the weights that it belongs to.
+ * place in the data, the record of the run, and the checksum of the weights that it belongs to. With `--ema` there is a third,
+ * averaged.safetensors, with the averages as weights, for everyone as well.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import type { Tensor } from '../autograd/tensor.js';
 import { parseJson } from '../formats/files.js';
 import { openSafetensors, readSafetensors, writeSafetensors } from '../formats/safetensors.js';
 import { saveCheckpoint } from '../models/cloob/checkpoint.js';
+import type { ExponentialMovingAverage } from '../nn/average.js';
 import { CheckpointError } from '../tensor/errors.js';
 import { checked, count, type RunRecord, recordSchema } from './record.js';
 import type { Position, Trainer } from './trainer.js';
@@ -29,6 +31,8 @@ export interface TrainingFacts {
   patterns?: number | undefined;
   /** Checksum of model.safetensors. */
   weights: string;
+  /** Of averaged.safetensors, and how many updates the average has had. */
+  averaged?: { weights: string; updates: number } | undefined;
 }
 
 const factsSchema = v.strictObject({
@@ -40,9 +44,14 @@ const factsSchema = v.strictObject({
   updatesOfEach: v.optional(v.array(count)),
   patterns: v.optional(count),
   weights: v.string(),
+  averaged: v.optional(v.strictObject({ weights: v.string(), updates: count })),
 });
 
 export const weightsOf = (checkpoint: string) => join(checkpoint, 'model.safetensors');
+const averagedOf = (checkpoint: string) => join(checkpoint, 'averaged.safetensors');
+/** The weights that count: the averages, where there are some. */
+export const bestWeightsOf = (checkpoint: string) =>
+  existsSync(averagedOf(checkpoint)) ? averagedOf(checkpoint) : weightsOf(checkpoint);
 const restOf = (checkpoint: string) => join(checkpoint, 'training.safetensors');
 
 const prefixed = (prefix: string, tensors: Record<string, Tensor> | readonly Tensor[]) =>
@@ -56,6 +65,14 @@ export async function saveTraining(checkpoint: string, trainer: Trainer, record:
   const { model, tokenizer, objective, optimizer, position } = trainer;
   const metadata = { method: record.method, step: String(position.step) };
   await saveCheckpoint(weightsOf(checkpoint), { model, tokenizer, metadata, finite: true });
+  const averaged = trainer.ema && {
+    updates: trainer.ema.updates,
+    weights: await trainer.ema.use(async () => {
+      const path = averagedOf(checkpoint);
+      await saveCheckpoint(path, { model, tokenizer, metadata: { ...metadata, averaged: 'yes' }, finite: true });
+      return checksumOf(path);
+    }),
+  };
   const { step: updates, steps: updatesOfEach, m, v: squares } = optimizer.state();
   const weights = checksumOf(weightsOf(checkpoint));
   const facts: TrainingFacts = {
@@ -67,6 +84,7 @@ export async function saveTraining(checkpoint: string, trainer: Trainer, record:
     updatesOfEach,
     ...(objective.queue && { patterns: objective.queue.filled }),
     weights,
+    ...(averaged && { averaged }),
   };
   const tensors = Object.fromEntries([
     ...prefixed('objective', objective.stateDict()),
@@ -88,7 +106,7 @@ function checksumOf(path: string): string {
  * @throws CheckpointError, DataError that name the file
  */
 export function verifyTraining(checkpoint: string): TrainingFacts {
-  for (const path of [weightsOf(checkpoint), restOf(checkpoint)]) {
+  for (const path of new Set([weightsOf(checkpoint), bestWeightsOf(checkpoint), restOf(checkpoint)])) {
     checksumOf(path);
     const file = openSafetensors(path);
     try {
@@ -108,12 +126,16 @@ export function verifyTraining(checkpoint: string): TrainingFacts {
   const { training = '' } = readSafetensors(path, { select: () => false }).metadata;
   const name = `the metadata of ${path}`;
   const facts = checked<TrainingFacts>(factsSchema, parseJson('resume', name, training), name, version);
-  const weights = checksumOf(weightsOf(checkpoint));
-  if (facts.weights !== weights)
-    throw new CheckpointError('resume', {
-      received: `${weightsOf(checkpoint)} of checksum ${weights}`,
-      expected: `${facts.weights}, the weights that training.safetensors beside it belongs to`,
-    });
+  const belongs = (file: string, expected: string) => {
+    const found = existsSync(file) ? `of checksum ${checksumOf(file)}` : 'missing';
+    if (found !== `of checksum ${expected}`)
+      throw new CheckpointError('resume', {
+        received: `${file} ${found}`,
+        expected: `${expected}, the weights that training.safetensors beside it belongs to`,
+      });
+  };
+  belongs(weightsOf(checkpoint), facts.weights);
+  if (facts.averaged) belongs(averagedOf(checkpoint), facts.averaged.weights);
   return facts;
 }
 
@@ -124,7 +146,7 @@ export function verifyTraining(checkpoint: string): TrainingFacts {
 export function restoreTraining(
   checkpoint: string,
   trainer: Trainer,
-  { position, updates, updatesOfEach, patterns = 0 }: TrainingFacts,
+  { position, updates, updatesOfEach, patterns = 0, averaged }: TrainingFacts,
 ): void {
   if (position.step > trainer.total)
     throw new CheckpointError('resume', {
@@ -150,7 +172,24 @@ export function restoreTraining(
     m: list('m'),
     v: list('v'),
   });
+  if (trainer.ema) restoreAverage(checkpoint, trainer.ema, averaged);
   trainer.position = { ...position };
+  for (const value of Object.values(tensors)) value.dispose();
+}
+
+/** @throws CheckpointError without averages */
+function restoreAverage(checkpoint: string, ema: ExponentialMovingAverage, facts: TrainingFacts['averaged']): void {
+  if (!facts)
+    throw new CheckpointError('resume', {
+      received: `${checkpoint} without averages`,
+      expected: 'those of a run with --ema',
+    });
+  const own = ema.state().averages;
+  const { tensors } = readSafetensors(averagedOf(checkpoint), {
+    select: (name) => name in own,
+    device: Object.values(own)[0]!.device,
+  });
+  ema.loadState({ updates: facts.updates, averages: tensors });
   for (const value of Object.values(tensors)) value.dispose();
 }
 

@@ -8,13 +8,15 @@ import { checkCaptions } from '../data/source.js';
 import type { Device } from '../kernels/device.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import type { Parameter } from '../nn/module.js';
+import { ExponentialMovingAverage } from '../nn/average.js';
+import type { Module, Parameter } from '../nn/module.js';
 import { AdamW } from '../nn/optim/adamw.js';
 import { DataError, DomainError, UsageError } from '../tensor/errors.js';
 import { type Fault, faultError, Statistics } from './fault.js';
 import { Objective } from './objective.js';
 import { firstHopfieldStep, type TrainOptions } from './options.js';
 import { learningRate } from './schedule.js';
+import { lockTowers, scaledGroups } from './towers.js';
 import { measureEmbeddings, readVitals, type Vitals } from './vitals.js';
 
 /** Where training stands: steps done, and the place of the next batch. */
@@ -64,10 +66,15 @@ export class Trainer {
   readonly options: TrainOptions;
   readonly objective: Objective;
   readonly optimizer: AdamW;
+  /** The average of the weights, where the options want one. */
+  readonly ema: ExponentialMovingAverage | null;
   /** Steps in all. */
   readonly total: number;
   position: Position = { step: 0, epoch: 0, row: 0, bad: 0 };
+  /** Those that are trained. */
   readonly #parameters: Parameter[];
+  /** Modules of locked towers: they stay in evaluation mode. */
+  readonly #locked: Module[];
   readonly #statistics: Statistics;
   readonly #rate: (step: number) => number;
   readonly #hopfieldFrom: number;
@@ -81,15 +88,20 @@ export class Trainer {
     this.options = options;
     this.objective = new Objective(options, model);
     model.setGradCheckpointing(options.gradCheckpointing);
-    this.#parameters = [...model.parameters(), ...this.objective.parameters()];
+    this.#locked = lockTowers(model, options);
+    this.#parameters = [...model.parameters(), ...this.objective.parameters()].filter(
+      ({ requiresGrad }) => requiresGrad,
+    );
     this.#statistics = new Statistics(model, this.objective);
-    this.optimizer = new AdamW(this.#parameters, {
+    const groups = options.layerDecay < 1 && scaledGroups(model, this.#parameters, options.layerDecay);
+    this.optimizer = new AdamW(groups || this.#parameters, {
       lr: options.lr,
       betas: [options.beta1, options.beta2],
       eps: options.eps,
       weightDecay: options.wd,
       maxGradNorm: options.maxGradNorm,
     });
+    this.ema = options.ema === null ? null : new ExponentialMovingAverage(model, { decay: options.ema });
     this.total = totalSteps(options, loader);
     this.#rate = learningRate(options, this.total);
     this.#hopfieldFrom = firstHopfieldStep(options, this.total);
@@ -119,7 +131,7 @@ export class Trainer {
   } = {}): Promise<boolean> {
     while (this.position.step < this.total) {
       const { epoch } = this.position;
-      this.model.train();
+      this.train();
       let start = performance.now();
       for await (const batch of this.loader.batches(this.position)) {
         if (signal?.aborted) return false;
@@ -127,6 +139,7 @@ export class Trainer {
         const outcome = await this.#step(batch, { start, measure });
         const fault = 'batch' in outcome ? outcome : null;
         if (fault && !(await onFault(fault))) throw fault.error;
+        if (!fault) this.ema?.update();
         this.position = { step: this.position.step + 1, ...batch.next };
         if (!('batch' in outcome)) await onStep(outcome);
         if (this.position.step === this.total) return true;
@@ -137,6 +150,17 @@ export class Trainer {
       await onEpoch(this.position.epoch);
     }
     return true;
+  }
+
+  /** The model in training mode, but for what is locked. */
+  train(): void {
+    this.model.train();
+    for (const module of this.#locked) module.eval();
+  }
+
+  /** Runs `body` with the weights that count in the model: their average, where there is one. */
+  async withWeights<T>(body: () => Promise<T>): Promise<T> {
+    return this.ema ? this.ema.use(body) : body();
   }
 
   /** Whether Hopfield memories take part in the next step. */

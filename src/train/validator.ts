@@ -46,7 +46,11 @@ export class Validator {
   }
 
   /** Validates, writes the line, and keeps the weights where they are the best so far. */
-  async run(trainer: Trainer, onProgress: (done: number) => void): Promise<EvaluationRow> {
+  run(trainer: Trainer, onProgress: (done: number) => void): Promise<EvaluationRow> {
+    return trainer.withWeights(() => this.#run(trainer, onProgress));
+  }
+
+  async #run(trainer: Trainer, onProgress: (done: number) => void): Promise<EvaluationRow> {
     const { model, tokenizer, objective, options, position, retrieves: retrieval } = trainer;
     const { training } = model;
     const start = performance.now();
@@ -55,7 +59,7 @@ export class Validator {
       loss: (images, texts) => objective.forward(images, texts, { retrieve: retrieval }),
       onProgress,
     });
-    if (training) model.train();
+    if (training) trainer.train();
     const seconds = (performance.now() - start) / 1000;
     const { step, row, epoch } = position;
     const line: EvaluationRow = { step, epoch: row === 0 ? epoch : epoch + 1, retrieval, ...scores, seconds };

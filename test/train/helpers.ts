@@ -34,9 +34,6 @@ export const defaults: TrainOptions = {
   maxGradNorm: null,
   seed: 3,
   vocabSize: null,
-  memorySize: 0,
-  microBatch: null,
-  gradCheckpointing: false,
 };
 
 export const colours = ['red', 'green', 'blue', 'yellow'];
