@@ -1,6 +1,6 @@
 /** Prompt templates and class names as text: one a line. For `zeroShotClassifier`. */
 
-import { fileSystem } from '../formats/files.js';
+import { readFileBytes } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 
 /** Where a class name goes: `{}`, or `{name}` with any word in the braces. */
@@ -49,14 +49,10 @@ function some(op: string, what: string, lines: string[], source: string): string
   throw new DataError(op, { received: `no ${what} in ${source}`, expected: `one ${what} a line` });
 }
 
-function textOf(op: string, path: string): string {
-  const fs = fileSystem(op);
-  try {
-    return fs.readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new DataError(op, { received: `${path}: ${(error as Error).message}`, expected: 'a readable text file' });
-  }
-}
+/** Most bytes of a list of names or prompts. */
+const mostBytes = 2 ** 26;
+
+const textOf = (op: string, path: string) => new TextDecoder().decode(readFileBytes(op, path, mostBytes));
 
 /** {@link parseTemplates} of a file. @throws DataError also when it cannot be read */
 export function readTemplates(path: string): string[] {

@@ -2,8 +2,8 @@
  * What can be chosen about a training: one table, from which come the flags, `--help`, the checks, what a run record may
  * hold, and docs/training.md.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { parseJson } from '../formats/files.js';
+import { existsSync } from 'node:fs';
+import { parseJson, readFileBytes } from '../formats/files.js';
 import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import {
@@ -420,5 +420,6 @@ export function modelConfig({ model, center }: Pick<TrainOptions, 'model' | 'cen
   if (!model.endsWith('.json')) return { ...resolveConfig(model), center };
   if (!existsSync(model))
     throw new UsageError('train', { received: `--model ${model}`, expected: 'a file that exists' });
-  return { ...resolveConfig(parseJson('train', model, readFileSync(model, 'utf8')) as CloobConfig), center };
+  const text = new TextDecoder().decode(readFileBytes('train', model, 2 ** 20));
+  return { ...resolveConfig(parseJson('train', model, text) as CloobConfig), center };
 }

@@ -57,6 +57,8 @@ describe('hopgrad, the command', function () {
     writeFileSync(join(folder, 'four.tsv'), `${[0, 1, 4, 7, 10].map((i) => lines[i]).join('\n')}\n`);
     writeFileSync(join(folder, 'commas.csv'), 'path,words\nsquares/red/0.png,red\n');
     writeFileSync(join(folder, 'no-weights.pt'), 'nothing');
+    mkdirSync(join(folder, 'folder.json'));
+    mkdirSync(join(folder, 'odd', 'manifest.json'), { recursive: true });
     await makeWeights(join(folder, 'tiny.safetensors'));
     writeFileSync(join(folder, 'tiny.json'), JSON.stringify(tinyConfig));
   });
@@ -134,6 +136,17 @@ describe('hopgrad, the command', function () {
     [2, /--validation with --train-data/, ...small, '--validation'],
     [2, /--validation with --val-data/, 'eval', '--validation', '--val-data', 'pairs.tsv'],
     [2, /--train-num-samples for pairs.tsv/, ...small, '--train-num-samples', '9'],
+    [1, /folder.json: a folder; expected a readable file/, 'train', '--model', 'folder.json'],
+    [1, /manifest.json: a folder; expected a readable file/, 'train', '--resume', 'odd'],
+    [
+      1,
+      /\/dev\/zero: a device; expected a readable file/,
+      'zero-shot',
+      '--val-data',
+      'squares',
+      '--class-names',
+      '/dev/zero',
+    ],
     [2, /other pictures to measure on/, 'probe', '--train-data', 'squares'],
   ];
   for (const [code, message, ...args] of mistakes)
