@@ -126,7 +126,8 @@ export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: b
   }
   // Files are found again from anywhere.
   if (options.model.endsWith('.json')) options.model = resolve(options.model);
-  if (options.pretrained && !/^https?:/.test(options.pretrained)) options.pretrained = resolve(options.pretrained);
+  for (const key of ['pretrained', 'distillFrom'] as const)
+    if (options[key] && !/^https?:/.test(options[key])) options[key] = resolve(options[key]);
   return checkTrainOptions(options);
 }
 

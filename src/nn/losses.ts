@@ -16,6 +16,7 @@
  */
 import { eye } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
+import { ShapeError } from '../tensor/errors.js';
 import { checkPairs, positive } from './hopfield.js';
 import { type RetrievalForm, type RetrievedSimilarities, retrievedSimilarities } from './retrieved-pairs.js';
 
@@ -179,6 +180,53 @@ export function clipLoss(images: Tensor, texts: Tensor, { invTau }: ContrastiveO
   invTau = positive('clipLoss', 'invTau', invTau);
   const { image, text } = bothWays(similarities(images, texts));
   return infoNceOf(image, invTau).add(infoNceOf(text, invTau)).mul(0.5);
+}
+
+/** A teacher's embeddings of the same pairs. */
+export interface DistillationOptions extends ContrastiveOptions {
+  /** [batch, teacherDim] unit image embeddings, and text embeddings; no gradient goes there. */
+  teacher: { images: Tensor; texts: Tensor };
+  /** The teacher's τ⁻¹, > 0. */
+  teacherInvTau: number | Tensor;
+}
+
+/**
+ * Distillation: the cross-entropy between what a teacher and a student think of which candidate belongs to an anchor.
+ *
+ * $$ \mathcal L = -\frac1{2N}\sum_{ij}\big(p^T_{ij}\ln p^S_{ij} + q^T_{ij}\ln q^S_{ij}\big) $$
+ *
+ * with p = softmax_j τ⁻¹ x_iᵀy_j over texts for each image, q = softmax_i over images for each text, T the teacher's. Its least
+ * value is the mean entropy of the teacher's p and q. Derivative: ∂L/∂k_ij = (p^S_ij − p^T_ij + q^S_ij − q^T_ij) / 2N.
+ *
+ * @param images [batch, dim] unit image embeddings of the student; @param texts [batch, dim]
+ * @returns [], nats, ≥ 0
+ * @throws ShapeError, DomainError
+ * @source Hinton et al. 2015, arXiv 1503.02531; between similarities as in open_clip's --distill-model
+ */
+export function distillationLoss(
+  images: Tensor,
+  texts: Tensor,
+  { invTau, teacher, teacherInvTau }: DistillationOptions,
+): Tensor {
+  const op = 'distillationLoss';
+  checkPairs(op, images, texts, 1);
+  checkPairs(op, teacher.images, teacher.texts, 1);
+  if (teacher.images.shape[0] !== images.shape[0])
+    throw new ShapeError(op, {
+      received: `${teacher.images.shape[0]} pairs of the teacher for ${images.shape[0]}`,
+      expected: 'the same pairs',
+    });
+  const logits = bothWays(similarities(images, texts).mul(positive(op, 'invTau', invTau)));
+  const theirs = similarities(teacher.images.detach(), teacher.texts.detach());
+  const targets = bothWays(theirs.mul(positive(op, 'teacherInvTau', teacherInvTau)).detach());
+  const one = (side: 'image' | 'text') =>
+    targets[side]
+      .softmax({ axis: 1 })
+      .mul(logits[side].logSoftmax({ axis: 1 }))
+      .sum();
+  return one('image')
+    .add(one('text'))
+    .div(-2 * images.shape[0]!);
 }
 
 export interface CloobOptions extends ContrastiveOptions {

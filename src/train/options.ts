@@ -85,6 +85,8 @@ export interface TrainOptions {
   unlockLast: number;
   /** Factor on the rate from one group of a tower to the one before it; 1: all have the same. */
   layerDecay: number;
+  /** A trained model whose similarities the model is to learn as well: a run, or a file of weights; null: none. */
+  distillFrom: string | null;
   /** Decay of an average of the weights, which is what is evaluated then; null: none. */
   ema: number | null;
   seed: number;
@@ -254,6 +256,13 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     kind: unit,
     mark: 'n',
     help: 'factor on the learning rate with each group of an encoder from its end to its beginning',
+  },
+  distillFrom: {
+    group: objective,
+    kind: weights,
+    mark: 'path',
+    help: 'learn what this trained model thinks of which caption belongs to which picture, besides',
+    whenNull: 'none',
   },
   ema: {
     group: optimisation,

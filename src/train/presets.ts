@@ -21,6 +21,7 @@ export const addedOptions = {
   unlockLast: 0,
   layerDecay: 1,
   ema: null,
+  distillFrom: null,
 } satisfies Partial<TrainOptions>;
 
 const emoji: TrainOptions = {

@@ -2,16 +2,20 @@
 import type { Loader } from '../data/loader.js';
 import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DomainError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { type Fault, writeFault } from './fault.js';
 import { Forecast, type Work } from './forecast.js';
+import type { TrainOptions } from './options.js';
 import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
 import { cutNote, startModel } from './start.js';
 import { restoreTraining, weightsOf } from './state.js';
+import { Teacher } from './teacher.js';
 import { EventFile, scalarsOf } from './tensorboard.js';
 import { Trainer } from './trainer.js';
 import { scoresText, validationScalars } from './validate.js';
@@ -95,8 +99,11 @@ async function freshTrainer(
   );
   const note = await cutNote({ model, tokenizer }, corpus.source, options.seed);
   if (note) output.write(`${note}\n`);
-  return new Trainer({ model, tokenizer, loader, options });
+  return new Trainer({ model, tokenizer, loader, options, teacher: await teacherOf(options, { model, tokenizer }) });
 }
+
+const teacherOf = ({ distillFrom }: TrainOptions, student: { model: CloobModel; tokenizer: ClipTokenizer }) =>
+  distillFrom === null ? null : Teacher.load(distillFrom, student);
 
 async function resumedTrainer(
   { record: { options }, output }: Pick<RunOptions, 'record' | 'output'>,
@@ -109,7 +116,8 @@ async function resumedTrainer(
       received: `${weightsOf(path)} without a tokenizer`,
       expected: 'one of a run',
     });
-  const trainer = new Trainer({ model, tokenizer, loader, options });
+  const teacher = await teacherOf(options, { model, tokenizer });
+  const trainer = new Trainer({ model, tokenizer, loader, options, teacher });
   restoreTraining(path, trainer, facts);
   output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);
   return trainer;

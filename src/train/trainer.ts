@@ -16,6 +16,7 @@ import { type Fault, faultError, Statistics } from './fault.js';
 import { Objective } from './objective.js';
 import { firstHopfieldStep, type TrainOptions } from './options.js';
 import { learningRate } from './schedule.js';
+import type { Teacher } from './teacher.js';
 import { lockTowers, scaledGroups } from './towers.js';
 import { measureEmbeddings, readVitals, type Vitals } from './vitals.js';
 
@@ -58,6 +59,14 @@ export interface StepReport {
   vitals: Vitals | null;
 }
 
+/** What goes into the encoders, and the unit embeddings that come out, [batch, embed_dim] each. */
+interface Embedded {
+  pixels: Tensor;
+  tokens: Tensor;
+  images: Tensor;
+  texts: Tensor;
+}
+
 /** A training in memory: model, objective, optimiser, and the place in the data. */
 export class Trainer {
   readonly model: CloobModel;
@@ -71,6 +80,7 @@ export class Trainer {
   /** Steps in all. */
   readonly total: number;
   position: Position = { step: 0, epoch: 0, row: 0, bad: 0 };
+  readonly #teacher: Teacher | null;
   /** Those that are trained. */
   readonly #parameters: Parameter[];
   /** Modules of locked towers: they stay in evaluation mode. */
@@ -80,7 +90,13 @@ export class Trainer {
   readonly #hopfieldFrom: number;
 
   /** @throws UsageError, DomainError for options that do not fit together */
-  constructor(parts: { model: CloobModel; tokenizer: ClipTokenizer; loader: Batches; options: TrainOptions }) {
+  constructor(parts: {
+    model: CloobModel;
+    tokenizer: ClipTokenizer;
+    loader: Batches;
+    options: TrainOptions;
+    teacher?: Teacher | null;
+  }) {
     const { model, loader, options } = parts;
     this.model = model;
     this.tokenizer = parts.tokenizer;
@@ -88,6 +104,7 @@ export class Trainer {
     this.options = options;
     this.objective = new Objective(options, model);
     model.setGradCheckpointing(options.gradCheckpointing);
+    this.#teacher = parts.teacher ?? null;
     this.#locked = lockTowers(model, options);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()].filter(
       ({ requiresGrad }) => requiresGrad,
@@ -202,7 +219,7 @@ export class Trainer {
     let error: DomainError | null = null;
     if (faulty) {
       before.restore();
-      const again = () => this.objective.forward(...this.#embed(batch), { retrieve }).backward();
+      const again = () => this.#loss(this.#embed(batch), retrieve).backward();
       error = faultError({ loss, refusal, step: step + 1 }, synchronous ? again : null);
       for (const parameter of this.#parameters) parameter.grad = null;
       before.restore();
@@ -225,8 +242,9 @@ export class Trainer {
     const { synchronous } = this.#device;
     const outcome = scoped(() => {
       const phase = stopwatch(synchronous);
-      const [images, texts] = this.#embed(batch);
-      const value = this.objective.forward(images, texts, { retrieve });
+      const embedded = this.#embed(batch);
+      const { images, texts } = embedded;
+      const value = this.#loss(embedded, retrieve);
       const forwardSeconds = phase();
       const [invTau, beta] = [this.objective.invTau(), this.objective.beta()];
       const vitals = measure ? measureEmbeddings(images, texts, { invTau, beta: retrieve ? beta : null }) : null;
@@ -256,8 +274,15 @@ export class Trainer {
     return this.model.logit_inv_tau.storage.device;
   }
 
-  /** Unit embeddings of a batch, [batch, embed_dim] twice. */
-  #embed({ images: values, captions, count, names }: Batch): [Tensor, Tensor] {
+  /** The objective's loss, and the teacher's where there is one. */
+  #loss({ images, texts, ...inputs }: Embedded, retrieve: boolean): Tensor {
+    const loss = this.objective.forward(images, texts, { retrieve });
+    if (!this.#teacher) return loss;
+    const student = { images, texts, invTau: this.objective.invTau() };
+    return loss.add(this.#teacher.loss(inputs, student, this.options.microBatch));
+  }
+
+  #embed({ images: values, captions, count, names }: Batch): Embedded {
     const { image_resolution: size, context_length: contextLength } = this.model.config;
     const { device } = this.model.logit_inv_tau;
     checkCaptions(captions, names);
@@ -265,8 +290,8 @@ export class Trainer {
     const ids = this.tokenizer.tokenize(captions, { contextLength });
     const tokens = tensor(ids, { shape: [count, contextLength], device });
     const { microBatch } = this.options;
-    const images = this.model.encodeImage(pixels, { microBatch });
-    return [images.l2Normalize(), this.model.encodeText(tokens, { microBatch }).l2Normalize()];
+    const images = this.model.encodeImage(pixels, { microBatch }).l2Normalize();
+    return { pixels, tokens, images, texts: this.model.encodeText(tokens, { microBatch }).l2Normalize() };
   }
 }
 

@@ -53,7 +53,7 @@ describe('options of hopgrad train', () => {
 
   it('each refuse nonsense, and null where it means nothing', () => {
     for (const [key, { whenNull }] of Object.entries(trainTable)) {
-      const nope = key === 'pretrained' ? [] : ['nope']; // any text is a path
+      const nope = ['pretrained', 'distillFrom'].includes(key) ? [] : ['nope']; // any text is a path
       for (const value of [Number.NaN, Infinity, -1, {}, undefined, '', ...nope])
         assert.equal(optionMistakes({ ...presets.emoji, [key]: value }).length > 0, true, `${key} ${value}`);
       const mistakes = optionMistakes({ ...presets.emoji, [key]: null });

@@ -3,7 +3,16 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { DomainError, grad, Random, randn, ShapeError, type Tensor, tensor } from 'hopgrad';
-import { clipLoss, cloobLoss, dclLoss, infoLoobLoss, infoNceLoss, retrievePairs, sigLipLoss } from 'hopgrad/nn';
+import {
+  clipLoss,
+  cloobLoss,
+  dclLoss,
+  distillationLoss,
+  infoLoobLoss,
+  infoNceLoss,
+  retrievePairs,
+  sigLipLoss,
+} from 'hopgrad/nn';
 import { checkGradients } from 'hopgrad/testing';
 import { fixture, property, relativeError, values } from '../helpers.js';
 
@@ -280,5 +289,57 @@ describe('CLOOB’s objective', () => {
     assert.throws(() => infoNceLoss(x, x, { invTau: tensor([1, 2], where) }), DomainError);
     assert.throws(() => sigLipLoss(x, one, { invTau: 1 }), ShapeError);
     assert.throws(() => infoLoobLoss(x, x, {} as never), DomainError);
+  });
+});
+
+describe('distillationLoss', () => {
+  const [x, y] = [unit(5, 4, 1), unit(5, 4, 2)];
+  const teacher = { images: unit(5, 3, 3), texts: unit(5, 3, 4) };
+  const options = { invTau: 10, teacher, teacherInvTau: 20 };
+
+  it('is the cross-entropy of both directions, by plain arithmetic', () => {
+    const rows = (a: Tensor, b: Tensor, scale: number) => {
+      const [u, v] = [values(a), values(b)];
+      const d = a.shape[1]!;
+      const dot = (i: number, j: number) => Array.from({ length: d }, (_, k) => u[i * d + k]! * v[j * d + k]!);
+      return Array.from({ length: 5 }, (_, i) =>
+        Array.from({ length: 5 }, (_, j) => scale * dot(i, j).reduce((s, t) => s + t, 0)),
+      );
+    };
+    const softmax = (row: number[]) => {
+      const e = row.map(Math.exp);
+      const sum = e.reduce((a, b) => a + b, 0);
+      return e.map((value) => value / sum);
+    };
+    let expected = 0;
+    for (const [a, b, c, d] of [
+      [x, y, teacher.images, teacher.texts],
+      [y, x, teacher.texts, teacher.images],
+    ] as const) {
+      const [student, theirs] = [rows(a, b, 10).map(softmax), rows(c, d, 20).map(softmax)];
+      for (let i = 0; i < 5; i++)
+        for (let j = 0; j < 5; j++) expected -= (theirs[i]![j]! * Math.log(student[i]![j]!)) / 10;
+    }
+    assert.ok(relativeError(values(distillationLoss(x, y, options)), [expected]) < 1e-12);
+  });
+
+  it('is least, with no gradient, where the student thinks as the teacher does', async () => {
+    const same = { invTau: 20, teacher, teacherInvTau: 20 };
+    const slope = grad((t: Tensor) => distillationLoss(t, teacher.texts, same))(teacher.images);
+    assert.ok(values(slope.abs().max())[0]! < 1e-12);
+    const least = values(distillationLoss(teacher.images, teacher.texts, same))[0]!;
+    assert.ok(values(distillationLoss(x, y, options))[0]! > least);
+    const report = await checkGradients(
+      (a, b, t) => distillationLoss(a.l2Normalize(), b.l2Normalize(), { ...options, invTau: t }),
+      [randn([5, 4], { seed: 1, ...where }), randn([5, 4], { seed: 2, ...where }), tensor([4], where)],
+      { order: 2 },
+    );
+    assert.deepEqual(report.failures, []);
+  });
+
+  it('refuses other pairs than the student’s', () => {
+    const short = { images: unit(4, 3, 3), texts: unit(4, 3, 4) };
+    assert.throws(() => distillationLoss(x, y, { ...options, teacher: short }), ShapeError);
+    assert.throws(() => distillationLoss(x, y, { ...options, teacherInvTau: 0 }), DomainError);
   });
 });

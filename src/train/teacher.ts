@@ -1,0 +1,58 @@
+/** The model that another is to learn from. */
+
+import { noGrad } from '../autograd/graph.js';
+import type { Tensor } from '../autograd/tensor.js';
+import { loadCheckpoint } from '../models/cloob/checkpoint.js';
+import { preprocessing } from '../models/cloob/config.js';
+import type { CloobModel } from '../models/cloob/model.js';
+import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { distillationLoss } from '../nn/losses.js';
+import { UsageError } from '../tensor/errors.js';
+
+/** A trained model in evaluation mode, which sees the pictures and token ids that the student sees. */
+export class Teacher {
+  readonly #model: CloobModel;
+
+  private constructor(model: CloobModel) {
+    this.#model = model.eval();
+    model.requiresGrad_(false);
+  }
+
+  /**
+   * Reads the teacher of a student.
+   * @throws UsageError when it needs other pictures or ids than the student; what {@link loadCheckpoint} throws
+   */
+  static async load(path: string, student: { model: CloobModel; tokenizer: ClipTokenizer }): Promise<Teacher> {
+    const { model, tokenizer } = await loadCheckpoint(path, { device: student.model.logit_inv_tau.device });
+    const [own, theirs] = [model.config, student.model.config];
+    const refuse = (what: string, expected: string): never => {
+      throw new UsageError('train', {
+        received: `--distill-from ${path}, ${what}`,
+        expected,
+        hint: 'Teacher and student see the same numbers; --image-size and --context-length change the student.',
+      });
+    };
+    const pictures = (config: typeof own) => JSON.stringify(preprocessing(config));
+    if (pictures(own) !== pictures(theirs))
+      refuse(`which takes pictures as ${pictures(own)}`, `pictures as ${pictures(theirs)}`);
+    if (!tokenizer || tokenizer.tokens.join('\n') !== student.tokenizer.tokens.join('\n'))
+      refuse('whose vocabulary is another', 'the same vocabulary');
+    if (own.context_length < theirs.context_length)
+      refuse(`which reads ${own.context_length} tokens`, `at least the ${theirs.context_length} of the student`);
+    return new Teacher(model);
+  }
+
+  /** What the student loses by thinking otherwise: {@link distillationLoss}. */
+  loss(
+    batch: { pixels: Tensor; tokens: Tensor },
+    { images, texts, invTau }: { images: Tensor; texts: Tensor; invTau: number | Tensor },
+    microBatch: number | null,
+  ): Tensor {
+    const model = this.#model;
+    const teacher = noGrad(() => ({
+      images: model.encodeImage(batch.pixels, { microBatch }).l2Normalize(),
+      texts: model.encodeText(batch.tokens, { microBatch }).l2Normalize(),
+    }));
+    return distillationLoss(images, texts, { invTau, teacher, teacherInvTau: model.invTau() });
+  }
+}
