@@ -17,7 +17,8 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: false };
   readonly #gpu: GpuInstance;
   readonly #input: GpuModule['input'];
-  readonly #kernels = new RecentlyUsed<GpuKernel>(256, (kernel) => kernel.destroy());
+  /** Many, since each size has kernels of its own: a step of a small CLOOB takes 500, and compiling takes longer than running. */
+  readonly #kernels = new RecentlyUsed<GpuKernel>(2048, (kernel) => kernel.destroy());
 
   private constructor(module: GpuModule) {
     super();
