@@ -28,10 +28,10 @@ const change = (file: string, text: string, instead: string, after?: string): Ch
 const ops = 'autograd/ops';
 const assembly = 'kernels/wasm/assembly';
 
-/** An op under another rule for int32. */
-const int32 = (op: string, file: string, rule: 'refused' | 'exact', instead: 'exact' | 'float32'): Fault => ({
-  name: instead === 'exact' ? `int32 ${op} takes the bits for floats` : `int32 ${op} goes through float32`,
-  changes: [change(`${ops}/${file}.ts`, `int32: '${rule}'`, `int32: '${instead}'`, `name: '${op}'`)],
+/** An op that lets whole numbers through to kernels of floats. */
+const unruled = (op: string, file: string): Fault => ({
+  name: `int32 ${op} takes the bits for floats`,
+  changes: [change(`${ops}/${file}.ts`, "int32: 'refused'", "int32: 'exact'", `name: '${op}'`)],
   steps: op,
 });
 
@@ -48,14 +48,20 @@ export const faults: Fault[] = [
     ],
     steps: 'where|add|mul',
   },
-  int32('matmul', 'matmul', 'refused', 'exact'),
-  int32('conv2d', 'conv', 'refused', 'exact'),
-  int32('avgPool2d', 'conv', 'refused', 'exact'),
-  int32('neg', 'arithmetic', 'exact', 'float32'),
-  int32('square', 'arithmetic', 'exact', 'float32'),
-  int32('abs', 'trig', 'exact', 'float32'),
-  int32('sign', 'trig', 'exact', 'float32'),
-  int32('relu', 'activations', 'exact', 'float32'),
+  unruled('matmul', 'matmul'),
+  unruled('conv2d', 'conv'),
+  unruled('avgPool2d', 'conv'),
+  {
+    name: 'neg, abs, sign, square and relu of int32 are computed in float32',
+    changes: [
+      change(
+        'kernels/wasm/device.ts',
+        'return this.#elementwise(f, [x.size], [flat(x)], x.dtype);',
+        `return x.dtype === 'int32' ? this.cast(this.map(f, this.cast(x, 'float32')), 'int32') : this.#elementwise(f, [x.size], [flat(x)], x.dtype);`,
+      ),
+    ],
+    steps: 'neg|abs|sign|square|relu',
+  },
   {
     name: 'int32 products are those of doubles, cut',
     changes: [change(`${ops}/arithmetic.ts`, '  kernelInt32: f.imul,\n', '')],
