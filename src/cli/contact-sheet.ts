@@ -39,7 +39,7 @@ async function thumbnails({ data, rows }: PictureIndex, matches: readonly Match[
     throw new DataError('search', {
       received: 'an index that does not say where its pictures are',
       expected: 'one made by this version',
-      hint: 'Make it anew: hopgrad embed.',
+      hint: 'Make it anew: npx hopgrad embed.',
     });
   const { source } = await openData(data);
   const wanted = new Map(matches.map(({ at }, i) => [rows[at]!, i]));

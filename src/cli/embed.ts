@@ -10,6 +10,7 @@ import {
 } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { embedPictures, writeIndex } from './picture-index.js';
+import { shellWord } from './shell-word.js';
 
 export const defaultIndex = 'embeddings.safetensors';
 
@@ -33,7 +34,7 @@ async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
   const index = await embedPictures(dataRequest(pictures, flags), readingOptions(flags), await loadModel(flags));
   await writeIndex(flags.output, index);
   const [count, dim] = index.embeddings.shape;
-  const where = flags.output === defaultIndex ? '' : ` --index ${flags.output}`;
+  const where = flags.output === defaultIndex ? '' : ` --index ${shellWord(flags.output)}`;
   console.log(`${count} pictures as vectors of ${dim} numbers: ${flags.output}`);
-  console.log(`Search them: hopgrad search "red heart"${where}`);
+  console.log(`Search them: npx hopgrad search "red heart"${where}`);
 }

@@ -60,7 +60,7 @@ export function readIndex(path: string): PictureIndex {
     throw new DataError('search', {
       received: `no index ${path}`,
       expected: 'a file that hopgrad embed wrote',
-      hint: 'Make one (hopgrad embed FOLDER), or name the pictures with --images.',
+      hint: 'Make one (npx hopgrad embed FOLDER), or name the pictures with --images.',
     });
   const fail = (received: string): never => {
     throw new DataError('search', { received: `${path} ${received}`, expected: 'a file that hopgrad embed wrote' });

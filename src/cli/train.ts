@@ -26,6 +26,7 @@ import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './dat
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
 import { parseCount, parseNumber } from './parse.js';
+import { shellWord } from './shell-word.js';
 import {
   addTrainFlags,
   methodName,
@@ -346,11 +347,6 @@ const sessionOf = ({ device, description }: InitResult, step: number): Session =
   node: process.version,
   platform: process.platform,
 });
-
-/** A word as a shell takes it: in quotes where it has more than plain letters. */
-function shellWord(text: string): string {
-  return /^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
 
 /** "CLOOB, InfoLOOB, τ⁻¹ 30, Hopfield β 8 from 80 %, batch 128, seed 1" */
 function describe(options: TrainOptions, label: string): string {

@@ -230,6 +230,6 @@ export function newestRun(logs: string, having: 'model' | 'record' = 'model'): R
   throw new DataError('newestRun', {
     received: `no ${having === 'model' ? 'finished ' : ''}run in ${logs}`,
     expected: `a folder with ${name}`,
-    hint: 'Train one first (hopgrad train), or name a checkpoint.',
+    hint: 'Train one first (npx hopgrad train), or name a checkpoint.',
   });
 }
