@@ -30,6 +30,10 @@ export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpCo
 export * from './autograd/ops/index.js';
 export { type NestedArray, type Operand, Tensor } from './autograd/tensor.js';
 export * from './functions/index.js';
+export { describe } from './inspect/describe.js';
+export { graphText, toDot } from './inspect/graph-text.js';
+export { Profile, type ProfileRow, profile } from './inspect/profile.js';
+export type { Graphed, GraphOptions } from './inspect/steps.js';
 export type { Device, DeviceName, MemoryInfo } from './kernels/device.js';
 export { withDevice } from './kernels/devices.js';
 export { device, type InitOptions, init, memory } from './kernels/init.js';

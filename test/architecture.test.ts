@@ -1,6 +1,6 @@
 /** The rules that ARCHITECTURE.md states, checked on the source text itself, and the package as its users import it. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -31,6 +31,7 @@ const below: Record<string, string[]> = {
   kernels: ['tensor'],
   autograd: ['tensor', 'kernels'],
   functions: ['tensor', 'kernels', 'autograd'],
+  inspect: ['tensor', 'kernels', 'autograd'],
   nn: ['tensor', 'kernels', 'autograd', 'functions', 'formats'],
   formats: ['tensor', 'kernels', 'autograd'],
   'models/cloob': ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats'],
@@ -142,6 +143,15 @@ describe('architecture', () => {
       assert.ok(testOf(op).scalar || testOf(op).oracle, `${op.name} has an oracle`);
       assert.ok(!op.test?.draw && !op.test?.oracle, `${op.name} keeps its oracle in src/testing`);
     }
+  });
+});
+
+describe('generated pages', () => {
+  it('say what the registry says (npm run docs)', () => {
+    const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/docs.mjs'), '--check'], {
+      encoding: 'utf8',
+    });
+    assert.equal(status, 0, stderr);
   });
 });
 

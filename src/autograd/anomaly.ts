@@ -52,26 +52,37 @@ interface Summary {
 function summary(x: Operand): Summary {
   if (typeof x === 'number')
     return { nans: Number(Number.isNaN(x)), infinities: Number(Math.abs(x) === Infinity), text: String(x) };
-  let min = Infinity;
-  let max = -Infinity;
-  let nans = 0;
-  let infinities = 0;
+  const { min, max, nans, infinities } = rangeOf('detectAnomaly', x);
+  const range = min <= max ? `range [${min}, ${max}]` : 'no finite value';
+  const faults = [nans && `${nans} NaN`, infinities && `${infinities} infinite`].filter(Boolean).join(', ');
+  return { nans, infinities, text: `${formatShape(x.shape)} ${range}${faults ? `, ${faults}` : ''}` };
+}
+
+/** The least and the largest of what is finite in a tensor (min > max where nothing is), and how much is not. */
+export interface Range {
+  min: number;
+  max: number;
+  nans: number;
+  infinities: number;
+}
+
+/** Reads a tensor and gives its range. @throws DeviceError, in the name of `op`, where reading is asynchronous */
+export function rangeOf(op: string, x: Tensor): Range {
+  const range: Range = { min: Infinity, max: -Infinity, nans: 0, infinities: 0 };
   const { device } = x.storage;
   if (!device.synchronous)
-    throw new DeviceError('detectAnomaly', {
+    throw new DeviceError(op, {
       received: `a tensor on ${device.name}, which answers asynchronously`,
       expected: 'tensors that can be read at once',
       hint: "Search on the wasm or the reference device: the same computation within withDevice('wasm', …), and await init({ device: 'wasm' }) before the model is made.",
     });
   for (const value of device.readSync(x.storage)) {
-    if (Number.isNaN(value)) nans++;
-    else if (!Number.isFinite(value)) infinities++;
+    if (Number.isNaN(value)) range.nans++;
+    else if (!Number.isFinite(value)) range.infinities++;
     else {
-      min = Math.min(min, value);
-      max = Math.max(max, value);
+      range.min = Math.min(range.min, value);
+      range.max = Math.max(range.max, value);
     }
   }
-  const range = min <= max ? `range [${min}, ${max}]` : 'no finite value';
-  const faults = [nans && `${nans} NaN`, infinities && `${infinities} infinite`].filter(Boolean).join(', ');
-  return { nans, infinities, text: `${formatShape(x.shape)} ${range}${faults ? `, ${faults}` : ''}` };
+  return range;
 }

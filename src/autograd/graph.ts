@@ -70,14 +70,19 @@ export class Node {
     this.extra = [];
   }
 
-  /** @throws GraphError when the graph, or a saved value, was freed, or the value updated in place after it was saved */
-  checkUsable(): void {
+  /** @throws GraphError when the graph was freed */
+  checkThere(op: string): void {
     if (this.freed)
-      throw new GraphError('backward', {
+      throw new GraphError(op, {
         received: `a graph that an earlier backward() has freed (at ${this.name})`,
         expected: 'a graph that is still there',
         hint: 'Pass { retainGraph: true } to the first backward(), or compute the loss again.',
       });
+  }
+
+  /** @throws GraphError when the graph, or a saved value, was freed, or the value updated in place after it was saved */
+  checkUsable(): void {
+    this.checkThere('backward');
     for (const value of [...this.inputs, this.output, ...this.extra]) {
       if (!(value instanceof Tensor)) continue;
       if (value.storage.freed) throw freedError(`backward through ${this.name}`, value);
@@ -134,6 +139,8 @@ export interface DifferentiateOptions extends BackwardOptions {
    * the gradient's memory is not the leaf's alone: that of gradOutput, or of another gradient.
    */
   onLeaf?: (leaf: Tensor, grad: Tensor, shared: boolean) => void;
+  /** Called with every node that is reached, and its gradient, which may be freed after that. */
+  onNode?: (node: Node, grad: Tensor) => void;
   /** Stop at nodes that were there before this number (see {@link nodeClock}). */
   since?: number;
 }
@@ -148,7 +155,7 @@ export interface DifferentiateOptions extends BackwardOptions {
 export function differentiate(
   root: Tensor,
   gradOutput: Tensor | null,
-  { createGraph = false, retainGraph = false, wrt = [], onLeaf, since = 0 }: DifferentiateOptions,
+  { createGraph = false, retainGraph = false, wrt = [], onLeaf, onNode, since = 0 }: DifferentiateOptions,
 ): (Tensor | null)[] {
   const rootNode = root.node;
   if (rootNode === null && root.whyNoGradient)
@@ -198,6 +205,7 @@ export function differentiate(
       const grad = grads.get(node);
       if (grad === undefined || stops(node)) continue;
       grads.delete(node);
+      onNode?.(node, grad);
       if (node.leaf) {
         const { storage } = grad;
         onLeaf?.(node.leaf, grad, !owned.has(storage) || pins.get(storage) !== 1);
@@ -251,7 +259,7 @@ function onesFor(root: Tensor): Tensor {
 }
 
 /** Every node reachable from `root`, without going below where it `stops`, youngest first. */
-function collect(root: Node, stops: (node: Node) => boolean): Node[] {
+export function collect(root: Node, stops: (node: Node) => boolean = () => false): Node[] {
   const seen = new Set<Node>([root]);
   const stack = [root];
   while (stack.length > 0) {

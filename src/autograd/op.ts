@@ -85,6 +85,11 @@ export interface OpDefinition<P> {
   derivative: string;
   /** Paper, book or standard, where there is one to name. */
   source?: string;
+  /**
+   * The shape rule for a person, as `[…, n] → […]` or in words. Default: as x, for elementwise ops of two inputs that they
+   * broadcast.
+   */
+  shapes?: string;
   /** Output shape; throws typed errors for inputs that do not fit. Default: that of the first input. */
   shape?(shapes: readonly Shape[], params: P): Shape;
   /** dtype of the output. Default: the promoted dtype of the inputs. */

@@ -30,6 +30,7 @@ const diagonalOp = defineComposite<{ offset: number }>({
   name: 'diagonal',
   equation: 'y[…, i] = x[…, i, i + offset]',
   derivative: 'x̄ = ȳ on that diagonal, 0 elsewhere',
+  shapes: '[…, m, n] → […, k]; k the length of the diagonal',
   shape: ([shape], { offset }) => [...shape!.slice(0, -2), lengthOf(shape!.slice(-2), offset)],
   compose([x], { offset }) {
     const lead = x!.shape.slice(0, -2);
@@ -50,6 +51,7 @@ const diagOp = defineComposite<{ offset: number }>({
   name: 'diag',
   equation: 'y[i, i + offset] = x[i], 0 elsewhere',
   derivative: 'x̄ = that diagonal of ȳ',
+  shapes: '[k] → [n, n]; n = k + |offset|',
   shape: ([[length]], { offset }) => [length! + Math.abs(offset), length! + Math.abs(offset)],
   compose([x], { offset }) {
     const { size } = x!;
@@ -82,6 +84,7 @@ const traceOp = defineComposite<{ offset: number }>({
   name: 'trace',
   equation: 'y = Σ_i x[…, i, i + offset]',
   derivative: 'x̄ = ȳ on that diagonal, 0 elsewhere',
+  shapes: '[…, m, n] → […]',
   shape: ([shape]) => shape!.slice(0, -2),
   compose: ([x], params) => diagonalOp([x!], params).sum({ axis: -1 }),
 });

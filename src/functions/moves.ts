@@ -67,6 +67,7 @@ const repeatOp = defineComposite<{ count: number; axis: number }>({
   name: 'repeat',
   equation: 'y[…, i, …] = x[…, ⌊i / count⌋, …]',
   derivative: 'x̄ = Σ ȳ over the copies of an element',
+  shapes: 'as x, count · n along the axis',
   shape: ([shape], { count, axis }) => shape!.map((size, i) => (i === axis ? size * count : size)),
   compose([x], { count, axis }) {
     const before = x!.shape.slice(0, axis + 1);
@@ -94,6 +95,7 @@ const tileOp = defineComposite<{ counts: readonly number[] }>({
   name: 'tile',
   equation: 'y[i, j, …] = x[i mod m, j mod n, …]',
   derivative: 'x̄ = Σ ȳ over the copies',
+  shapes: 'as x, counts_i · n_i along axis i',
   shape: ([shape], { counts }) => counts.map((count, i) => count * shape![i]!),
   compose: ([x], { counts }) =>
     x!

@@ -11,6 +11,7 @@ export const pickAlongAxis = defineComposite<{ axis: number }>({
   name: 'takeAlongAxis',
   equation: 'y[…, j, …] = x[…, index[…, j, …], …]',
   derivative: 'x̄[…, i, …] = Σ_{j: index[…, j, …] = i} ȳ[…, j, …]',
+  shapes: 'as the indices',
   nonDifferentiable: [1],
   shape: ([, indices]) => indices!,
   compose([x, indices], { axis }) {
@@ -52,6 +53,7 @@ const oneHotOp = defineComposite<{ classes: number }>({
   name: 'oneHot',
   equation: 'y[…, c] = [index[…] = c]',
   derivative: 'none',
+  shapes: '[…] → […, classes]',
   nonDifferentiable: [0],
   constant: 'an index is a whole number',
   shape: ([shape], { classes }) => [...shape!, classes],

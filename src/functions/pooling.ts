@@ -95,6 +95,7 @@ const maxPoolOp = defineBuiltIn<Windows>({
   int32: 'refused',
   equation: 'y[…, i, j] = max over a, b of x[…, i·s + a − p, j·s + b − p]',
   derivative: 'x̄ gets ȳ where the first largest element of a window is',
+  shapes: '[planes, height, width] → [planes, outHeight, outWidth]; outHeight = ⌊(height + 2p − kernel) / s⌋ + 1',
   shape: ([shape], windows) => [shape![0]!, ...outSizes(shape!, windows)],
   saves: { inputs: [0], output: true },
   // One pass of `maximum` for each place in the window.

@@ -43,6 +43,7 @@ const topKOp = defineComposite<SortParams & { k: number }>({
   name: 'topK',
   equation: 'y = the k largest elements of x, y_1 ≥ y_2 ≥ …',
   derivative: 'x̄[order_i] = ȳ_i, 0 for all others',
+  shapes: 'as x, k along the axis',
   shape: ([shape], { axis, k }) => shape!.map((size, i) => (i === axis ? k : size)),
   compose: ([x], params) => pickAlongAxis([x!, topPlaces(x!, params)], params),
   test: { distinct: true },

@@ -4,6 +4,7 @@ import { context, within } from '../kernels/context.js';
 import { withScope } from '../kernels/scope.js';
 import { bytesPerElement, type DType } from '../tensor/dtype.js';
 import { UsageError } from '../tensor/errors.js';
+import { formatTable } from '../tensor/print.js';
 import { Random } from '../tensor/random.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import type { Module } from './module.js';
@@ -50,7 +51,7 @@ export function summarize(model: Module, entries: readonly SummaryEntry[], examp
     `${size([...counted])} with buffers`,
     ...(outputs.size > 0 ? [`${size([...outputs.values()])} of outputs`] : []),
   ];
-  return `${table([['layer', outputs.size > 0 ? 'output' : '', 'parameters', 'memory'], ...rows])}\n${total.join(', ')}`;
+  return `${formatTable([['layer', outputs.size > 0 ? 'output' : '', 'parameters', 'memory'], ...rows], 2)}\n${total.join(', ')}`;
 }
 
 /** Runs the example and notes what each forward() gives. */
@@ -96,17 +97,4 @@ function size(tensors: readonly { shape: Shape; dtype: DType }[]): string {
   const units = ['B', 'KiB', 'MiB', 'GiB'];
   const unit = bytes < 1024 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
   return `${unit === 0 ? bytes : (bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
-}
-
-/** Columns of equal width, the first two to the left; empty ones are left out. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, i) => Math.max(...rows.map((row) => row[i]!.length)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => (i < 2 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)))
-      .filter((_, i) => widths[i]! > 0)
-      .join('  ')
-      .trimEnd();
-  const [head, ...body] = rows.map(line) as [string, ...string[]];
-  return [head, '─'.repeat(Math.max(head.length, ...body.map(({ length }) => length))), ...body].join('\n');
 }

@@ -11,6 +11,7 @@ const attentionOp = defineBuiltIn<AttentionSpec>({
   name: 'attention',
   equation: 'Y = P V, P = softmax(scale · Q Kᵀ), per head; causal: P_ij = 0 for j > i',
   derivative: 'V̄ = Pᵀ Ȳ, P̄ = Ȳ Vᵀ, S̄ = P ⊙ (P̄ − Σ_j P̄ ⊙ P), Q̄ = scale · S̄ K, K̄ = scale · S̄ᵀ Q',
+  shapes: '[batch, queries, width], [batch, keys, width], [batch, keys, width] → [batch, queries, width]',
   source: 'Vaswani et al. 2017, arXiv 1706.03762',
   int32: 'float32',
   saves: { inputs: [0, 1, 2] },

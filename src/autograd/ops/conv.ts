@@ -38,6 +38,8 @@ const convOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   int32: 'refused',
   equation: 'y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u − p, j·s + v − p] · w[o,c,u,v]',
   derivative: 'x̄ = inputGrad(ȳ, w), w̄ = weightGrad(x, ȳ)',
+  shapes:
+    '[batch, C, height, width], [O, C, u, v] → [batch, O, outHeight, outWidth]; outHeight = ⌊(height + 2p − u) / s⌋ + 1',
   shape: (_, s) => outputShape(s),
   saves: { inputs: [0, 1] },
   kernel: ([x, w], { device, params }) => device.conv2d(x as Storage, w as Storage, params),
@@ -52,6 +54,7 @@ const inputGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   int32: 'refused',
   equation: 'y = ∂⟨g, conv2d(x, w)⟩/∂x, which does not depend on x',
   derivative: 'ḡ = conv2d(ȳ, w), w̄ = weightGrad(ȳ, g)',
+  shapes: '[batch, O, outHeight, outWidth], [O, C, u, v] → [batch, C, height, width]',
   shape: (_, s) => imageShape(s),
   saves: { inputs: [0, 1] },
   kernel: ([g, w], { device, params }) => device.conv2dInputGrad(g as Storage, w as Storage, params),
@@ -66,6 +69,7 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
   int32: 'refused',
   equation: 'y = ∂⟨g, conv2d(x, w)⟩/∂w, which does not depend on w',
   derivative: 'x̄ = inputGrad(g, ȳ), ḡ = conv2d(x, ȳ)',
+  shapes: '[batch, C, height, width], [batch, O, outHeight, outWidth] → [O, C, u, v]',
   shape: (_, s) => weightShape(s),
   saves: { inputs: [0, 1] },
   kernel: ([x, g], { device, params }) => device.conv2dWeightGrad(x as Storage, g as Storage, params),
@@ -101,6 +105,7 @@ const sparseOp: OpFunction<Windows> = defineComposite({
   equation:
     'y[n,o,i,j] = Σ_{c,u,v} x[n, g·C + c, i·s + u·d − p, j·s + v·d − p] · w[o,c,u,v], c < C = channels / groups, o in group g',
   derivative: 'x̄ and w̄ as of the convolutions that it is a sum of',
+  shapes: '[batch, channels, height, width], [O, C, u, v] → [batch, O, outHeight, outWidth]; C = channels / groups',
   shape: ([x, w], windows) => outputShape(specOf(x!, w!, windows)),
   compose([x, w], { groups, ...windows }) {
     if (groups > 1) {
@@ -207,6 +212,7 @@ const poolOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   int32: 'refused',
   equation: 'y[i,j] = mean of x over the window at (i·s, j·s)',
   derivative: 'x̄ = ȳ / window size, summed over the windows that contain the element',
+  shapes: '[planes, height, width] → [planes, outHeight, outWidth]; outHeight = ⌊(height − kernel) / s⌋ + 1',
   shape: (_, s) => poolShapes(s).output,
   saves: {},
   kernel: ([x], { device, params }) => device.avgPool2d(x as Storage, params),
@@ -218,6 +224,7 @@ const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   int32: 'refused',
   equation: 'y = the transpose of avgPool2d applied to g',
   derivative: 'ḡ = avgPool2d(ȳ)',
+  shapes: '[planes, outHeight, outWidth] → [planes, height, width]',
   shape: (_, s) => poolShapes(s).input,
   saves: {},
   kernel: ([g], { device, params }) => device.avgPool2dGrad(g as Storage, params),

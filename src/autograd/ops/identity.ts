@@ -1,3 +1,4 @@
+/** A tensor passed on as another one: the same elements, a node of its own. */
 import { defineBuiltIn } from '../op.js';
 import { Tensor } from '../tensor.js';
 

@@ -20,6 +20,7 @@ const concatOp = defineBuiltIn<{ axis: number }>({
   name: 'concat',
   equation: 'y = [x₁; x₂; …] along an axis',
   derivative: 'x̄_k = the part of ȳ that came from x_k',
+  shapes: 'sizes add up along the axis, all others are equal',
   shape: (shapes, { axis }) => shapes[0]!.map((size, i) => (i === axis ? shapes.reduce((n, s) => n + s[i]!, 0) : size)),
   saves: {},
   kernel: (inputs, { device, shapes, params: { axis } }) =>

@@ -35,6 +35,7 @@ const matmulOp: OpFunction<MatmulParams> = defineBuiltIn({
   int32: 'refused',
   equation: 'C = op(A) op(B)',
   derivative: 'Ā = C̄ Bᵀ, B̄ = Aᵀ C̄ (transposed where the factor is stored so)',
+  shapes: 'a […, m, k] and b […, k, n] give […, m, n], the leading axes broadcast',
   saves: { inputs: [0, 1] },
   shape([a, b], { transposeA, transposeB }) {
     const [m, k] = matrix(a!, transposeA);

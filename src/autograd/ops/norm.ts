@@ -12,6 +12,7 @@ const layerNormOp = defineBuiltIn<{ eps: number }>({
   name: 'layerNorm',
   equation: 'y = n ⊙ w + b, n = (x − mean(x)) / √(var(x) + ε) over the last axis, var biased',
   derivative: 'with h = ȳ ⊙ w: x̄ = (h − mean(h) − n ⊙ mean(h ⊙ n)) / √(var + ε), w̄ = Σ ȳ ⊙ n, b̄ = Σ ȳ',
+  shapes: '[…, n], [n], [n] → […, n]',
   source: 'Ba, Kiros & Hinton 2016, arXiv 1607.06450',
   int32: 'float32',
   saves: { inputs: [0, 1] },

@@ -30,6 +30,9 @@ export function checkOptions<T extends object>(op: string, options: T | undefine
   return options;
 }
 
+/** The shape rule of reductions, for a person. */
+export const reducedShapes = 'without the reduced axes; keepDims leaves them with size 1';
+
 export interface ReduceParams {
   /** Sorted, non-negative. */
   axes: number[];

@@ -3,14 +3,15 @@ import { DomainError, describeValue } from '../../tensor/errors.js';
 import { formatShape, reducedShape, sizeOf } from '../../tensor/shape.js';
 import { type CompositeDefinition, defineComposite, type OpFunction } from '../op.js';
 import type { Tensor } from '../tensor.js';
-import { type AxisOptions, checkOptions, type ReduceParams, reduceParams } from './options.js';
+import { type AxisOptions, checkOptions, type ReduceParams, reducedShapes, reduceParams } from './options.js';
 import { variance } from './reduce.js';
 
 const reduction = <P extends ReduceParams>(
-  definition: Omit<CompositeDefinition<P>, 'shape' | 'compose'> & { compose(x: Tensor, params: P): Tensor },
+  definition: Omit<CompositeDefinition<P>, 'shape' | 'shapes' | 'compose'> & { compose(x: Tensor, params: P): Tensor },
 ): OpFunction<P> =>
   defineComposite<P>({
     ...definition,
+    shapes: reducedShapes,
     shape: ([shape], { axes, keepDims }) => reducedShape(shape!, axes, keepDims),
     compose: ([x], params) => definition.compose(x!, params),
   });

@@ -4,7 +4,7 @@ import { DomainError } from '../../tensor/errors.js';
 import { formatShape, normalizeAxis, reducedShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { defineBuiltIn, type ForwardContext } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
-import { type AxisOptions, checkOptions, type ReduceParams, reduceParams } from './options.js';
+import { type AxisOptions, checkOptions, type ReduceParams, reducedShapes, reduceParams } from './options.js';
 
 /**
  * Reduces runs of neighbouring axes, from the last, each run as the middle of [outer, length, inner]. For sums and
@@ -48,6 +48,7 @@ const sumOp = defineBuiltIn<ReduceParams>({
   name: 'sum',
   equation: 'y = Σ_i x_i',
   derivative: 'x̄_i = ȳ',
+  shapes: reducedShapes,
   shape: ([shape], { axes, keepDims }) => reducedShape(shape!, axes, keepDims),
   saves: {},
   kernel: ([x], context) => {
@@ -69,6 +70,7 @@ const extreme = (kind: 'max' | 'min', symbol: string) =>
     name: kind,
     equation: `y = ${kind}_i x_i`,
     derivative: `x̄_i = ȳ [x_i = y] / #{j: x_j = y}${symbol}`,
+    shapes: reducedShapes,
     shape: ([shape], { axes, keepDims }) => reducedShape(shape!, axes, keepDims),
     saves: { inputs: [0], output: true },
     kernel: ([x], context) => {
@@ -102,6 +104,7 @@ const argExtreme = (kind: 'max' | 'min') =>
     equation: `y = the first i with x_i = ${kind}_j x_j`,
     derivative: 'none',
     dtype: () => 'int32',
+    shapes: reducedShapes,
     shape: ([shape], { axis, keepDims }) => reducedShape(shape!, [axis], keepDims),
     kernel: ([x], { device, shapes: [shape], params: { axis } }) =>
       device.argReduce(

@@ -19,6 +19,7 @@ const reshapeOp = defineBuiltIn<{ shape: Shape }>({
   name: 'reshape',
   equation: 'y = x, read in another shape',
   derivative: 'x̄ = ȳ in the shape of x',
+  shapes: 'any of as many elements',
   shape: (_, { shape }) => shape,
   saves: {},
   kernel: ([x]) => x as Storage,
@@ -52,6 +53,7 @@ const permuteOp = defineBuiltIn<{ axes: readonly number[] }>({
   name: 'permute',
   equation: 'y[i_{a_0}, i_{a_1}, …] = x[i_0, i_1, …]',
   derivative: 'x̄ = ȳ permuted by the inverse',
+  shapes: 'the axes of x in another order',
   shape: ([shape], { axes }) => axes.map((axis) => shape![axis]!),
   saves: {},
   kernel: ([x], { device, shapes, params }) => device.permute(x as Storage, shapes[0]!, params.axes),
@@ -95,6 +97,7 @@ const expandOp = defineBuiltIn<{ shape: Shape }>({
   name: 'expand',
   equation: 'y[…, i, …] = x[…, 0, …] along repeated axes',
   derivative: 'x̄ = Σ ȳ over the repeated axes',
+  shapes: 'as x, axes of size 1 repeated and new ones in front',
   shape: (_, { shape }) => shape,
   saves: {},
   kernel: ([x], { device, shapes, outputShape }) => {

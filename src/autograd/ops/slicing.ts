@@ -11,6 +11,7 @@ const sliceOp = defineBuiltIn<{ starts: number[]; sizes: number[] }>({
   name: 'slice',
   equation: 'y[i] = x[start + i]',
   derivative: 'x̄ = ȳ padded with zeros',
+  shapes: 'sizes end − start',
   shape: (_, { sizes }) => sizes,
   saves: {},
   kernel: ([x], { device, shapes, params }) => device.slice(x as Storage, shapes[0]!, params.starts, params.sizes),
@@ -24,6 +25,7 @@ const strideOp = defineComposite<{ axis: number; step: number }>({
   name: 'stride',
   equation: 'y[…, i, …] = x[…, i · step, …]',
   derivative: 'x̄[…, i · step, …] = ȳ[…, i, …], 0 between',
+  shapes: 'as x, ⌈n / step⌉ along the axis',
   shape: ([shape], { axis, step }) => shape!.map((size, i) => (i === axis ? Math.ceil(size / step) : size)),
   compose([x], { axis, step }) {
     // An axis of [count, step], of which the first of each is taken.
@@ -83,6 +85,7 @@ const padOp = defineBuiltIn<{ before: number[]; shape: number[]; value: number }
   name: 'pad',
   equation: 'y[before + i] = x[i], a constant elsewhere',
   derivative: 'x̄ = the middle of ȳ',
+  shapes: 'sizes before + n + after',
   shape: (_, { shape }) => shape,
   saves: {},
   kernel: ([x], { device, shapes, params: p }) => device.pad(x as Storage, shapes[0]!, p.before, p.shape, p.value),

@@ -41,6 +41,7 @@ const logSumExpOp = defineBuiltIn<void>({
   name: 'logSumExp',
   equation: 'y = ln Σ_i e^{x_i}',
   derivative: 'x̄_i = ȳ e^{x_i − y} (0 where a whole row is −∞)',
+  shapes: '[…, n] → […]',
   int32: 'float32',
   saves: { inputs: [0], output: true },
   shape: ([shape]) => shape!.slice(0, -1),
