@@ -140,6 +140,7 @@ describe('architecture', () => {
     for (const op of hopgrad.registeredOps().values()) {
       if (!op.builtIn) continue;
       assert.ok(op.equation.length > 4 && op.derivative.length >= 4, op.name);
+      assert.ok(!op.shape || op.numbers || op.shapes, `${op.name}: tell its shape rule for a person in \`shapes\``);
       assert.ok(testOf(op).scalar || testOf(op).oracle, `${op.name} has an oracle`);
       assert.ok(!op.test?.draw && !op.test?.oracle, `${op.name} keeps its oracle in src/testing`);
     }

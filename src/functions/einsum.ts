@@ -9,6 +9,7 @@ const outerOp = defineComposite({
   name: 'outer',
   equation: 'y[i, j] = a[i] b[j]',
   derivative: 'ā = ȳ b, b̄ = ȳᵀ a',
+  shapes: '[m], [n] → [m, n]',
   shape: ([a, b]) => [...a!, ...b!],
   compose: ([a, b]) => a!.unsqueeze(1).mul(b!),
 });
@@ -154,6 +155,7 @@ const einsumOp = defineComposite<{ equation: string }>({
   int32: 'refused',
   equation: 'y[output] = Σ over all other indices of Π_k x_k[indices of k]',
   derivative: 'x̄_k = the same sum of ȳ and the other factors, over the indices that x_k has not',
+  shapes: 'one size for each index of the output',
   shape: (shapes, { equation }) => {
     const { output, sizes } = planOf(equation, shapes);
     return output.map((index) => sizes.get(index)!);
