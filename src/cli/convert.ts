@@ -11,6 +11,7 @@ import type { CloobModel } from '../models/cloob/model.js';
 import { UsageError } from '../tensor/errors.js';
 import { colour } from '../train/option-kinds.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
+import { checkOutput } from './output.js';
 import { parseColour } from './parse.js';
 
 /** Enters `hopgrad convert`. */
@@ -69,6 +70,7 @@ async function convert(
       received: `${out} to write`,
       expected: 'a name ending in .safetensors, the format that is written',
     });
+  checkOutput('convert', 'out', out);
   await startDevice(flags);
   const { model, tokenizer, metadata } = await loadCheckpoint(from, activation && { activation });
   const files = filesBeside(layout, model.config, tokenizer);

@@ -9,6 +9,7 @@ import {
   type TableFlags,
 } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
+import { checkOutput } from './output.js';
 import { embedPictures, writeIndex } from './picture-index.js';
 import { shellWord } from './shell-word.js';
 
@@ -31,6 +32,7 @@ export function addEmbedCommand(program: Command): void {
 }
 
 async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
+  checkOutput('embed', '--output', flags.output);
   const index = await embedPictures(dataRequest(pictures, flags), readingOptions(flags), await loadModel(flags));
   await writeIndex(flags.output, index);
   const [count, dim] = index.embeddings.shape;

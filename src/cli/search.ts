@@ -18,6 +18,7 @@ import {
 } from './data.js';
 import { defaultIndex } from './embed.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
+import { checkOutput } from './output.js';
 import { parseCount } from './parse.js';
 import { embedPictures, readIndex } from './picture-index.js';
 
@@ -51,6 +52,7 @@ async function search(words: string, flags: SearchFlags): Promise<void> {
       received: `${given.map(flagOf).join(', ')} for pictures that are embedded already`,
       expected: '--images with them, which embeds pictures now',
     });
+  if (flags.html !== undefined) checkOutput('search', '--html', flags.html);
   const stored = flags.images === undefined ? readIndex(flags.index) : null;
   const checkpoint = flags.checkpoint ?? stored?.checkpoint;
   const ready = await loadModel({ ...flags, ...(checkpoint !== undefined && { checkpoint }) });
