@@ -2,6 +2,7 @@
 export * from './conv1d.js';
 export * from './diagonals.js';
 export * from './einsum.js';
+export * from './linear-algebra.js';
 export * from './moves.js';
 export { maskedSelect, nonzero, oneHot, takeAlongAxis } from './picking.js';
 export { type MaxPool2dOptions, maxPool2d } from './pooling.js';

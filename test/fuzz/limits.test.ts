@@ -29,7 +29,7 @@ const called = (program: Program, names: string) =>
 
 /** Where the formula takes an infinity from another, or over another: NaN is right as well as the limit. */
 const mayBeNaN =
-  'softmax logSoftmax variance std layerNorm batchNorm attention l2Normalize avgPool2d matmul conv2d conv2dInputGrad conv2dWeightGrad einsum sparseConv2d avgPool2dGrad';
+  'softmax logSoftmax variance std layerNorm batchNorm attention l2Normalize avgPool2d matmul conv2d conv2dInputGrad conv2dWeightGrad einsum solve inv det cholesky sparseConv2d avgPool2dGrad';
 
 /** What decides by comparing: it has no limit where it jumps, and NaN is its answer nowhere. */
 const jumps =

@@ -52,7 +52,7 @@ const converted = [
 ];
 const refused = [
   ...['matmul', 'conv2d', 'conv2dInputGrad', 'conv2dWeightGrad', 'avgPool2d', 'avgPool2dGrad'],
-  ...['sparseConv2d', 'maxPool2d', 'einsum'],
+  ...['sparseConv2d', 'maxPool2d', 'einsum', 'solve', 'inv', 'det', 'cholesky'],
 ];
 
 const wrap = (x: bigint) => Number(BigInt.asIntN(32, x));

@@ -4,6 +4,7 @@ import * as attention from './attention.js';
 import * as conv from './conv.js';
 import * as elementwise from './elementwise.js';
 import * as functions from './functions.js';
+import * as linearAlgebra from './linear-algebra.js';
 import * as matmul from './matmul.js';
 import * as moves from './moves.js';
 import * as norm from './norm.js';
@@ -18,6 +19,7 @@ const oracles: Record<string, Partial<OpTest<Any>> | undefined> = {
   ...conv,
   ...elementwise,
   ...functions,
+  ...linearAlgebra,
   ...matmul,
   ...moves,
   ...norm,
