@@ -37,6 +37,7 @@ const solveOp: OpFunction<void> = defineBuiltIn<void>({
   equation: 'A X = B',
   derivative: 'B̄ = A⁻ᵀ X̄, Ā = −B̄ Xᵀ',
   source: 'elimination of Gauss and Jordan; Giles 2008, "Collected matrix derivative results", 2.3.1',
+  shapes: '[batch, n, n], [batch, n, k] → [batch, n, k]',
   shape: ([, b]) => b!,
   saves: { inputs: [0], output: true },
   forward([a, b]) {
@@ -84,6 +85,7 @@ const detOp: OpFunction<void> = defineBuiltIn<void>({
   equation: 'y = det A',
   derivative: 'Ā_ij = ȳ (−1)^(i+j) det(A without row i and column j)',
   source: "elimination of Gauss; Jacobi's formula with cofactors, which are there for singular matrices as well",
+  shapes: '[batch, n, n] → [batch]',
   shape: ([shape]) => [shape![0]!],
   saves: { inputs: [0] },
   forward([a]) {
