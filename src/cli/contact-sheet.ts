@@ -1,57 +1,37 @@
 /** A page of found pictures that stands for itself: their thumbnails are part of it. */
 import { writeFileSync } from 'node:fs';
 import { escapeUTF8 } from 'entities';
-import type { ImageInput } from '../data/decode.js';
-import { openData } from '../data/open.js';
-import { loadSharp } from '../data/sharp.js';
 import { DataError } from '../tensor/errors.js';
+import { say } from '../train/progress.js';
+import type { Match } from './finder.js';
 import type { PictureIndex } from './picture-index.js';
+import { thumbnailsOf } from './thumbnails.js';
 
 /** Pixels of a thumbnail's longer side. */
 const side = 320;
 
-export interface Match {
-  name: string;
-  /** Cosine of picture and words. */
-  similarity: number;
-  /** Its place in the index. */
-  at: number;
-}
-
-/** A picture as a data URI. @throws DataError when sharp is missing */
-async function thumbnail(image: ImageInput): Promise<string> {
-  const sharp = await loadSharp();
-  const options = { failOn: 'error', density: 144 } as const;
-  const opened =
-    'pixels' in image
-      ? sharp(image.pixels.data, { raw: { ...image.pixels, channels: image.pixels.channels as 1 | 2 | 3 | 4 } })
-      : sharp('bytes' in image ? image.bytes : image.path, options);
-  const shown = opened
-    .autoOrient()
-    .toColourspace('srgb')
-    .resize(side, side, { fit: 'inside', withoutEnlargement: true });
-  return `data:image/webp;base64,${(await shown.webp({ quality: 85 }).toBuffer()).toString('base64')}`;
-}
-
-/** Thumbnails of the matches, in their order. The data are opened again, wherever the pictures are. @throws DataError */
-async function thumbnails({ data, rows }: PictureIndex, matches: readonly Match[]): Promise<string[]> {
-  if (!data)
+/** Thumbnails of the matches as data URIs, in their order; those that are lost are named. @throws DataError when all are */
+async function thumbnails(index: PictureIndex, matches: readonly Match[]): Promise<string[]> {
+  const shown = await thumbnailsOf(
+    index,
+    matches.map(({ at }) => at),
+    side,
+  );
+  const lost = matches.flatMap(({ at, name }) => {
+    const result = shown.get(at);
+    return result instanceof DataError ? [`${name}: ${result.received}`] : [];
+  });
+  if (lost.length > 0 && lost.length === matches.length)
     throw new DataError('search', {
-      received: 'an index that does not say where its pictures are',
-      expected: 'one made by this version',
-      hint: 'Make it anew: npx hopgrad embed.',
+      received: lost[0]!,
+      expected: 'the pictures where they were',
+      hint: 'Embed them anew.',
     });
-  const { source } = await openData(data);
-  const wanted = new Map(matches.map(({ at }, i) => [rows[at]!, i]));
-  const found: string[] = [];
-  for await (const row of source.rows({ seed: 0, epoch: 0, shuffle: false })) {
-    const place = wanted.get(row.index);
-    if (place === undefined || !('image' in row)) continue;
-    found[place] = await thumbnail(row.image);
-    wanted.delete(row.index);
-    if (wanted.size === 0) break;
-  }
-  return found;
+  for (const line of lost) say(`not shown: ${line}`);
+  return matches.map(({ at }) => {
+    const result = shown.get(at);
+    return result instanceof Buffer ? `data:image/webp;base64,${result.toString('base64')}` : '';
+  });
 }
 
 /** A page of pictures with their cosines. */

@@ -1,60 +1,72 @@
-/** Embedded pictures in a file: made by `hopgrad embed`, searched by `hopgrad search`. */
+/** Embedded pictures in a file: made by `hopgrad embed`, searched by `hopgrad search` and `hopgrad serve`. */
 import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
-import { noGrad } from '../autograd/graph.js';
-import type { Tensor } from '../autograd/tensor.js';
-import { type DataRequest, type DataSpec, openData } from '../data/open.js';
-import { readSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import { tensor } from '../autograd/create.js';
+import type { DataSpec } from '../data/open.js';
+import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import type { Preprocessing } from '../models/cloob/config.js';
 import { DataError } from '../tensor/errors.js';
-import { type EmbedOptions, embedSource } from '../train/embed-source.js';
-import { withProgress } from '../train/progress.js';
-import { shownAs } from './data.js';
-import type { ReadyModel } from './model.js';
+
+/** What is known of an embedded picture. */
+export interface IndexedPicture {
+  /** Its path as it was given, or its name. */
+  name: string;
+  /** Its row in the data. */
+  row: number;
+  /** Its absolute path, where it is a file of its own. */
+  file?: string;
+  /** It is taken to be unchanged while this is the same: length and time of a file, else a digest of its bytes. */
+  stamp: string;
+}
 
 export interface PictureIndex {
-  /** Unit vectors, [pictures, dim]. */
-  embeddings: Tensor;
-  /** Path or name of every picture. */
-  names: string[];
-  /** Its row in the data. */
-  rows: number[];
+  /** Unit vectors, row-major [pictures, dim]. */
+  vectors: Float32Array;
+  dim: number;
+  pictures: IndexedPicture[];
+  /** Pictures that could not be read, and why. */
+  broken: { name: string; why: string }[];
   /** The weights that made the vectors. */
   checkpoint: string;
-  /** The pictures; null in an index that does not say. */
-  data: DataSpec | null;
+  /** SHA-256 of their file. */
+  weights: string;
+  /** How pictures were shown to the model. */
+  shown: Preprocessing;
+  /** Where the pictures are. */
+  data: DataSpec;
+  /** False where embedding was interrupted. */
+  complete: boolean;
 }
 
-/** Embeds the pictures that `request` names. @throws DataError */
-export async function embedPictures(
-  request: DataRequest,
-  options: EmbedOptions,
-  { model, path }: ReadyModel,
-): Promise<PictureIndex> {
-  const { source, spec } = await openData(request, shownAs(model.config, options));
-  const { features, names, indices } = await withProgress('Embedding pictures', source.size, ({ update }) =>
-    embedSource(model, source, { ...options, onProgress: (done) => update(done) }),
-  );
-  const embeddings = noGrad(() => features.l2Normalize());
-  features.dispose();
-  return { embeddings, names, rows: indices, checkpoint: resolve(path), data: spec };
+const format = 'hopgrad pictures 1';
+
+/** JSON lines as a tensor: metadata of a safetensors file end at 100 MB, which a million paths pass. UTF-8, four bytes a number. */
+function linesTensor(records: readonly unknown[]) {
+  const text = Buffer.from(`${records.map((record) => JSON.stringify(record)).join('\n')}\n`);
+  const bytes = new Uint8Array(Math.ceil(text.length / 4) * 4).fill(10);
+  bytes.set(text);
+  return tensor(new Int32Array(bytes.buffer), { shape: [bytes.length / 4], device: 'reference' });
 }
 
-/** Writes an index, which {@link readIndex} reads. @throws DataError when it cannot be written */
-export async function writeIndex(path: string, { embeddings, ...facts }: PictureIndex): Promise<void> {
-  const { names, rows, checkpoint, data } = facts;
-  await writeSafetensors(
-    path,
-    { embeddings },
-    {
-      names: JSON.stringify(names),
-      rows: JSON.stringify(rows),
-      checkpoint,
-      ...(data && { data: JSON.stringify(data) }),
-    },
-  );
+function linesOf(numbers: Int32Array): unknown[] {
+  const text = Buffer.from(numbers.buffer, numbers.byteOffset, numbers.byteLength).toString();
+  return text.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
 }
 
-/** @throws DataError when the file is missing or no index */
+/** Writes an index, which {@link readIndex} reads; it is whole or not there. @throws DataError when it cannot be written */
+export async function writeIndex(path: string, index: PictureIndex): Promise<void> {
+  const { vectors, dim, pictures, broken, checkpoint, weights, shown, data, complete } = index;
+  const tensors = {
+    embeddings: tensor(vectors, { shape: [pictures.length, dim], device: 'reference' }),
+    pictures: linesTensor(pictures),
+    broken: linesTensor(broken),
+  };
+  const [how, where] = [shown, data].map((value) => JSON.stringify(value)) as [string, string];
+  const metadata = { format, checkpoint, weights, shown: how, data: where, complete: String(complete) };
+  await writeSafetensors(path, tensors, metadata);
+  for (const each of Object.values(tensors)) each.dispose();
+}
+
+/** @throws DataError when the file is missing or no index of this version */
 export function readIndex(path: string): PictureIndex {
   if (!existsSync(path))
     throw new DataError('search', {
@@ -63,28 +75,43 @@ export function readIndex(path: string): PictureIndex {
       hint: 'Make one (npx hopgrad embed FOLDER), or name the pictures with --images.',
     });
   const fail = (received: string): never => {
-    throw new DataError('search', { received: `${path} ${received}`, expected: 'a file that hopgrad embed wrote' });
+    throw new DataError('search', {
+      received: `${path} ${received}`,
+      expected: 'a file that hopgrad embed of this version wrote',
+      hint: 'Make it anew: npx hopgrad embed FOLDER --fresh.',
+    });
   };
-  const { tensors, metadata } = readSafetensors(path);
-  const { embeddings } = tensors;
-  if (embeddings?.rank !== 2 || !metadata.names || !metadata.checkpoint) return fail('without embeddings');
-  const parse = (key: string): unknown => {
-    try {
-      return JSON.parse(metadata[key] ?? 'null');
-    } catch (error) {
-      return fail(`with ${key} that are no JSON (${(error as Error).message})`);
-    }
-  };
-  const list = <T>(key: string, ok: (value: unknown) => boolean): T[] => {
-    const value = parse(key);
-    if (Array.isArray(value) && value.length === embeddings.shape[0] && value.every(ok)) return value as T[];
-    return fail(`without ${key} for its ${embeddings.shape[0]} vectors`);
-  };
-  return {
-    embeddings,
-    names: list<string>('names', (value) => typeof value === 'string'),
-    rows: metadata.rows ? list<number>('rows', Number.isSafeInteger) : [],
-    checkpoint: metadata.checkpoint,
-    data: parse('data') as DataSpec | null,
-  };
+  const file = openSafetensors(path);
+  try {
+    const { checkpoint, weights, shown, data, complete, ...rest } = file.metadata;
+    const embeddings = file.tensors.get('embeddings');
+    const [count, dim] = embeddings?.shape ?? [];
+    const vectors = embeddings?.read();
+    const lines = (name: string) => {
+      const numbers = file.tensors.get(name)?.read();
+      return numbers instanceof Int32Array ? linesOf(numbers) : fail(`without ${name}`);
+    };
+    if (rest.format !== format || !checkpoint || !weights || !shown || !data) return fail('is no index of pictures');
+    if (!(vectors instanceof Float32Array) || dim === undefined || embeddings!.shape.length !== 2)
+      return fail('without embeddings');
+    const pictures = lines('pictures');
+    if (pictures.length !== count || !pictures.every(isPicture)) return fail(`without pictures for ${count} vectors`);
+    return {
+      ...{ vectors, dim, pictures, checkpoint, weights },
+      broken: lines('broken') as PictureIndex['broken'],
+      shown: JSON.parse(shown) as Preprocessing,
+      data: JSON.parse(data) as DataSpec,
+      complete: complete === 'true',
+    };
+  } catch (error) {
+    if (error instanceof SyntaxError) return fail(`with JSON that is none (${error.message})`);
+    throw error;
+  } finally {
+    file.close();
+  }
+}
+
+function isPicture(value: unknown): value is IndexedPicture {
+  const { name, row, file = '', stamp } = (value ?? {}) as Partial<Record<keyof IndexedPicture, unknown>>;
+  return typeof name === 'string' && Number.isSafeInteger(row) && typeof file === 'string' && typeof stamp === 'string';
 }

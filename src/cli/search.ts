@@ -1,11 +1,9 @@
-/** `hopgrad search`: the pictures that fit some words best. */
+/** `hopgrad search`: the pictures that fit some words best, or a picture, or both. */
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { noGrad } from '../autograd/graph.js';
-import { bestOf } from '../evaluate/ranks.js';
-import { embedTexts } from '../evaluate/zero-shot.js';
-import { DataError, printable, UsageError } from '../tensor/errors.js';
+import { printable, UsageError } from '../tensor/errors.js';
 import { flagOf } from '../train/options.js';
+import { say } from '../train/progress.js';
 import { writeSheet } from './contact-sheet.js';
 import {
   addReadingFlags,
@@ -17,13 +15,16 @@ import {
   type TableFlags,
 } from './data.js';
 import { defaultIndex } from './embed.js';
+import { digestOfWeights, embedPictures } from './embed-pictures.js';
+import { Finder } from './finder.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { checkOutput } from './output.js';
 import { parseCount } from './parse.js';
-import { embedPictures, readIndex } from './picture-index.js';
+import { readIndex } from './picture-index.js';
 
 interface SearchFlags extends ModelFlags, TableFlags, ReadingFlags {
   index: string;
+  picture?: string;
   images?: string;
   top: number;
   html?: string;
@@ -33,8 +34,9 @@ interface SearchFlags extends ModelFlags, TableFlags, ReadingFlags {
 export function addSearchCommand(program: Command): void {
   const command = program
     .command('search')
-    .description('find pictures by words')
-    .argument('<words>', 'what to look for')
+    .description('find pictures by words, by a picture, or by both')
+    .argument('[words]', 'what to look for')
+    .option('--picture <file>', 'a picture to look for others like it; with words, for what is like both')
     .option('--index <file>', 'vectors of hopgrad embed', defaultIndex)
     .option('--images <path>', 'folder, table or shards of pictures to embed now, instead of an index')
     .option('--top <n>', 'how many to show', parseCount, 10)
@@ -44,29 +46,21 @@ export function addSearchCommand(program: Command): void {
   addModelFlags(command).action(search);
 }
 
-async function search(words: string, flags: SearchFlags): Promise<void> {
-  if (words.trim() === '') throw new UsageError('search', { received: 'no words', expected: 'what to look for' });
-  const given = pictureFlags().filter((name) => flags[name as keyof SearchFlags] !== undefined);
-  if (flags.images === undefined && given.length > 0)
-    throw new UsageError('search', {
-      received: `${given.map(flagOf).join(', ')} for pictures that are embedded already`,
-      expected: '--images with them, which embeds pictures now',
-    });
+async function search(words: string | undefined, flags: SearchFlags): Promise<void> {
+  const { picture } = flags;
+  if (words === undefined ? picture === undefined : words.trim() === '')
+    throw new UsageError('search', { received: 'no words', expected: 'what to look for, in words or by --picture' });
   if (flags.html !== undefined) checkOutput('search', '--html', flags.html);
-  const stored = flags.images === undefined ? readIndex(flags.index) : null;
-  const checkpoint = flags.checkpoint ?? stored?.checkpoint;
-  const ready = await loadModel({ ...flags, ...(checkpoint !== undefined && { checkpoint }) });
-  const index = stored ?? (await embedPictures(dataRequest(flags.images!, flags), readingOptions(flags), ready));
-  const text = noGrad(() => embedTexts(ready.model, ready.tokenizer, [words]).l2Normalize());
-  if (text.shape[1] !== index.embeddings.shape[1])
-    throw new DataError('search', {
-      received: `vectors of ${index.embeddings.shape[1]} numbers in the index, of ${text.shape[1]} from ${ready.path}`,
-      expected: 'an index made with the same model',
-    });
-  const scores = await noGrad(() => index.embeddings.matmul(text, { transposeB: true })).data();
-  const matches = bestOf(scores, flags.top).map((at) => ({ at, name: index.names[at]!, similarity: scores[at]! }));
+  const finder = await openFinder(flags);
+  const matches = await finder.find(
+    { words, picture: picture === undefined ? undefined : { path: picture } },
+    flags.top,
+  );
+  const asked = [...(words === undefined ? [] : [`"${words}"`]), ...(picture === undefined ? [] : [picture])].join(
+    ' + ',
+  );
   const table = new Table({
-    head: ['', 'cosine', `"${printable(words)}"`],
+    head: ['', 'cosine', printable(asked)],
     style: { head: [], border: [], compact: true },
   });
   matches.forEach(({ name, similarity }, i) => {
@@ -74,6 +68,28 @@ async function search(words: string, flags: SearchFlags): Promise<void> {
   });
   console.log(table.toString());
   if (flags.html === undefined) return;
-  await writeSheet(flags.html, words, index, matches);
+  await writeSheet(flags.html, asked, finder.index, matches);
   console.log(`Contact sheet: ${flags.html}`);
+}
+
+/** The index that the flags name, or one made now, with the model that its vectors are of. @throws DataError, UsageError */
+export async function openFinder(flags: Omit<SearchFlags, 'top'>): Promise<Finder> {
+  const given = pictureFlags().filter((name) => flags[name as keyof typeof flags] !== undefined);
+  if (flags.images === undefined && given.length > 0)
+    throw new UsageError('search', {
+      received: `${given.map(flagOf).join(', ')} for pictures that are embedded already`,
+      expected: '--images with them, which embeds pictures now',
+    });
+  if (flags.images !== undefined) {
+    const ready = await loadModel(flags);
+    const { index } = await embedPictures(dataRequest(flags.images, flags), readingOptions(flags), ready);
+    return new Finder(index, ready);
+  }
+  const index = readIndex(flags.index);
+  const ready = await loadModel({ ...flags, checkpoint: flags.checkpoint ?? index.checkpoint });
+  const finder = new Finder(index, ready);
+  if (!index.complete) say(`${flags.index} has only part of its pictures: the embedding was interrupted`);
+  if ((await digestOfWeights(ready)) !== index.weights)
+    say(`${ready.path} is not as it was when ${flags.index} was made with it: embedding again makes them fit`);
+  return finder;
 }

@@ -39,6 +39,8 @@ export interface LoaderOptions {
   prefetch?: number;
   /** Largest tolerated share of bad rows, 0 … 1. Default 0.1. */
   maxBadShare?: number;
+  /** Whether an epoch may come to no batch at all. Default false. */
+  mayBeEmpty?: boolean;
   /** Where a skipped row is reported. Default console.warn. */
   log?: (message: string) => void;
 }
@@ -95,6 +97,25 @@ function checkOptions(options: LoaderOptions): void {
     throw new DomainError('Loader', { received: `size ${transform.size}`, expected: 'a whole number of pixels ≥ 1' });
 }
 
+/**
+ * @param badRows name → why
+ * @throws DataError when more than the share `most` of the rows are bad
+ */
+export function checkBadShare(
+  source: string,
+  { row, bad }: Pick<Place, 'row' | 'bad'>,
+  most: number,
+  badRows: ReadonlyMap<string, string>,
+): void {
+  if (bad <= most * row) return;
+  const [name, why] = [...badRows].at(-1) ?? ['one seen before', 'this run goes on after it'];
+  throw new DataError('Loader', {
+    received: `${bad} of ${row} rows of ${source} cannot be used, for example ${name}: ${why}`,
+    expected: `at most ${100 * most} % of bad rows`,
+    hint: 'Mend the data, say where pictures are (--img-folder), or tolerate more with --max-bad-share.',
+  });
+}
+
 /** Batches from a source, see the top of this file. */
 export class Loader {
   readonly source: Source;
@@ -107,10 +128,10 @@ export class Loader {
   constructor(source: Source, options: LoaderOptions) {
     checkOptions(options);
     const { batchSize, transform, train = false, seed = 0, shuffle = train, dropLast = train } = options;
-    const { prefetch = 2 * batchSize, maxBadShare = 0.1, log = console.warn } = options;
+    const { prefetch = 2 * batchSize, maxBadShare = 0.1, mayBeEmpty = false, log = console.warn } = options;
     const order = { train, seed, shuffle, dropLast };
     this.source = source;
-    this.#options = { batchSize, transform, ...order, prefetch, maxBadShare, log };
+    this.#options = { batchSize, transform, ...order, prefetch, maxBadShare, mayBeEmpty, log };
     this.#preparer = new Preparer(options.workers);
     this.#normalise = normaliser(transform);
   }
@@ -136,7 +157,7 @@ export class Loader {
     row = 0,
     bad = 0,
   }: Partial<Place> & { epoch: number }): AsyncGenerator<Batch, void, undefined> {
-    const { batchSize, dropLast, train } = this.#options;
+    const { batchSize, dropLast, train, mayBeEmpty } = this.#options;
     let ready: Ready[] = [];
     let count = 0;
     for await (const one of this.#usable({ epoch, row, bad })) {
@@ -149,7 +170,7 @@ export class Loader {
       count++;
     }
     if (ready.length > 0 && !dropLast) yield this.#batch(ready);
-    else if (count === 0 && row === 0)
+    else if (count === 0 && row === 0 && !mayBeEmpty)
       throw new DataError('Loader', {
         received: `${ready.length} usable rows in ${this.source.name}`,
         expected: dropLast ? `at least one batch of ${batchSize}` : 'at least one',
@@ -210,14 +231,7 @@ export class Loader {
   }
 
   #judge({ row, bad }: Place): void {
-    const { maxBadShare } = this.#options;
-    if (bad <= maxBadShare * row) return;
-    const [name, why] = [...this.#badRows].at(-1) ?? ['one seen before', 'this run goes on after it'];
-    throw new DataError('Loader', {
-      received: `${bad} of ${row} rows of ${this.source.name} cannot be used, for example ${name}: ${why}`,
-      expected: `at most ${100 * maxBadShare} % of bad rows`,
-      hint: 'Mend the data, say where pictures are (--img-folder), or tolerate more with --max-bad-share.',
-    });
+    checkBadShare(this.source.name, { row, bad }, this.#options.maxBadShare, this.#badRows);
   }
 
   #batch(ready: Ready[]): Batch {

@@ -27,12 +27,27 @@ export function chanceOfRecall(right: number, n: number, k: number): number {
   return 1 - missed;
 }
 
-/** The `count` best candidates, best first; of equal scores the earlier, NaN last. */
+/**
+ * The `count` best candidates, best first; of equal scores the earlier, NaN last. One pass over the scores, and for each that
+ * is among the best so far an insertion: quick for few of many, in no unlucky order worse than sorting by insertion.
+ */
 export function bestOf(scores: ArrayLike<number>, count: number): number[] {
   const value = (i: number) => (Number.isNaN(scores[i]!) ? Number.NEGATIVE_INFINITY : scores[i]!);
-  return Array.from({ length: scores.length }, (_, i) => i)
-    .sort((a, b) => value(b) - value(a) || a - b)
-    .slice(0, count);
+  if (count > 1000)
+    return Array.from({ length: scores.length }, (_, i) => i)
+      .sort((a, b) => value(b) - value(a) || a - b)
+      .slice(0, count);
+  const best: number[] = [];
+  for (let i = 0; i < scores.length; i++) {
+    if (best.length >= count) {
+      if (count <= 0 || !(value(i) > value(best[best.length - 1]!))) continue;
+      best.pop();
+    }
+    let at = best.length;
+    while (at > 0 && value(i) > value(best[at - 1]!)) at--;
+    best.splice(at, 0, i);
+  }
+  return best;
 }
 
 /** Items told apart by their keys: the place of the first of each kind, and the number of every item's kind. */

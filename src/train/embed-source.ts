@@ -5,7 +5,7 @@ import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
 import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { Loader, type LoaderOptions } from '../data/loader.js';
+import { type Batch, Loader, type LoaderOptions } from '../data/loader.js';
 import type { Source } from '../data/source.js';
 import { type Colour, preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
@@ -39,6 +39,34 @@ export interface EmbedOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSha
   onProgress?: (done: number, total: number | undefined) => void;
 }
 
+export interface PictureEncoder {
+  loader: Loader;
+  /** The features of a batch, [count, dim], as the image encoder gives them. */
+  encode(batch: Batch): Tensor;
+}
+
+/** Reads a source as the model wants to be shown it ({@link embedSource}), batch by batch. Close the loader when done. */
+export function pictureEncoder(
+  model: CloobModel,
+  source: Source,
+  {
+    batchSize = 64,
+    log = say,
+    background,
+    ...options
+  }: Omit<EmbedOptions, 'limit' | 'onProgress'> & Partial<LoaderOptions>,
+): PictureEncoder {
+  model.eval();
+  const transform = { ...preprocessing(model.config), ...(background !== undefined && { background }) };
+  const { device } = model.logit_inv_tau;
+  const side = transform.size;
+  return {
+    loader: new Loader(source, { ...options, batchSize, transform, log }),
+    encode: ({ images, count }) =>
+      noGrad(() => scoped(() => model.encodeImage(tensor(images, { shape: [count, 3, side, side], device })))),
+  };
+}
+
 /**
  * Embeds all usable pictures of a source, resized and cropped as the official evaluation does, with the mean, deviation and
  * background that the model's configuration names. The model is put into evaluation mode.
@@ -47,22 +75,19 @@ export interface EmbedOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSha
 export async function embedSource(
   model: CloobModel,
   source: Source,
-  { batchSize = 64, log = say, limit = Infinity, background, onProgress = () => {}, ...options }: EmbedOptions = {},
+  { limit = Infinity, onProgress = () => {}, ...options }: EmbedOptions = {},
 ): Promise<EmbeddedPictures> {
   if (!(limit >= 1))
     throw new DomainError('embed', { received: `a limit of ${limit}`, expected: 'at least 1 picture' });
-  model.eval();
-  const transform = { ...preprocessing(model.config), ...(background !== undefined && { background }) };
-  const { device } = model.logit_inv_tau;
-  const loader = new Loader(source, { batchSize, transform, shuffle: limit !== Infinity, log, ...options });
+  const { loader, encode } = pictureEncoder(model, source, { shuffle: limit !== Infinity, ...options });
   const parts: Tensor[] = [];
   const found = { captions: [] as string[], labels: [] as number[], names: [] as string[] };
   const own = { indices: [] as number[], digests: [] as string[] };
   const total = source.size === undefined ? undefined : Math.min(limit, source.size);
   try {
-    for await (const { images, count, captions, labels, names, indices } of loader.batches({ epoch: 0 })) {
-      const pixels = { shape: [count, 3, transform.size, transform.size], device };
-      parts.push(noGrad(() => scoped(() => model.encodeImage(tensor(images, pixels)))));
+    for await (const batch of loader.batches({ epoch: 0 })) {
+      const { images, count, captions, labels, names, indices } = batch;
+      parts.push(encode(batch));
       found.captions.push(...captions);
       found.labels.push(...labels);
       found.names.push(...names);

@@ -76,7 +76,7 @@ describe('hopgrad, the command', function () {
     [2, /'2.5' is invalid. It must be a whole number/, 'train', '--batch-size', '2.5'],
     [2, /Allowed choices are infoloob, infonce, dcl, siglip/, 'train', '--loss', 'nope'],
     [2, /Allowed choices are auto, wasm/, 'train', '--device', 'abacus'],
-    [2, /missing required argument 'words'/, 'search'],
+    [2, /search: no words/, 'search'],
     [2, /--lr cannot be changed by --resume/, 'train', '--resume', 'x', '--lr', '1'],
     [2, /--model nope; expected one of RN50, /, 'train', '--model', 'nope'],
     [2, /--batch-size 1; expected at least 2/, 'train', '--batch-size', '1'],

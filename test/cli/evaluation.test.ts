@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { readSafetensors } from 'hopgrad/models/cloob';
 import { pack } from 'tar-stream';
+import { readIndex } from '#src/cli/picture-index.js';
 import { loadSharp } from '#src/data/sharp.js';
 import { all } from '../data/helpers.js';
 import { hopgrad, makePictures, makeWeights, readRows, tinyConfig } from './helpers.js';
@@ -107,10 +108,9 @@ describe('hopgrad, evaluating and searching', function () {
     const vectors = async (...args: string[]) => {
       const { code, stderr } = await hopgrad(folder, ['embed', 'see-through', '--workers', '0', ...args]);
       assert.equal(code, 0, stderr);
-      const { tensors, metadata } = readSafetensors(join(folder, 'embeddings.safetensors'));
-      const names = (JSON.parse(metadata.names!) as string[]).map((name) => basename(name));
-      const at = (name: string) => names.indexOf(name);
-      return (name: string) => [...tensors.embeddings!.slice([[at(name), at(name) + 1]]).dataSync()];
+      const { vectors, dim, pictures } = readIndex(join(folder, 'embeddings.safetensors'));
+      const names = pictures.map(({ name }) => basename(name));
+      return (name: string) => [...vectors.subarray(names.indexOf(name) * dim, (names.indexOf(name) + 1) * dim)];
     };
     const own = await vectors('--checkpoint', 'runs/on-.png');
     assert.deepEqual(own('1.png'), own('1-black.png'));

@@ -38,6 +38,17 @@ describe('ranks', () => {
   });
 
   property(
+    'the best few are the first of all, sorted',
+    fc.tuple(few, fc.integer({ min: 0, max: 14 })),
+    ([scores, count]) => {
+      const value = (i: number) => (Number.isNaN(scores[i]!) ? Number.NEGATIVE_INFINITY : scores[i]!);
+      const sorted = [...scores.keys()].sort((a, b) => value(b) - value(a) || a - b);
+      assert.deepEqual(bestOf(scores, count), sorted.slice(0, count));
+    },
+    300,
+  );
+
+  property(
     'chance is what shuffling reaches',
     fc.record({
       n: fc.integer({ min: 1, max: 9 }),
