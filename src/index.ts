@@ -28,6 +28,12 @@ export {
 export { type BackwardOptions, noGrad } from './autograd/graph.js';
 export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
 export * from './autograd/ops/index.js';
+export {
+  defineOwnBinary as defineBinary,
+  defineOwnUnary as defineUnary,
+  type OwnBinary,
+  type OwnUnary,
+} from './autograd/own-kernel.js';
 export { type NestedArray, type Operand, Tensor } from './autograd/tensor.js';
 export * from './functions/index.js';
 export { describe } from './inspect/describe.js';

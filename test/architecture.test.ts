@@ -262,6 +262,7 @@ describe('the package', () => {
   for (const [page, least] of [
     ['tour', 15],
     ['pitfalls', 8],
+    ['own-kernel', 10],
   ] as const)
     it(`the program of docs/${page}.md runs and prints what its comments say`, () => {
       const text = readFileSync(join(root, `docs/${page}.md`), 'utf8');

@@ -4,10 +4,10 @@ import { builtIn } from '../../kernels/source/identity.js';
 import { zipFlat, zipped } from '../../kernels/walk.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';
-import { defineBuiltIn, type Int32Rule, type OpTest, type VjpContext } from '../op.js';
+import { defineBuiltIn, type Int32Rule, type OpDefinition, type OpTest, type VjpContext } from '../op.js';
 import { type Operand, Tensor } from '../tensor.js';
 
-interface UnaryDefinition {
+export interface UnaryDefinition {
   /** Of the op and of its kernel; with `Grad` at the end, of the derivative's. */
   name: string;
   equation: string;
@@ -29,12 +29,19 @@ interface UnaryDefinition {
 
 export type Unary = (x: Tensor) => Tensor;
 
-/** Defines y_i = f(x_i). */
+/** Defines y_i = f(x_i), an op of this library. */
 export function defineUnary(definition: UnaryDefinition): Unary {
+  const { name, kernel, kernelInt32 = kernel, gradKernel } = definition;
+  builtIn({ [name]: kernel, ...(gradKernel && { [`${name}Grad`]: gradKernel }) });
+  if (kernelInt32 !== kernel) builtIn({ [`${name}Int32`]: kernelInt32 });
+  const op = defineBuiltIn(unaryOp(definition));
+  return (x) => op([x]);
+}
+
+/** The op of a function of one number. */
+export function unaryOp(definition: UnaryDefinition): OpDefinition<void> {
   const { kernel, kernelInt32 = kernel, saves, gradKernel, vjp, ...rest } = definition;
-  builtIn({ [rest.name]: kernel, ...(gradKernel && { [`${rest.name}Grad`]: gradKernel }) });
-  if (kernelInt32 !== kernel) builtIn({ [`${rest.name}Int32`]: kernelInt32 });
-  const op = defineBuiltIn<void>({
+  return {
     int32: 'float32',
     ...rest,
     saves: { inputs: saves === 'input' ? [0] : [], output: saves === 'output' },
@@ -45,8 +52,7 @@ export function defineUnary(definition: UnaryDefinition): Unary {
         zip(gradKernel, gradOutput, saves === 'output' ? output : x!),
       ],
     }),
-  });
-  return (x) => op([x]);
+  };
 }
 
 /** One elementwise kernel of two same-shape tensors, unrecorded: for fused derivatives. */
@@ -54,11 +60,12 @@ export function zip(kernel: ScalarKernel, a: Tensor, b: Tensor): Tensor {
   return new Tensor(zipFlat(a.storage.device, kernel, a.storage, b.storage), a.shape);
 }
 
-interface BinaryDefinition {
+export interface BinaryDefinition {
   /** Of the op and of its kernel. */
   name: string;
   equation: string;
   derivative: string;
+  source?: string;
   kernel: ScalarKernel;
   /** The kernel of whole numbers where `kernel` would not be exact. */
   kernelInt32?: ScalarKernel;
@@ -67,17 +74,23 @@ interface BinaryDefinition {
   vjp: [(context: VjpContext<void>) => Tensor, (context: VjpContext<void>) => Tensor] | string;
   /** Default: 'exact'. */
   int32?: Int32Rule;
-  test: OpTest<void>;
+  test?: OpTest<void>;
 }
 
 /** At least one of the two is a tensor. */
 export type Binary = (a: Operand, b: Operand) => Tensor;
 
-/** Defines y = f(a, b) with NumPy broadcasting. */
+/** Defines y = f(a, b) with NumPy broadcasting, an op of this library. */
 export function defineBinary(definition: BinaryDefinition): Binary {
+  builtIn({ [definition.name]: definition.kernel });
+  const op = defineBuiltIn(binaryOp(definition));
+  return (a, b) => op([a, b]);
+}
+
+/** The op of a function of two numbers. */
+export function binaryOp(definition: BinaryDefinition): OpDefinition<void> {
   const { kernel, kernelInt32 = kernel, vjp, name, ...rest } = definition;
-  builtIn({ [name]: kernel });
-  const op = defineBuiltIn<void>({
+  return {
     ...rest,
     name,
     numbers: true,
@@ -88,8 +101,7 @@ export function defineBinary(definition: BinaryDefinition): Binary {
       typeof vjp === 'string'
         ? vjp
         : vjp.map((part, i) => (context: VjpContext<void>) => unbroadcast(part(context), context.shapes[i]!)),
-  });
-  return (a, b) => op([a, b]);
+  };
 }
 
 /** Adds `x.name(…)` for functions whose first argument is a tensor. Their types are declared where this is called. */
