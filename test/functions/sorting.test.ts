@@ -29,6 +29,13 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu'] as const)
       assert.deepEqual(topK(x, 0).values.shape, [2, 0]);
     });
 
+    it('every NaN is as large as any other, whatever its bits', async () => {
+      const bits = Int32Array.of(-0x400000, 0x3f800000, 0x7fc00001, -0x3fffff, -0x800000, 0x7fc00000); // NaN, 1, NaN, NaN, −∞, NaN
+      const x = tensor(new Float32Array(bits.buffer));
+      assert.deepEqual(await argsort(x).array(), [4, 1, 0, 2, 3, 5]);
+      assert.deepEqual(await argsort(x, { descending: true }).array(), [0, 2, 3, 5, 1, 4]);
+    });
+
     it('long rows, and as many short ones', async () => {
       const random = new Random(1);
       const data = Float32Array.from({ length: 1200 }, () => random.int(100));

@@ -116,7 +116,24 @@ export function argReduceLoop(
     }
 }
 
-/** The order of the elements along the middle axis: NaN is the largest, equal ones keep their order. */
+const oneFloat = new Float32Array(1);
+const itsBits = new Int32Array(oneFloat.buffer);
+
+/** Bits that are ordered, as an unsigned number, as the values are: NaN above all others, 0 and −0 equal. */
+function sortKey(value: number, whole: boolean): number {
+  let bits = value;
+  if (!whole) {
+    oneFloat[0] = value === 0 ? 0 : value;
+    bits = Number.isNaN(value) ? 0x7fffffff : itsBits[0]!;
+    if (bits < 0) bits ^= 0x7fffffff; // of two negative floats the larger has the smaller bits
+  }
+  return bits ^ -0x80000000;
+}
+
+/**
+ * The order of the elements along the middle axis: NaN is the largest, equal ones keep their order. Sorted by the last of
+ * four digits, then by the one before it, and so on: each pass keeps what the passes before have put in order.
+ */
 export function argSortLoop(
   x: TypedArray,
   y: TypedArray,
@@ -125,24 +142,29 @@ export function argSortLoop(
   inner: number,
   descending: boolean,
 ): void {
-  const row = x.slice(0, length);
-  const order = new Int32Array(length);
-  const sign = descending ? -1 : 1;
-  const compare = (i: number, j: number) => {
-    const [a, b] = [row[i]!, row[j]!];
-    if (a < b) return -sign;
-    if (a > b) return sign;
-    return sign * (Number(Number.isNaN(a)) - Number(Number.isNaN(b))) || i - j;
-  };
+  const whole = x instanceof Int32Array;
+  const keys = new Int32Array(length);
+  const starts = new Int32Array(257);
+  let [order, next] = [new Int32Array(length), new Int32Array(length)];
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < inner; i++) {
-      const place = (l: number) => (o * length + l) * inner + i;
+      const first = o * length * inner + i;
       for (let l = 0; l < length; l++) {
-        row[l] = x[place(l)]!;
+        const key = sortKey(x[first + l * inner]!, whole);
+        keys[l] = descending ? ~key : key;
         order[l] = l;
       }
-      order.sort(compare);
-      for (let l = 0; l < length; l++) y[place(l)] = order[l]!;
+      for (let shift = 0; shift < 32; shift += 8) {
+        starts.fill(0);
+        for (let l = 0; l < length; l++) starts[((keys[l]! >>> shift) & 255) + 1]!++;
+        for (let digit = 0; digit < 256; digit++) starts[digit + 1]! += starts[digit]!;
+        for (let l = 0; l < length; l++) {
+          const from = order[l]!;
+          next[starts[(keys[from]! >>> shift) & 255]!++] = from;
+        }
+        [order, next] = [next, order];
+      }
+      for (let l = 0; l < length; l++) y[first + l * inner] = order[l]!;
     }
 }
 
