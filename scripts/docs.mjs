@@ -3,10 +3,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { coveragePage } from './docs-coverage.mjs';
 import { opsPage } from './docs-ops.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const pages = { 'docs/ops.md': await opsPage() };
+const pages = { 'docs/ops.md': await opsPage(), 'docs/coverage.md': coveragePage() };
 
 const stale = Object.entries(pages).filter(([name, text]) => {
   const file = join(root, name);

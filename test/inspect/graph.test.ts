@@ -133,9 +133,11 @@ describe('toDot', () => {
     for (const line of body) assert.ok(node.test(line) || edge.test(line), line);
     const edges = body.flatMap((line) => edge.exec(line)?.slice(1).join(' ') ?? []);
     assert.deepEqual(edges, ['c2_0 n2', 'n1 n2', 'n2 n3', 'c3_1 n3', 'n3 n4']);
-    const labels = Object.fromEntries(body.flatMap((line) => [node.exec(line)?.slice(1, 3) ?? []].filter((m) => m[0])));
-    assert.equal(labels['n1'], 'leaf the \\"w\\"\\\\n\\nfloat32 [2, 1]');
-    assert.equal(labels['c3_1'], '3');
-    assert.equal(labels['n4'], 'sum\\naxes [0, 1]\\nfloat32 []');
+    const labels: { n1?: string; c3_1?: string; n4?: string } = Object.fromEntries(
+      body.flatMap((line) => [node.exec(line)?.slice(1, 3) ?? []].filter((m) => m[0])),
+    );
+    assert.equal(labels.n1, 'leaf the \\"w\\"\\\\n\\nfloat32 [2, 1]');
+    assert.equal(labels.c3_1, '3');
+    assert.equal(labels.n4, 'sum\\naxes [0, 1]\\nfloat32 []');
   });
 });
