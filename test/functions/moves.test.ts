@@ -20,15 +20,19 @@ import {
   tril,
   UsageError,
 } from 'hopgrad';
+import { needWebGpu } from '../kernels/gpu/adapter.js';
 
 const matrix = [
   [1, 2, 3],
   [4, 5, 6],
 ];
 
-for (const device of ['reference', 'wasm', 'gpujs-cpu'] as const)
+for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
   describe(`functions that pick on ${device}`, () => {
-    before(() => init({ device }));
+    before(async function () {
+      if (device === 'webgpu') await needWebGpu.call(this);
+      else await init({ device });
+    });
     after(() => init({ device: 'wasm' }));
 
     it('a mask of all axes gives a vector, one of the first axes what stands behind them; gradients go back', async () => {

@@ -239,7 +239,7 @@ function elementwise(b: Builder, name: string): void {
   );
   /** A tensor moved to where the op is smooth, mostly. */
   const inDomain = (value: Value, i: number): Value => {
-    const way = lows[i]! > -1 && b.regime !== 'edges' ? b.choices.int(6) : 5;
+    const way = lows[i]! > -0.85 && b.regime !== 'edges' ? b.choices.int(6) : 5;
     if (way === 5) return value;
     if (way === 4) return b.add(`${value.name}.square()`) ?? value;
     const positive = b.add(`${value.name}.abs()`) ?? value;
