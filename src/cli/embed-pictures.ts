@@ -48,6 +48,7 @@ async function stampOf(image: ImageInput): Promise<string | null> {
   return hash.update(`${width} ${height} ${mode} `).update(data).digest('base64');
 }
 
+const placeOf = ({ file, name }: IndexedPicture) => file ?? name;
 const keyOf = ({ file = '', stamp }: Pick<IndexedPicture, 'file' | 'stamp'>) => `${stamp} ${file}`;
 
 /** SHA-256 of a file of weights. */
@@ -78,7 +79,6 @@ export async function embedPictures(
   const usable = known && comparable(known, { weights, shown }) ? known : undefined;
   const places = new Map(usable?.pictures.map((picture, at) => [keyOf(picture), at]));
   const vectorAt = (at: number) => usable!.vectors.subarray(at * dim, (at + 1) * dim);
-  const kept = new Set<number>();
   const found: { picture: IndexedPicture; vector: Float32Array }[] = [];
   const pending = new Map<number, Omit<IndexedPicture, 'name' | 'row'>>();
   let rows = 0;
@@ -102,7 +102,6 @@ export async function embedPictures(
           pending.set(index, seen);
           yield row;
         } else {
-          kept.add(at);
           found.push({ picture: { name, row: index, ...seen }, vector: vectorAt(at) });
         }
       }
@@ -115,9 +114,10 @@ export async function embedPictures(
   });
   const snapshot = (complete: boolean): PictureIndex => {
     const all = [...found].sort((a, b) => a.picture.row - b.picture.row);
+    const seen = new Set(found.map(({ picture }) => placeOf(picture)));
     if (!complete && usable?.data.path === spec.path)
       usable.pictures.forEach((picture, at) => {
-        if (!kept.has(at)) all.push({ picture, vector: vectorAt(at) }); // not come to yet
+        if (!seen.has(placeOf(picture))) all.push({ picture, vector: vectorAt(at) }); // not come to yet
       });
     const vectors = new Float32Array(all.length * dim);
     all.forEach(({ vector }, i) => {

@@ -13,6 +13,7 @@ import { addEvalCommand } from './eval.js';
 import { addProbeCommand } from './probe.js';
 import { addRunsCommand } from './runs.js';
 import { addSearchCommand } from './search.js';
+import { addServeCommand } from './serve.js';
 import { addStatsCommand } from './stats.js';
 import { addTrainCommand } from './train.js';
 import { description, version } from './version.js';
@@ -29,6 +30,7 @@ function makeProgram(): Command {
   addStatsCommand(program);
   addEmbedCommand(program);
   addSearchCommand(program);
+  addServeCommand(program);
   addConvertCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   return program;

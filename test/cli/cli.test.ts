@@ -194,7 +194,7 @@ describe('hopgrad, the command', function () {
 
   it('shows help for every command', async () => {
     const { stdout } = await run('--help');
-    for (const name of ['train', 'eval', 'zero-shot', 'probe', 'stats', 'embed', 'search', 'convert']) {
+    for (const name of ['train', 'eval', 'zero-shot', 'probe', 'stats', 'embed', 'search', 'serve', 'convert']) {
       assert.match(stdout, new RegExp(`^  ${name}`, 'm'));
       assert.equal((await run(name, '--help')).code, 0);
     }

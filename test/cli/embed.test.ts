@@ -92,11 +92,11 @@ describe('hopgrad embed and search', function () {
     );
     for (let i = 0; i < 1500; i++)
       copyFileSync(join(folder, 'squares', files[i % 12]!), join(folder, 'many', `${i}.png`));
-    const stopped = await hopgrad(
-      folder,
-      ['embed', 'many', '--checkpoint', 'tiny.safetensors', '--workers', '0'],
-      (stderr) => (/pictures \d+\/1500/.test(stderr) && !/Stopping/.test(stderr) ? 'SIGINT' : null),
-    );
+    const stop = () =>
+      hopgrad(folder, ['embed', 'many', '--checkpoint', 'tiny.safetensors', '--workers', '0'], (stderr) =>
+        /pictures \d+\/1500/.test(stderr) && !/Stopping/.test(stderr) ? 'SIGINT' : null,
+      );
+    const stopped = await stop();
     assert.equal(stopped.code, 130, stopped.stderr);
     const part = index();
     assert.ok(!part.complete && part.pictures.length > 0 && part.pictures.length < 1500, `${part.pictures.length}`);
@@ -107,6 +107,11 @@ describe('hopgrad embed and search', function () {
     assert.ok(whole.complete);
     const [some, all] = [vectorsByName(part), vectorsByName(whole)];
     for (const [name, vector] of Object.entries(some)) assert.deepEqual(all[name], vector);
+    for (let i = 0; i < 1200; i++) utimesSync(join(folder, 'many', `${i}.png`), 1e9, 1e9); // changed since
+    assert.equal((await stop()).code, 130);
+    const again = index();
+    assert.ok(!again.complete);
+    assert.deepEqual([again.pictures.length, Object.keys(vectorsByName(again)).length], [1500, 1500]);
   });
 
   it('does not write over a file that is no index', async () => {
