@@ -1,4 +1,4 @@
-// npm run choose -- [--epochs 5,10] [--widths 16,24,32] [--seeds 1,2,3] [--logs runs/choose] [-- flags of hopgrad train]
+// npm run choose -- [--epochs 4,8] [--widths 16,24,32] [--seeds 1,2,3] [--logs runs/choose] [-- flags of hopgrad train]
 // Trains the model of the embedded data in several widths of its image encoder, for several numbers of epochs, each with
 // several seeds, and shows what the validation split says of them: mean ± deviation over seeds. The test sets have no part in it.
 // It can be stopped and started again: runs that are finished are not trained anew, others go on.
@@ -11,7 +11,7 @@ import { configs } from '../dist/models/cloob/index.js';
 
 const { values, positionals } = parseArgs({
   options: {
-    epochs: { type: 'string', default: '5,10' },
+    epochs: { type: 'string', default: '4,8' },
     widths: { type: 'string', default: '16,24,32' },
     seeds: { type: 'string', default: '1,2,3' },
     logs: { type: 'string', default: 'runs/choose' },
