@@ -11,7 +11,10 @@ import { thumbnailsOf } from './thumbnails.js';
 const side = 320;
 
 /** Thumbnails of the matches as data URIs, in their order; those that are lost are named. @throws DataError when all are */
-async function thumbnails(index: PictureIndex, matches: readonly Match[]): Promise<string[]> {
+async function thumbnails(
+  index: Pick<PictureIndex, 'pictures' | 'data'>,
+  matches: readonly Match[],
+): Promise<string[]> {
   const shown = await thumbnailsOf(
     index,
     matches.map(({ at }) => at),
@@ -68,7 +71,7 @@ ${figures.join('\n')}
 export async function writeSheet(
   path: string,
   words: string,
-  index: PictureIndex,
+  index: Pick<PictureIndex, 'pictures' | 'data'>,
   matches: readonly Match[],
 ): Promise<void> {
   const html = sheetHtml(words, matches, await thumbnails(index, matches));

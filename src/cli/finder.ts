@@ -38,13 +38,17 @@ export interface Match {
  */
 export class Finder {
   readonly #vectors: Tensor;
+  /** Without the vectors, which are on the device: twice in memory is too much for a million. */
+  readonly index: Omit<PictureIndex, 'vectors'>;
 
   /** @throws DataError when the vectors are not the model's */
   constructor(
-    readonly index: PictureIndex,
+    index: PictureIndex,
     readonly ready: ReadyModel,
   ) {
-    const { pictures, dim, vectors } = index;
+    const { vectors, ...rest } = index;
+    const { pictures, dim } = rest;
+    this.index = rest;
     const own = ready.model.config.embed_dim;
     if (own !== dim)
       throw new DataError('search', {

@@ -29,7 +29,7 @@ async function thumbnail(image: ImageInput, side: number): Promise<Buffer> {
 
 /** Thumbnails of pictures of an index, or why there is none, by their places in it. */
 export async function thumbnailsOf(
-  { pictures, data }: PictureIndex,
+  { pictures, data }: Pick<PictureIndex, 'pictures' | 'data'>,
   places: readonly number[],
   side: number,
 ): Promise<Map<number, Buffer | DataError>> {
