@@ -7,7 +7,7 @@ const modules = await Promise.all(entries.map((name) => import(`../dist/${name}/
 const [nn] = modules;
 const exported = new Set([hopgrad, ...modules].flatMap((module) => Object.keys(module)));
 const members = new Set(
-  [hopgrad.Tensor, nn.Module].flatMap((Class) => Object.getOwnPropertyNames(Class.prototype)).concat('shape'),
+  [hopgrad.Tensor.prototype, nn.Module.prototype, nn.HalfTensor].flatMap(Object.getOwnPropertyNames).concat('shape'),
 );
 /** What code on the page may use beside them: numbers and names of the reader. */
 const plain = new Set(['LN2', 'LN10', 'Math', 'f', 'g']);

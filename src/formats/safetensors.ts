@@ -6,12 +6,20 @@
  */
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
-import { bytesPerElement, type DType } from '../tensor/dtype.js';
-import { DataError, DomainError, describeValue, printable } from '../tensor/errors.js';
+import type { DType } from '../tensor/dtype.js';
+import { DataError, DomainError, describeValue, printable, UsageError } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
 import { checksumKey, readSums, seal, verifySum, withSums } from './checksums.js';
 import { asDataError, type ByteSource, chunkBytes, crc32, fileSystem, guarded, openNow } from './files.js';
-import { encodeFloats, type FloatStorage, type StoredTensor, storedType, type WeightFile } from './stored.js';
+import { HalfTensor, type HalfType, halfNames } from './half.js';
+import {
+  encodeFloats,
+  type FloatStorage,
+  type StoredTensor,
+  storedType,
+  storedTypes,
+  type WeightFile,
+} from './stored.js';
 
 export interface SafetensorsFile {
   /** Free text by key, from `__metadata__`. */
@@ -149,14 +157,14 @@ function parse(bytes: ByteSource, label: string, op: string): Omit<WeightFile, '
         i,
       ): [string, StoredTensor] => {
         const what = `${label}: ${printable(name)}`;
-        const read = () =>
-          guarded(op, what, () => {
-            const raw = bytes.read(start + from, to - from);
-            if (sums)
-              verifySum(raw, sums[i]!, (received, expected) => damaged(`${printable(name)}: ${received}`, expected));
-            return storedType(op, dtype, what).decode(raw, what);
-          });
-        return [name, { type: dtype, shape, read }];
+        const raw = () => {
+          const found = bytes.read(start + from, to - from);
+          if (sums)
+            verifySum(found, sums[i]!, (received, expected) => damaged(`${printable(name)}: ${received}`, expected));
+          return found;
+        };
+        const read = () => guarded(op, what, () => storedType(op, dtype, what).decode(raw(), what));
+        return [name, { type: dtype, shape, read, bytes: () => guarded(op, what, raw) }];
       },
     ),
   );
@@ -182,25 +190,46 @@ function checkRanges(
   if (position !== dataSize) fail(`${dataSize} bytes of tensors`, `the ${position} bytes that the header describes`);
 }
 
+export interface ReadOptions {
+  /** For all tensors but float64, which goes to the reference device. Default: the default device. */
+  device?: string;
+  /** Reads only the names it accepts. Default: all. */
+  select?: (name: string) => boolean;
+}
+
 /**
  * Reads a safetensors file. Float64 tensors go to the reference device, the one that has them; half precision widens
- * to float32; whole numbers become int32.
+ * to float32, or with `half: 'keep'` stays as it is, two bytes
+ * a number, as HalfTensor; whole numbers become int32.
  * @param source a path, or the bytes of a file
- * @param device for all others; default the default device
- * @param select reads only the names it accepts; default all
  * @throws DataError when the file is missing, truncated or malformed, or has numbers that are not supported
  */
 export function readSafetensors(
   source: string | URL | Uint8Array | ArrayBuffer,
-  { device, select = () => true }: { device?: string; select?: (name: string) => boolean } = {},
-): SafetensorsFile {
+  options: ReadOptions & { half: 'keep' },
+): { metadata: Record<string, string>; tensors: Record<string, Tensor | HalfTensor> };
+export function readSafetensors(
+  source: string | URL | Uint8Array | ArrayBuffer,
+  options?: ReadOptions & { half?: 'widen' },
+): SafetensorsFile;
+export function readSafetensors(
+  source: string | URL | Uint8Array | ArrayBuffer,
+  { device, select = () => true, half = 'widen' }: ReadOptions & { half?: 'widen' | 'keep' } = {},
+): { metadata: Record<string, string>; tensors: Record<string, Tensor | HalfTensor> } {
+  if (half !== 'widen' && half !== 'keep')
+    throw new UsageError('readSafetensors', { received: `half ${describeValue(half)}`, expected: "'widen' or 'keep'" });
   const file = openSafetensors(source);
   try {
-    const tensors = [...file.tensors].flatMap(([name, stored]): [string, Tensor][] => {
+    const tensors = [...file.tensors].flatMap(([name, stored]): [string, Tensor | HalfTensor][] => {
       if (!select(name)) return [];
+      const { type, shape } = stored;
+      if (half === 'keep' && (type === 'F16' || type === 'BF16')) {
+        const bits = new Uint16Array(stored.bytes!().buffer);
+        return [[name, new HalfTensor(type === 'F16' ? 'float16' : 'bfloat16', shape, bits)]];
+      }
       const data = stored.read();
       const place = device !== undefined && !(data instanceof Float64Array) ? { device } : {};
-      return [[name, tensor(data, { shape: stored.shape, ...place })]];
+      return [[name, tensor(data, { shape, ...place })]];
     });
     return { metadata: file.metadata, tensors: Object.fromEntries(tensors) };
   } finally {
@@ -208,7 +237,7 @@ export function readSafetensors(
   }
 }
 
-const storedName: Record<DType, string> = { float32: 'F32', float64: 'F64', int32: 'I32' };
+const storedName: Record<DType | HalfType, string> = { float32: 'F32', float64: 'F64', int32: 'I32', ...halfNames };
 
 export interface WriteOptions {
   /** How float32 tensors are stored: as they are (default), or rounded to a half precision. */
@@ -222,7 +251,7 @@ export interface WriteOptions {
  * @param tensors anything with the type and shape of the tensors to come, in their order
  */
 export function safetensorsHeader(
-  tensors: Record<string, { dtype: DType; shape: readonly number[] }>,
+  tensors: Record<string, { dtype: DType | HalfType; shape: readonly number[] }>,
   metadata: Record<string, string>,
   { floats = 'F32' }: WriteOptions = {},
 ): Uint8Array {
@@ -234,9 +263,8 @@ export function safetensorsHeader(
   const entries: [string, unknown][] = [['__metadata__', metadata]];
   let offset = 0;
   for (const [name, { dtype, shape }] of Object.entries(tensors)) {
-    const half = dtype === 'float32' && floats !== 'F32';
-    const end = offset + sizeOf(shape) * (half ? 2 : bytesPerElement[dtype]);
     const type = dtype === 'float32' ? floats : storedName[dtype];
+    const end = offset + sizeOf(shape) * storedTypes.get(type)!.bytes;
     entries.push([name, { dtype: type, shape, data_offsets: [offset, end] }]);
     offset = end;
   }
@@ -248,12 +276,12 @@ export function safetensorsHeader(
 }
 
 /**
- * Writes tensors as a safetensors file, with checksums: under a temporary name first, so that a crash leaves no half file.
+ * Writes tensors as a safetensors file, half precision as it is, with checksums: under a temporary name first, so that a crash leaves no half file.
  * @throws DataError when the file cannot be written; DomainError for numbers that are not finite, where that is asked
  */
 export async function writeSafetensors(
   path: string,
-  tensors: Record<string, Tensor>,
+  tensors: Record<string, Tensor | HalfTensor>,
   metadata: Record<string, string> = {},
   options: WriteOptions = {},
 ): Promise<void> {
@@ -280,8 +308,9 @@ export async function writeSafetensors(
   try {
     attempt(() => write(header));
     for (const [i, [name, value]] of values.entries()) {
-      const data = await value.data();
-      if (options.finite) checkFinite(path, name, data);
+      const half = value instanceof HalfTensor;
+      const data = half ? value.bits : await value.data();
+      if (options.finite) checkFinite(path, name, half ? value.toFloat32() : data);
       const bytes =
         data instanceof Float32Array
           ? encodeFloats(data, options.floats ?? 'F32')

@@ -10,6 +10,8 @@ export interface StoredTensor {
   readonly shape: readonly number[];
   /** Reads the elements, row-major. @throws DataError when the file ends early or a number does not fit */
   read(): TypedArray;
+  /** The bytes of the elements as the file has them, a copy. Where the format is simple enough. */
+  bytes?(): Uint8Array;
 }
 
 /** An open file of named tensors. Close it when done. */

@@ -1,4 +1,5 @@
 /** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+export { HalfTensor, type HalfType, toHalf } from '../formats/half.js';
 export { GELU, LeakyReLU, QuickGELU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh } from './activations.js';
 export { maskedAttention } from './attention.js';
 export { type AverageOptions, ExponentialMovingAverage } from './average.js';

@@ -2,6 +2,7 @@
 
 import { leafNode, noGrad } from '../autograd/graph.js';
 import { noGradientOfIntegers, Tensor } from '../autograd/tensor.js';
+import type { HalfTensor } from '../formats/half.js';
 import { context } from '../kernels/context.js';
 import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
@@ -184,7 +185,7 @@ export abstract class Module {
   }
 
   /**
-   * Overwrites parameters and buffers in place, converting dtype and device.
+   * Overwrites parameters and buffers in place, converting dtype and device; half precision is widened, a tensor at a time.
    *
    * `num_batches_tracked` entries, which PyTorch's batch norm writes and nothing here uses, are passed over, and a
    * scalar may be stored as [] or [1]. A tied parameter needs one of its names.
@@ -192,15 +193,24 @@ export abstract class Module {
    * @throws CheckpointError that lists every missing, unexpected and mismatched entry; nothing is changed then
    */
   loadStateDict(
-    state: Record<string, Tensor>,
+    state: Record<string, Tensor | HalfTensor>,
     { strict = true }: { strict?: boolean } = {},
   ): { missing: string[]; unexpected: string[] } {
     const given = new Set([...this.#tensors()].flatMap(([name, tensor]) => (state[name] ? tensor : [])));
     const own = new Map([...this.#tensors()].filter(([name, tensor]) => state[name] || !given.has(tensor)));
-    const shapes = (entries: Iterable<[string, Tensor]>) =>
+    const shapes = (entries: Iterable<[string, Tensor | HalfTensor]>) =>
       new Map([...entries].map(([name, { shape }]) => [name, shape]));
     const faults = checkState('loadStateDict', shapes(own), shapes(Object.entries(state)), { strict });
-    for (const [name, tensor] of own) if (state[name]) assign(tensor, state[name]);
+    for (const [name, tensor] of own) {
+      const value = state[name];
+      if (!value) continue;
+      if (value instanceof Tensor) assign(tensor, value);
+      else {
+        const wide = value.toTensor({ device: tensor.device });
+        assign(tensor, wide);
+        wide.dispose();
+      }
+    }
     return faults;
   }
 
