@@ -38,7 +38,7 @@ const jumps =
 describe('special values in random programs of one step', function () {
   this.timeout(300_000);
 
-  fuzzEach('an infinity gives the limit:', 4, async (recipe) => {
+  fuzzEach('an infinity gives the limit:', 12, async (recipe) => {
     const program = build({ ...recipe, regimes: ['special'] });
     const used = program.lines.flatMap(({ text }) => text.match(/\bx\d+\b/g) ?? []);
     const apart = program.lines.length === 1 && new Set(used).size === used.length; // x/x and x/(|x| + 1) are ∞/∞
@@ -53,18 +53,25 @@ describe('special values in random programs of one step', function () {
       });
     };
     const near = await Promise.all([1, 2, 3, 4, 5, 6].map(approach));
-    actual.forEach((value, i) => {
+    for (const [i, value] of actual.entries()) {
+      const right = (limit: number | null) =>
+        limit === null ||
+        value === limit ||
+        Math.abs(value - limit) <= 1e-4 * Math.max(1, Math.abs(limit)) ||
+        (Number.isNaN(value) && called(program, mayBeNaN));
+      if (right(limitOf(near.map((values) => values[i]!)))) continue;
+      // Of ∞ − ∞ six may have the same sign by chance.
+      while (near.length < 40) near.push(await approach(near.length + 1));
       const around = near.map((values) => values[i]!);
       const limit = limitOf(around);
-      if (limit === null || value === limit || (Number.isNaN(value) && called(program, mayBeNaN))) return;
-      if (Math.abs(value - limit) <= 1e-4 * Math.max(1, Math.abs(limit))) return;
+      if (right(limit)) continue;
       assert.fail(
-        `value ${i} is ${value}, but tends to ${limit} (${around})\n\n${codeOf(program, 0, ['reference'])}\n`,
+        `value ${i} is ${value}, but tends to ${limit} (${around.slice(0, 6)})\n\n${codeOf(program, 0, ['reference'])}\n`,
       );
-    });
+    }
   });
 
-  fuzzEach('a NaN reaches all that it has a say in:', 4, async (recipe) => {
+  fuzzEach('a NaN reaches all that it has a say in:', 12, async (recipe) => {
     const program = build({ ...recipe, regimes: ['special'] });
     if (called(program, `cast sort topK ${jumps}`)) return; // in order of size NaN stands last
     const actual = await valuesWith(program, (x) => x);

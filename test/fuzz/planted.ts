@@ -153,7 +153,7 @@ export const faults: Fault[] = [
     name: 'sums overflow in a block though the sum is finite',
     changes: [
       change(`${assembly}/rows.ts`, '  if (isFinite(result)) return result;\n', '  if (n > 0) return result;\n'),
-      change(`${assembly}/reduce.ts`, '    if (!isFinite(load<f32>(y))) store', '    if (n < 0) store'),
+      change(`${assembly}/reduce.ts`, '    if (!isFinite(load<f32>(y))) store', '    if (columns < 0) store'),
     ],
     steps: 'sum|mean|norm',
   },

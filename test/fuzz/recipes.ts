@@ -1,6 +1,7 @@
 /** Programs as fast-check draws and shrinks them, and how many: seconds in the suite, as long as wanted by itself. */
 import fc from 'fast-check';
 import { type Recipe, stepNames } from './build.js';
+import { methods } from './steps.js';
 
 const numbers = (count: number) => fc.array(fc.nat(65535), { minLength: count, maxLength: count });
 
@@ -43,9 +44,10 @@ export function fuzz(
   });
 }
 
-/** The same for each step by itself, so that rare ones are tried as often as all others. */
+/** The same for each step by itself, so that rare ones are tried as often as all others, and those with options twice as often. */
 export function fuzzEach(what: string, runs: number, check: (recipe: Recipe) => Promise<void>): void {
   describe(what, () => {
-    for (const name of stepNames()) fuzz(name, runs, recipes({ steps: 1, names: [name] }), check);
+    for (const name of stepNames())
+      fuzz(name, name in methods ? 2 * runs : runs, recipes({ steps: 1, names: [name] }), check);
   });
 }
