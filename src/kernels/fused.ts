@@ -66,6 +66,15 @@ export function decomposed(device: Device): FusedKernels {
     const clipped = zip(f.maximum, max, -3.4028234663852886e38);
     return { max: clipped, x: perRow(f.sub, x, clipped, rows, length) };
   };
+  /**
+   * ln Σ e^x of rows whose largest is 0. The largest, each exactly 1, are counted and not added: in a sum near 1 the others would be
+   * lost, and with them all digits of a logarithm near 0.
+   */
+  const logSumExpShifted = (x: Storage, rows: number, length: number) => {
+    const largest = zip(f.equal, x, 0);
+    const others = sum(zip(f.sub, device.map(f.exp, x), largest), rows, length);
+    return device.map(f.log1p, zip(f.add, others, zip(f.sub, sum(largest, rows, length), 1)));
+  };
 
   const kernels: FusedKernels = {
     softmax(x, rows, length) {
@@ -75,14 +84,12 @@ export function decomposed(device: Device): FusedKernels {
     logSoftmax(x, rows, length) {
       // The maximum first: x − ln Σ eˣ in one step would round to the digits of x.
       const centred = shifted(x, rows, length).x;
-      const total = sum(device.map(f.exp, centred), rows, length);
-      return perRow(f.sub, centred, device.map(f.log, total), rows, length);
+      return perRow(f.sub, centred, logSumExpShifted(centred, rows, length), rows, length);
     },
     logSumExp(x, rows, length) {
       // The shift is finite on both sides, so that a row with an ∞ gives ∞ and not ∞ − ∞.
       const shift = zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38);
-      const total = sum(device.map(f.exp, perRow(f.sub, x, shift, rows, length)), rows, length);
-      return zip(f.add, device.map(f.log, total), shift);
+      return zip(f.add, logSumExpShifted(perRow(f.sub, x, shift, rows, length), rows, length), shift);
     },
     layerNorm(x, weight, bias, eps, rows, length) {
       const total = sum(x, rows, length);

@@ -26,6 +26,9 @@ export function exp(x: number): number {
 export function log(x: number): number {
   return Math.log(x);
 }
+export function log1p(x: number): number {
+  return Math.log1p(x);
+}
 export function square(x: number): number {
   return x * x;
 }
@@ -55,4 +58,4 @@ export function same(x: number): number {
   return x;
 }
 
-builtIn({ add, sub, mul, imul, div, exp, log, square, sqrt, rsqrt, equal, maximum, minimum, select, same });
+builtIn({ add, sub, mul, imul, div, exp, log, log1p, square, sqrt, rsqrt, equal, maximum, minimum, select, same });

@@ -63,6 +63,26 @@ for (const [device, dtype] of places)
       close(flat, [0, 0]);
     });
 
+    it('logSoftmax and logSumExp keep what a probability near 1 leaves to the others', () => {
+      const rows = [[0, -20, -25], [0, -80], [-40, 30, -5], [...Array(1000).fill(-20), 0], [3, 3, -30], [2]];
+      for (const row of rows) {
+        const m = Math.max(...row);
+        const ties = row.filter((x) => x === m).length;
+        const others = row.reduce((sum, x) => sum + (x === m ? 0 : Math.exp(x - m)), 0);
+        const rest = Math.log1p(ties - 1 + others);
+        const precise = (actual: number[], expected: number[]) =>
+          actual.forEach((a, i) => {
+            const e = expected[i]!;
+            assert.ok(Math.abs(a - e) <= 3e-7 * Math.abs(e), `${a} instead of ${e}`);
+          });
+        precise(
+          values(make(row).logSoftmax()),
+          row.map((x) => x - m - rest),
+        );
+        precise(values(make(row.map((x) => x - m)).logSumExp()), [rest]);
+      }
+    });
+
     it('NaN spreads through reductions and comparisons, and is the extreme', () => {
       const x = make([1, Number.NaN, 3]);
       for (const f of [x.sum(), x.mean(), x.max(), x.min(), x.maximum(2).slice([[1, 2]]), x.relu().slice([[1, 2]])])

@@ -83,9 +83,7 @@ export const log1p: Unary = defineUnary({
   name: 'log1p',
   equation: 'y = ln(1 + x)',
   derivative: 'x̄ = ȳ / (1 + x)',
-  kernel: function log1p(x) {
-    return Math.log1p(x);
-  },
+  kernel: f.log1p,
   saves: 'input',
   vjp: ({ gradOutput, inputs: [x] }) => gradOutput.div(x!.add(1)),
   test: { scalar: (x) => Math.log(1 + x!), domain: [-0.8, 2] },

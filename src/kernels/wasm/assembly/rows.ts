@@ -91,7 +91,7 @@ export function largest(x: usize, n: i32, scale: f32): f32 {
   );
 }
 
-/** Σ exp(scale · x − shift); the terms go to y unless it is 0. */
+/** Σ exp(scale · x − shift); the terms go to y. */
 // @ts-ignore: decorator
 @inline function sumExp(x: usize, y: usize, n: i32, scale: f32, shift: f32): f64 {
   const s = f32x4.splat(scale);
@@ -105,7 +105,7 @@ export function largest(x: usize, n: i32, scale: f32): f32 {
       let e = exp(f32x4.sub(f32x4.mul(v128.load(x + at), s), t));
       if (to - i < 4) e = v128.and(e, first(to - i));
       block = f32x4.add(block, e);
-      if (y) put(y + at, e, to - i);
+      put(y + at, e, to - i);
     }
     sums = widen(sums, block);
   }
@@ -125,10 +125,35 @@ export function softmaxRow(x: usize, y: usize, n: i32, scale: f32): void {
   }
 }
 
+/**
+ * ln Σ e^(x − m) for m = max x. The largest, each exactly 1, are counted and not added: in a sum near 1 the others would be lost, and
+ * with them all digits of a logarithm near 0.
+ */
+function logSumExpShifted(x: usize, n: i32, m: f32): f64 {
+  const centre = f32x4.splat(m);
+  let largest = i32x4.splat(0);
+  let sums = f64x2.splat(0);
+  for (let from = 0; from < n; from += 64) {
+    let block = f32x4.splat(0);
+    const to = min(n, from + 64);
+    for (let i = from; i < to; i += 4) {
+      const d = f32x4.sub(v128.load(x + (<usize>i << 2)), centre);
+      const counts = to - i < 4 ? first(to - i) : i32x4.splat(-1);
+      const zero = f32x4.eq(d, f32x4.splat(0));
+      largest = i32x4.sub(largest, v128.and(zero, counts));
+      block = f32x4.add(block, v128.and(exp(d), v128.andnot(counts, zero)));
+    }
+    sums = widen(sums, block);
+  }
+  const count =
+    i32x4.extract_lane(largest, 0) + i32x4.extract_lane(largest, 1) + i32x4.extract_lane(largest, 2) + i32x4.extract_lane(largest, 3);
+  return Math.log1p(total(sums) + <f64>(count - 1));
+}
+
 // @ts-ignore: decorator
 @inline function logSumExpRow(x: usize, n: i32): f64 {
   const m = min(finiteMax(x, n, 1), 3.4028234663852886e38); // finite, so that ∞ gives ∞ and not ∞ − ∞
-  return <f64>m + Math.log(sumExp(x, 0, n, 1, m));
+  return <f64>m + logSumExpShifted(x, n, m);
 }
 
 /** x̄ = scale · p (g − Σ g p); x̄ may be g. */
@@ -194,7 +219,7 @@ export function logSumExpGrad(
 function logSoftmaxRow(x: usize, y: usize, n: i32): void {
   const m = finiteMax(x, n, 1);
   const centre = f32x4.splat(m);
-  const logarithm = f32x4.splat(<f32>Math.log(sumExp(x, 0, n, 1, m)));
+  const logarithm = f32x4.splat(<f32>logSumExpShifted(x, n, m));
   for (let i = 0; i < n; i += 4) {
     const at = <usize>i << 2;
     put(y + at, f32x4.sub(f32x4.sub(v128.load(x + at), centre), logarithm), n - i);
