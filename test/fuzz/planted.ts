@@ -169,13 +169,8 @@ export const faults: Fault[] = [
     steps: 'where',
   },
   {
-    name: 'the second derivative of x¹ at 0 is 1 · 0 · 0⁻¹',
-    changes: [change(`${ops}/arithmetic.ts`, '      if (exponent === 1) return gradOutput;\n', '')],
-    steps: 'pow',
-  },
-  {
     name: 'the derivative of aᵇ to a at 0⁰ is 0 · 0⁻¹',
-    changes: [change(`${ops}/arithmetic.ts`, 'constant.where(1, exponent)', 'exponent')],
+    changes: [change(`${ops}/arithmetic.ts`, 'constant.where(1, exponent)', 'constant.mul(0).where(1, exponent)')],
     steps: 'pow',
   },
   {
