@@ -27,6 +27,10 @@ export type TrainFlags = Partial<TrainOptions> &
     accumFreq?: number;
     /** Another name of `--pretrained`. */
     initFrom?: string;
+    /** Batch norm by the whole batch: what holds without pieces, so it changes nothing and is not kept. */
+    syncBatchnorm?: boolean;
+    /** open_clip's name of it. */
+    useBnSync?: boolean;
   };
 
 const parsers: Partial<Record<Kind['type'], (text: string) => unknown>> = {
@@ -88,13 +92,21 @@ export function addTrainFlags(command: Command): Command {
     ).argParser(parseWhole),
   );
   command.option('--init-from <path>', 'the same as --pretrained');
+  command.option(
+    '--sync-batchnorm',
+    'batch norm by the whole batch: so it is without --micro-batch, and cannot be with it',
+  );
+  command.option('--use-bn-sync', 'the same as --sync-batchnorm, as in open_clip');
   command.optionsGroup('Run:');
   addGroup(command, 'Run');
   return command;
 }
 
 /** Names of the flags that fix a training: they cannot be given again when it is resumed. */
-export const trainingFlags = [...Object.keys(trainTable), 'method', 'preset', 'accumFreq', 'initFrom'];
+export const trainingFlags = [
+  ...Object.keys(trainTable),
+  ...['method', 'preset', 'accumFreq', 'initFrom', 'syncBatchnorm', 'useBnSync'],
+];
 
 const chosen = <T extends object>(flags: object, table: Record<keyof T & string, unknown>): Partial<T> =>
   Object.fromEntries(Object.entries(flags).filter(([key]) => Object.hasOwn(table, key))) as Partial<T>;
@@ -124,6 +136,12 @@ export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: b
     if (accumFreq > 1) options.microBatch = options.batchSize;
     options.batchSize *= accumFreq;
   }
+  if ((flags.syncBatchnorm || flags.useBnSync) && options.microBatch !== null && options.microBatch < options.batchSize)
+    throw new UsageError('train', {
+      received: `${flags.syncBatchnorm ? '--sync-batchnorm' : '--use-bn-sync'} with pieces of ${options.microBatch} of ${options.batchSize} pairs`,
+      expected:
+        'no pieces, whose statistics are their own: --grad-checkpointing saves memory and is exact for batch norm; vision transformers have none, and need no such flag',
+    });
   // Files are found again from anywhere.
   if (options.model.endsWith('.json')) options.model = resolve(options.model);
   for (const key of ['pretrained', 'distillFrom'] as const)

@@ -28,9 +28,11 @@ import { recompute } from './recompute.js';
  *
  * Exact for encoders that treat rows apart (layer norm, group norm). What looks across the batch sees a piece: batch norm
  * normalises by a piece's statistics, and its running statistics move once a piece; apply {@link Center} to the result.
- * Synchronised batch norm is not possible so: its statistics at one layer depend on those of the layers before, of all
- * pieces, so every layer would need a pass of its own, forward and backward. `checkpoint` over blocks, with the whole batch, is
- * exact for batch norm too, and needs the memory of the blocks' inputs.
+ * Synchronised batch norm is not possible so: the statistics of one norm layer depend on those of the layers before, of
+ * all pieces. With L norm layers it takes L passes forward, each from the inputs through one layer more, and as many
+ * backward: Σ x̄ and Σ x̄ x̂ of a layer are sums over all pieces too. Two passes, one for statistics and one with them,
+ * are exact for L = 1 only. `checkpoint` over blocks, with the whole batch, is exact for batch norm too, and needs the
+ * memory of the blocks' inputs.
  *
  * @param encode a synchronous function of rows that gives one result a row; other tensors that it makes are freed
  *   when it returns

@@ -91,6 +91,22 @@ describe('options of hopgrad train', () => {
     assert.throws(() => sizes('--memory-size', '8', '--no-hopfield'), /--memory-size 8 without Hopfield/);
   });
 
+  it('ask for batch norm by the whole batch where it is so, and are refused where pieces have their own', () => {
+    const resolved = (...args: string[]) => resolveTrainOptions(parsed(...args), { ownData: true });
+    for (const name of ['--sync-batchnorm', '--use-bn-sync']) {
+      const whole = [[], ['--grad-checkpointing'], ['--micro-batch', '64'], ['--accum-freq', '1']];
+      for (const args of whole) assert.deepEqual(resolved(name, ...args), resolved(...args));
+      for (const args of [
+        ['--micro-batch', '63'],
+        ['--accum-freq', '2'],
+      ])
+        assert.throws(
+          () => resolved(name, ...args),
+          new RegExp(`${name} with pieces of \\d+ of \\d+ pairs; expected .*--grad-checkpointing`),
+        );
+    }
+  });
+
   it('about how a run is carried out can be chosen anew', () => {
     const before = resolveSettings(parsed('--workers', '2', '--save-minutes', '0.5'));
     assert.deepEqual(before, { ...defaultSettings, workers: 2, saveMinutes: 0.5 });
