@@ -129,7 +129,8 @@ export function softmaxRow(x: usize, y: usize, n: i32, scale: f32): void {
  * ln Σ e^(x − m) for m = max x. The largest, each exactly 1, are counted and not added: in a sum near 1 the others would be lost, and
  * with them all digits of a logarithm near 0.
  */
-function logSumExpShifted(x: usize, n: i32, m: f32): f64 {
+// @ts-ignore: decorator
+@inline function logSumExpShifted(x: usize, n: i32, m: f32): f64 {
   const centre = f32x4.splat(m);
   let largest = i32x4.splat(0);
   let sums = f64x2.splat(0);
@@ -138,10 +139,14 @@ function logSumExpShifted(x: usize, n: i32, m: f32): f64 {
     const to = min(n, from + 64);
     for (let i = from; i < to; i += 4) {
       const d = f32x4.sub(v128.load(x + (<usize>i << 2)), centre);
-      const counts = to - i < 4 ? first(to - i) : i32x4.splat(-1);
-      const zero = f32x4.eq(d, f32x4.splat(0));
-      largest = i32x4.sub(largest, v128.and(zero, counts));
-      block = f32x4.add(block, v128.and(exp(d), v128.andnot(counts, zero)));
+      let zero = f32x4.eq(d, f32x4.splat(0));
+      let e = exp(d);
+      if (to - i < 4) {
+        zero = v128.and(zero, first(to - i));
+        e = v128.and(e, first(to - i));
+      }
+      largest = i32x4.sub(largest, zero);
+      block = f32x4.add(block, v128.andnot(e, zero));
     }
     sums = widen(sums, block);
   }
