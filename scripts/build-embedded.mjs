@@ -30,3 +30,20 @@ write(
   'kernels/gpu/gpujs.js',
   `const module = { exports: {} };\nconst exports = module.exports;\n${gpuJs}\nexport default module.exports;\n`,
 );
+
+// What the page of a report is made of. A script must not close the element that it stands in.
+const script = (path) =>
+  read(path)
+    .toString()
+    .replaceAll('</script', '<\\/script')
+    .replace(/\n?\/\/# sourceMappingURL=.*/, '');
+const require = createRequire(import.meta.url);
+const uplot = (name) => readFileSync(require.resolve(`uplot/dist/${name}`), 'utf8');
+const parts = {
+  uplotScript: uplot('uPlot.iife.min.js').replaceAll('</script', '<\\/script'),
+  uplotStyle: uplot('uPlot.min.css'),
+  chartsScript: script('../dist/report/charts.js'),
+  reportStyle: read('../src/report/report.css').toString(),
+};
+const exported = Object.entries(parts).map(([name, text]) => `export const ${name} = ${JSON.stringify(text)};\n`);
+write('report/embedded.js', exported.join(''));

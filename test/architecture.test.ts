@@ -39,6 +39,7 @@ const below: Record<string, string[]> = {
   evaluate: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob'],
   data: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate'],
   train: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
+  report: ['tensor', 'evaluate', 'formats', 'train'],
   onnx: ['tensor', 'kernels', 'autograd', 'models/cloob'],
   distributed: ['tensor', 'kernels', 'autograd', 'nn'],
   cli: [
@@ -52,6 +53,7 @@ const below: Record<string, string[]> = {
     'evaluate',
     'data',
     'train',
+    'report',
     'onnx',
   ],
 };

@@ -1,8 +1,14 @@
 /** `hopgrad eval`: retrieval both ways, on pairs of your own or on the embedded emoji. */
+import { existsSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 import { requireCaptions } from '../data/source.js';
 import { UsageError } from '../tensor/errors.js';
-import { evaluateOpened, openShown } from '../train/corpus.js';
+import { evaluateOpened, heldOutOf, openShown } from '../train/corpus.js';
+import { heldOutFile, measureHeldOut } from '../train/held-out.js';
+import { say, withProgress } from '../train/progress.js';
+import { readRecord } from '../train/record.js';
+import { RunFolder } from '../train/run-folder.js';
 import {
   addReadingFlags,
   addTableFlags,
@@ -12,12 +18,13 @@ import {
   shownAs,
   type TableFlags,
 } from './data.js';
-import { addModelFlags, loadModel, type ModelFlags } from './model.js';
+import { addModelFlags, checkpointPath, loadModel, type ModelFlags } from './model.js';
 
 interface EvalFlags extends ModelFlags, TableFlags, ReadingFlags {
   valData?: string;
   cache: string;
   validation?: boolean;
+  figures?: boolean;
   json?: boolean;
 }
 
@@ -32,10 +39,23 @@ export function addEvalCommand(program: Command): void {
     )
     .option('--validation', 'of the emoji, the validation split instead of the test sets')
     .option('--cache <folder>', 'folder for prepared data', '.cache')
+    .option('--figures', 'look at the pairs closely as well, into the run’s held-out.json, for hopgrad report')
     .option('--json', 'print the results as JSON');
   addTableFlags(command);
   addReadingFlags(command);
   addModelFlags(command).action(evaluate);
+}
+
+/** The run that weights belong to. @throws UsageError for others, which have no place for figures */
+function runOf(weights: string): RunFolder {
+  const own = dirname(weights);
+  const outside = basename(dirname(own)) === 'checkpoints' ? dirname(dirname(own)) : own;
+  const folder = [own, outside].find((path) => existsSync(join(path, 'manifest.json')));
+  if (folder !== undefined) return new RunFolder(folder);
+  throw new UsageError('eval', {
+    received: `--figures for ${weights}`,
+    expected: 'the weights of a run of hopgrad train, in whose folder the figures are kept',
+  });
 }
 
 async function evaluate(flags: EvalFlags): Promise<void> {
@@ -44,11 +64,26 @@ async function evaluate(flags: EvalFlags): Promise<void> {
       received: '--validation with --val-data',
       expected: 'one of the two: the split is that of the embedded emoji',
     });
-  const { path, model, tokenizer, label } = await loadModel(flags);
+  const run = flags.figures ? runOf(checkpointPath(flags)) : null;
+  const { path, model, tokenizer, label, step } = await loadModel(flags);
   const request = { ...dataRequest(flags.valData ?? 'emoji', flags), ...(flags.validation && { validation: true }) };
   const opened = await openShown(request, { ...shownAs(model.config, flags), cacheFolder: flags.cache });
   await requireCaptions(opened.source);
   const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
+  if (run) {
+    const figures = await withProgress('Measuring held-out pairs', undefined, ({ update }) =>
+      measureHeldOut(model, tokenizer, heldOutOf(opened), {
+        ...readingOptions(flags),
+        beta: readRecord(run.record).options.scaleHopfield,
+        step,
+        data: opened.spec.path,
+        log: say,
+        onProgress: (done) => update(done),
+      }),
+    );
+    run.writeJson(heldOutFile, figures);
+    say(`Figures of held-out pairs: ${join(run.path, heldOutFile)}; hopgrad report ${run.path} shows them`);
+  }
   if (flags.json) {
     console.log(
       JSON.stringify({ checkpoint: path, method: label, ...(results as object), data: opened.spec }, null, 2),

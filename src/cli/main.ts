@@ -11,6 +11,7 @@ import { addConvertCommand } from './convert.js';
 import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
 import { addProbeCommand } from './probe.js';
+import { addReportCommand } from './report.js';
 import { addRunsCommand } from './runs.js';
 import { addSearchCommand } from './search.js';
 import { addServeCommand } from './serve.js';
@@ -24,6 +25,7 @@ function makeProgram(): Command {
   program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
   addTrainCommand(program);
   addRunsCommand(program);
+  addReportCommand(program);
   addEvalCommand(program);
   addZeroShotCommand(program);
   addProbeCommand(program);

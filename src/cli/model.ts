@@ -52,6 +52,8 @@ export interface ReadyModel {
   tokenizer: ClipTokenizer;
   /** The training method that the file tells, else "model". */
   label: string;
+  /** Steps of training behind it; null where the file does not tell. */
+  step: number | null;
 }
 
 /**
@@ -66,9 +68,10 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
   await checkFinite(path, model);
   model.eval();
   const label = metadata.method ?? 'model';
-  if (tokenizer) return { path, model, tokenizer, label };
+  const step = /^\d+$/.test(metadata.step ?? '') ? Number(metadata.step) : null;
+  if (tokenizer) return { path, model, tokenizer, label, step };
   if (model.config.vocab_size === ClipTokenizer.officialSize)
-    return { path, model, tokenizer: await ClipTokenizer.official(), label };
+    return { path, model, tokenizer: await ClipTokenizer.official(), label, step };
   throw new CheckpointError('--checkpoint', {
     received: `${path}: ${model.config.vocab_size} tokens and no tokenizer`,
     expected: 'a checkpoint of hopgrad train, or one with the published vocabulary',

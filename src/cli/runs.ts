@@ -48,7 +48,7 @@ export function addRunsCommand(program: Command): void {
 async function runs(run: string | undefined, { logs, sort, json }: RunsFlags): Promise<void> {
   if (run !== undefined) {
     if (sort) throw new UsageError('runs', { received: `--sort of ${run}`, expected: 'epochs in their order' });
-    return showEpochs(run === 'latest' ? newestRun(logs, 'record').path : folderOf(run, logs), json);
+    return showEpochs(folderOf(run, logs), json);
   }
   const found = listRuns(logs, (why) => say(`Passed over: ${why}`));
   if (sort) found.sort((a, b) => compare(a.row, b.row, sort));
@@ -58,8 +58,9 @@ async function runs(run: string | undefined, { logs, sort, json }: RunsFlags): P
   else show(found, groups);
 }
 
-/** A run by its name, or its folder. */
-function folderOf(run: string, logs: string): string {
+/** The folder of a run, by its name, its folder, or `latest`. @throws DataError when there is none */
+export function folderOf(run: string, logs: string): string {
+  if (run === 'latest') return newestRun(logs, 'record').path;
   const path = [join(logs, run), run].find((one) => existsSync(join(one, 'manifest.json')));
   if (path !== undefined) return path;
   throw new DataError('runs', { received: `no run ${run} in ${logs}`, expected: 'the name of one, or its folder' });

@@ -1,19 +1,12 @@
 /** `hopgrad stats`: what the embeddings of pairs look like, as the CLOOB paper measures it. */
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import type { Tensor } from '../autograd/tensor.js';
 import { checkCaptions, requireCaptions } from '../data/source.js';
-import {
-  ajneStatistic,
-  alignment,
-  effectiveEigenvalues,
-  retrievalEntropy,
-  similarityStatistics,
-  uniformity,
-} from '../evaluate/embedding-statistics.js';
+import { alignment, similarityStatistics } from '../evaluate/embedding-statistics.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
 import { openShown } from '../train/corpus.js';
 import { embedSource } from '../train/embed-source.js';
+import { sideOf } from '../train/held-out.js';
 import { withProgress } from '../train/progress.js';
 import {
   addReadingFlags,
@@ -53,18 +46,6 @@ export function addStatsCommand(program: Command): void {
   addTableFlags(command);
   addReadingFlags(command);
   addModelFlags(command).action(stats);
-}
-
-/** How one side lies on the sphere, and how widely its memory looks. */
-async function sideOf(x: Tensor, beta: number) {
-  const { count, eigenvalues } = await effectiveEigenvalues(x);
-  return {
-    uniformity: await uniformity(x),
-    ajne: (await ajneStatistic(x)).statistic,
-    eigenvaluesFor99Percent: count,
-    eigenvalues: [...eigenvalues],
-    effectivePatterns: (await retrievalEntropy(x, x, { beta })).effectivePatterns,
-  };
 }
 
 async function stats(flags: StatsFlags): Promise<void> {

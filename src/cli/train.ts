@@ -6,11 +6,13 @@ import { type Columns, type DataRequest, isShards } from '../data/open.js';
 import type { InitResult } from '../kernels/init.js';
 import { describeCheckpoint } from '../models/cloob/checkpoint.js';
 import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
-import { DataError, UsageError } from '../tensor/errors.js';
+import { writeReport } from '../report/write.js';
+import { DataError, HopgradError, UsageError } from '../tensor/errors.js';
 import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
 import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
 import { debugOptions, debugRows, debugSettings, debugSteps } from '../train/debug-run.js';
 import { dryRun } from '../train/dry-run.js';
+import { heldOutFile } from '../train/held-out.js';
 import { lockFolder } from '../train/lock.js';
 import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
@@ -51,6 +53,7 @@ type RunFlags = DeviceFlags &
     debugRun?: boolean;
     resume?: string;
     overwrite?: boolean;
+    report?: boolean;
     logs: string;
     name?: string;
   };
@@ -87,6 +90,8 @@ export function addTrainCommand(program: Command): void {
     .option('--logs <folder>', 'folder of all runs', 'runs')
     .option('--name <name>', 'name of the run (default: time, method and seed)')
     .option('--overwrite', 'replace the run that has the name')
+    .option('--report', 'write the run’s page, report.html, at the end (default)')
+    .option('--no-report', 'neither look at held-out pairs closely at the end, nor write the page')
     .option('--resume <run>', 'go on with a run: latest, its folder, or one of its checkpoints');
   addDeviceFlags(command).action((flags: RunFlags) => train(flags, command));
 }
@@ -119,7 +124,7 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
   if (flags.dryRun) return tellWork({ record, corpus, folder, checkpoint: null });
-  await run({ record, corpus, folder, checkpoint: null, overwrite: flags.overwrite });
+  await run({ record, corpus, folder, checkpoint: null, overwrite: flags.overwrite, figures: flags.report ?? true });
 }
 
 async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promise<void> {
@@ -153,7 +158,7 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   const options = longerOptions(flags, before.options, corpus, done);
   const session = sessionOf(device, done);
   const record = { ...before, options, data: corpus.spec, settings, sessions: [...before.sessions, session] };
-  await (flags.dryRun ? tellWork : run)({ record, corpus, folder, checkpoint });
+  await (flags.dryRun ? tellWork : run)({ record, corpus, folder, checkpoint, figures: flags.report ?? true });
 }
 
 /** The options of a run that goes on, with more epochs or steps where the flags ask for them. */
@@ -171,7 +176,7 @@ function longerOptions({ epochs, steps }: RunFlags, before: TrainOptions, corpus
   return checkTrainOptions(longer.options);
 }
 
-type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint' | 'overwrite'>;
+type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint' | 'overwrite' | 'figures'>;
 
 async function tellWork(parts: RunParts): Promise<void> {
   console.log(`Data: ${parts.corpus.description}`);
@@ -188,7 +193,9 @@ async function run(parts: RunParts): Promise<void> {
   const onTrained = () => interrupt.quitAtOnce(`Stopped. The training is saved; evaluate it with: ${command}`);
   try {
     const result = await runTraining({ ...parts, output: process.stderr, signal, onTrained });
+    const report = parts.figures ? await tryReport(folder) : null;
     if (!result.complete) {
+      if (report) console.log(report);
       console.log(`Stopped at step ${result.steps}. Go on with: ${command}`);
       process.exitCode = interrupt.exitCode;
       return;
@@ -205,9 +212,21 @@ async function run(parts: RunParts): Promise<void> {
     const written = ['model.safetensors', 'checkpoints', 'log.jsonl', 'manifest.json'];
     if (best) written.push('evaluations.jsonl');
     if (evaluation) written.push('results.json');
+    if (existsSync(join(folder.path, heldOutFile))) written.push(heldOutFile);
     console.log(`Written to ${folder.path}: ${written.join(', ')}`);
+    if (report) console.log(report);
   } finally {
     interrupt.release();
+  }
+}
+
+/** Writes the page of a run. The training is saved: a page that cannot be made is told, and fails nothing. */
+async function tryReport(folder: RunFolder): Promise<string> {
+  try {
+    return `Report: ${await writeReport([folder.path], null, version)}`;
+  } catch (error) {
+    if (!(error instanceof HopgradError)) throw error;
+    return `No report: ${error.message}`;
   }
 }
 

@@ -155,17 +155,19 @@ export async function effectiveEigenvalues(
   checkVectors('effectiveEigenvalues', x, 2);
   if (!(share > 0 && share <= 1))
     throw new DomainError('effectiveEigenvalues', { received: `share ${share}`, expected: 'a number in (0, 1]' });
-  const eigenvalues = symmetricEigenvalues(await covariance(x, options), x.shape[1]!).map((value) =>
-    Math.max(0, value),
-  );
+  const { matrix } = await covariance(x, options);
+  const eigenvalues = symmetricEigenvalues(matrix, x.shape[1]!).map((value) => Math.max(0, value));
   const wanted = share * eigenvalues.reduce((a, b) => a + b, 0);
   let [count, sum] = [0, 0];
   while (count < eigenvalues.length && sum < wanted) sum += eigenvalues[count++]!;
   return { count, eigenvalues, n: x.shape[0]! };
 }
 
-/** The covariance of the unit vectors, [dim, dim], centred before multiplying. */
-async function covariance(x: Tensor, options: ChunkOption): Promise<Float64Array> {
+/** The mean [dim] and the covariance [dim, dim] of the unit vectors, centred before multiplying. */
+export async function covariance(
+  x: Tensor,
+  options: ChunkOption = {},
+): Promise<{ mean: Float64Array; matrix: Float64Array }> {
   const [n, dim] = x.shape as [number, number];
   const mean = new Float64Array(dim);
   for await (const { values } of blocks(x, options, (rows) => rows.sum({ axis: 0 })))
@@ -178,7 +180,7 @@ async function covariance(x: Tensor, options: ChunkOption): Promise<Float64Array
   const total = new Float64Array(dim * dim);
   for await (const { values } of blocks(x, options, products))
     for (let i = 0; i < total.length; i++) total[i]! += values[i]! / n;
-  return total;
+  return { mean, matrix: total };
 }
 
 /** Numbers in brief: moments, and how many fall between `from` and `to` in equal steps. */

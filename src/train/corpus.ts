@@ -1,6 +1,7 @@
 /** The data of a run: what it trains on, and an evaluation that ends in text and numbers. */
 import { tensor } from '../autograd/create.js';
 import { noGrad } from '../autograd/graph.js';
+import { emojiSource } from '../data/emoji-source.js';
 import { Loader, type LoaderOptions } from '../data/loader.js';
 import { type DataRequest, type DataSpec, type OpenedData, openData } from '../data/open.js';
 import { checkCaptions, requireCaptions, type Source } from '../data/source.js';
@@ -13,6 +14,7 @@ import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, embedSource } from './embed-source.js';
 import { embedEmojiSets, emojiSets, evaluateEmoji, evaluationSteps, prompts } from './evaluate.js';
+import type { HeldOutSource } from './held-out.js';
 import { type Output, withProgress } from './progress.js';
 import { emojiTables, type PairResults, pairTable } from './report.js';
 import { type EmbeddedSet, type LossOptions, scoreSets, type Validation } from './validate.js';
@@ -61,6 +63,8 @@ export interface Corpus {
   evaluationSize(validated: boolean): number;
   /** Data to choose by during training; null where there are none: test sets are not for choosing. */
   validation: ValidationData | null;
+  /** Pairs that are not trained on, to look at more closely; none where there are none. */
+  heldOut: HeldOutSource[];
 }
 
 /** Pairs that a training is watched by. */
@@ -126,7 +130,17 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
       return opened.emoji?.drawings.length ?? 0;
     },
     validation: evaluated ? pairValidation(evaluated.source, classes?.source, loading) : emojiValidation(opened),
+    heldOut: evaluated || opened.emoji ? heldOutOf(evaluated ?? opened) : [],
   };
+}
+
+/** What of data to evaluate on is held out: the test sets of the emoji by their names, or the pairs themselves. */
+export function heldOutOf({ source, emoji }: OpenedData): HeldOutSource[] {
+  if (!emoji) return [{ set: source.name, source }];
+  return emojiSets(emoji).map(({ rows, ...own }) => ({
+    ...own,
+    source: emojiSource(emoji, 'embedded emoji', rows, 'names'),
+  }));
 }
 
 /** Pairs, and pictures with classes if there are any. */
@@ -141,26 +155,26 @@ function pairValidation(source: Source, classes: Source | undefined, loading: Em
         const embedded = await embedPairs(model, tokenizer, source, { ...loading, onProgress });
         const classified = { ...loading, onProgress: (done: number) => onProgress((source.size ?? 0) + done) };
         const zeroShot = classes && (await accuracyOn(model, tokenizer, classes, classified));
-        yield { set: source.name, ...embedded, ...(zeroShot && { zeroShot }) };
+        yield { set: source.name, ...embedded, ...zeroShot };
       };
       return scoreSets(embed(), options);
     },
   };
 }
 
-/** Top-k accuracy of zero-shot classification of pictures whose classes have names. */
+/** Zero-shot classification of pictures whose classes have names. */
 async function accuracyOn(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   source: Source,
   options: EmbedOptions,
-): Promise<Record<number, number>> {
+): Promise<Required<Pick<EmbeddedSet, 'zeroShot' | 'classified'>>> {
   const { features, labels } = await embedSource(model, source, options);
   const classNames = source.classNames!;
   const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
   const { accuracy } = await classify(features, classifier, labels, { classNames });
   for (const used of [features, classifier]) used.dispose();
-  return accuracy;
+  return { zeroShot: accuracy, classified: { pictures: labels.length, classes: classNames.length } };
 }
 
 /** The sets of the validation split. The test sets have no part in training. */

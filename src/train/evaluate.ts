@@ -123,7 +123,15 @@ export async function* embedEmojiSets(
     const { accuracy } = await classify(features, classifier, [...rows.keys()], { classNames: captions });
     classifier.dispose();
     const pairs = captions.map((_, i) => [i, i] as const);
-    yield { set, images: features, texts: embedTexts(model, tokenizer, captions), pairs, zeroShot: accuracy };
+    const classified = { pictures: rows.length, classes: rows.length };
+    yield {
+      set,
+      images: features,
+      texts: embedTexts(model, tokenizer, captions),
+      pairs,
+      zeroShot: accuracy,
+      classified,
+    };
   }
 }
 

@@ -125,10 +125,10 @@ export const recordSchema = v.strictObject({
  * What a file says, checked.
  * @throws CheckpointError that names the file and lists every mistake, or the newer version that wrote it
  */
-export function checked<T>(schema: v.GenericSchema, value: unknown, name: string, newest: number): T {
+export function checked<T>(schema: v.GenericSchema, value: unknown, name: string, newest: number, op = 'resume'): T {
   const found = (value as { version?: unknown } | null)?.version;
   if (typeof found === 'number' && found > newest)
-    throw new CheckpointError('resume', {
+    throw new CheckpointError(op, {
       received: `${name} of version ${found}, by a newer hopgrad`,
       expected: `version ${newest}`,
       hint: 'Install the hopgrad that wrote it.',
@@ -139,7 +139,7 @@ export function checked<T>(schema: v.GenericSchema, value: unknown, name: string
     const path = v.getDotPath(issue);
     return `${path ? `${printable(path)}: ` : ''}${issue.message}`;
   });
-  throw new CheckpointError('resume', {
+  throw new CheckpointError(op, {
     received: `${name} with ${issues.length === 1 ? 'a mistake' : `${issues.length} mistakes`}: ${lines.join('; ')}`,
     expected: 'what hopgrad train writes',
   });

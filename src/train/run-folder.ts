@@ -167,9 +167,13 @@ export class RunFolder {
 
   /** Removes the run that is in the folder, and nothing else. */
   clear(): void {
-    const others = ['results.json', 'training.safetensors', 'manifest-resumed.json'].map((name) =>
-      join(this.path, name),
-    );
+    const others = [
+      'results.json',
+      'held-out.json',
+      'report.html',
+      'training.safetensors',
+      'manifest-resumed.json',
+    ].map((name) => join(this.path, name));
     for (const path of [
       this.record,
       this.#log,

@@ -4,11 +4,12 @@ import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import { CheckpointError, DomainError } from '../tensor/errors.js';
+import { CheckpointError, DomainError, HopgradError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { type Fault, writeFault } from './fault.js';
 import { Forecast, type Work } from './forecast.js';
+import { heldOutFile, measureHeldOut } from './held-out.js';
 import type { TrainOptions } from './options.js';
 import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
@@ -31,6 +32,8 @@ export interface RunOptions {
   /** Replace the run that is in the folder. */
   overwrite?: boolean | undefined;
   output: Output;
+  /** Whether held-out pairs are looked at closely when the training is complete, for the report. */
+  figures?: boolean;
   signal?: AbortSignal;
   /** Called when the training is complete and saved: only the evaluation is left. */
   onTrained?(): void;
@@ -74,6 +77,7 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
     await save(run, trainer);
     if (complete) run.onTrained?.();
     const evaluation = complete ? await evaluate(run, trainer, { validator, events }) : null;
+    if (complete && run.figures) await writeFigures(run, trainer);
     const best = validator?.bestFacts ?? null;
     return { complete, steps: trainer.position.step, seconds, evaluation, best, stoppedEarly };
   } finally {
@@ -157,6 +161,36 @@ async function evaluate(
       ...(evaluation.results as object),
     });
   return evaluation;
+}
+
+/** Measures held-out pairs into held-out.json. All else is saved by then: what cannot be measured fails no training. */
+async function writeFigures({ record, corpus, folder, output }: RunOptions, trainer: Trainer): Promise<void> {
+  const { model, tokenizer, position } = trainer;
+  const log = (text: string) => say(text, output);
+  if (corpus.heldOut.length === 0) return;
+  try {
+    const figures = await withProgress(
+      'Measuring held-out pairs',
+      undefined,
+      ({ update }) =>
+        trainer.withWeights(() =>
+          measureHeldOut(model, tokenizer, corpus.heldOut, {
+            beta: record.options.scaleHopfield,
+            step: position.step,
+            data: (corpus.spec.val ?? corpus.spec.train).path,
+            ...(record.settings.workers !== null && { workers: record.settings.workers }),
+            maxBadShare: record.settings.maxBadShare,
+            log,
+            onProgress: (done) => update(done),
+          }),
+        ),
+      { output },
+    );
+    folder.writeJson(heldOutFile, figures);
+  } catch (error) {
+    if (!(error instanceof HopgradError)) throw error;
+    log(`No figures of held-out pairs: ${error.message}`);
+  }
 }
 
 /** What a run still has to do. */

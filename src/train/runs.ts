@@ -95,22 +95,29 @@ export interface EpochRow extends Omit<RunNumbers, 'step' | 'loss'> {
   best: boolean;
 }
 
+/** The whole lines of a run's log.jsonl, one at a time. */
+export async function* logLines(path: string): AsyncGenerator<LogLine> {
+  const log = join(path, 'log.jsonl');
+  if (!existsSync(log)) return;
+  for await (const text of createInterface({ input: createReadStream(log) })) {
+    const line = parsedLine(text);
+    if (line) yield line;
+  }
+}
+
 /** What a run came to, epoch by epoch. @throws DataError, CheckpointError when there is no run in the folder */
 export async function listEpochs(path: string): Promise<{ record: RunRecord; epochs: EpochRow[] }> {
   const record = readRecord(join(path, 'manifest.json'));
   const found = new Map<number, { step: number; losses: number[]; lr: number | null; seconds: number }>();
-  const log = join(path, 'log.jsonl');
-  if (existsSync(log))
-    for await (const text of createInterface({ input: createReadStream(log) })) {
-      const line = parsedLine(text);
-      if (typeof line?.epoch !== 'number') continue;
-      const own = found.get(line.epoch) ?? { step: 0, losses: [], lr: null, seconds: 0 };
-      found.set(line.epoch, own);
-      own.step = line.step;
-      if (typeof line.loss === 'number') own.losses.push(line.loss);
-      if (typeof line.lr === 'number') own.lr = line.lr;
-      if (typeof line.seconds === 'number') own.seconds += line.seconds;
-    }
+  for await (const line of logLines(path)) {
+    if (typeof line.epoch !== 'number') continue;
+    const own = found.get(line.epoch) ?? { step: 0, losses: [], lr: null, seconds: 0 };
+    found.set(line.epoch, own);
+    own.step = line.step;
+    if (typeof line.loss === 'number') own.losses.push(line.loss);
+    if (typeof line.lr === 'number') own.lr = line.lr;
+    if (typeof line.seconds === 'number') own.seconds += line.seconds;
+  }
   const validations = new RunFolder(path).evaluations();
   const best = bestOfRows(validations, record.settings.bestMetric);
   const epochs = [...found].map(([done, { losses, ...own }]): EpochRow => {
@@ -134,8 +141,13 @@ const scoresOf = (scores: Scores | null) => ({
   zeroShot: scores?.zeroShot ?? null,
 });
 
+export interface LogLine {
+  step: number;
+  [key: string]: unknown;
+}
+
 /** A line of a log; null for one that was cut off, by a limit or a crash. */
-function parsedLine(text: string): { step: number; [key: string]: unknown } | null {
+function parsedLine(text: string): LogLine | null {
   try {
     const value = JSON.parse(text);
     return typeof value?.step === 'number' ? value : null;

@@ -21,6 +21,8 @@ export interface EmbeddedSet {
   pairs: readonly (readonly [image: number, text: number])[];
   /** Top-k accuracy of zero-shot classification, where there are classes. */
   zeroShot?: Record<number, number>;
+  /** How many pictures were classified, into how many classes. */
+  classified?: { pictures: number; classes: number };
 }
 
 /** How one set of pairs was answered. */
@@ -33,6 +35,7 @@ export interface SetScores extends RetrievalMetrics {
   loss: number | null;
   /** Top-k accuracy; null without classes. */
   zeroShot: Record<number, number> | null;
+  classified: { pictures: number; classes: number } | null;
 }
 
 /** A validation in a few numbers, each the mean over the sets; null where it is not to be had. */
@@ -70,11 +73,11 @@ export interface LossOptions {
 /** Scores of embedded sets. Their tensors are disposed of. */
 export async function scoreSets(sets: AsyncIterable<EmbeddedSet>, options: LossOptions): Promise<Validation> {
   const scores: SetScores[] = [];
-  for await (const { set, images, texts, pairs, zeroShot = null } of sets) {
+  for await (const { set, images, texts, pairs, zeroShot = null, classified = null } of sets) {
     const metrics = await retrievalMetrics(images, texts, { pairs });
     const loss = await meanLoss(images, texts, { ...options, pairs });
     for (const used of [images, texts]) used.dispose();
-    scores.push({ set, pairs: pairs.length, ...metrics, chance: chanceOfPairs(pairs), loss, zeroShot });
+    scores.push({ set, pairs: pairs.length, ...metrics, chance: chanceOfPairs(pairs), loss, zeroShot, classified });
   }
   const recalls = (ks: readonly number[]) =>
     mean(scores.flatMap((own) => ks.flatMap((k) => [own.imageToText.recall[k]!, own.textToImage.recall[k]!])));
@@ -177,6 +180,8 @@ export function scoresText({ loss, recallAt1, meanRecall, zeroShot }: Scores): s
 
 /** A validation as numbers by tag: val/meanRecall …, val/imageToText/recall/1 …, or of each of several sets val/A/imageToText/…. */
 export function validationScalars({ step, epoch, sets, ...scores }: EvaluationRow): Record<string, number> {
-  const ofSets = sets.map(({ set, pairs, chance, ...own }) => scalarsOf(sets.length > 1 ? `val/${set}` : 'val', own));
+  const ofSets = sets.map(({ set, pairs, chance, classified, ...own }) =>
+    scalarsOf(sets.length > 1 ? `val/${set}` : 'val', own),
+  );
   return Object.assign({}, ...ofSets, scalarsOf('val', scores));
 }

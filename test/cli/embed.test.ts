@@ -126,7 +126,7 @@ describe('hopgrad embed and search', function () {
     await embed('squares');
     const path = join(folder, 'tiny.safetensors');
     const { model, tokenizer } = await loadCheckpoint(path);
-    const ready = { path, model: model.eval(), tokenizer: tokenizer!, label: 'model' };
+    const ready = { path, model: model.eval(), tokenizer: tokenizer!, label: 'model', step: null };
     const at = index().pictures.findIndex(({ name }) => name === 'squares/blue/1.png');
     const dim = 8;
     const own = index().vectors.subarray(at * dim, (at + 1) * dim);
