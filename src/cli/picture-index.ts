@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { tensor } from '../autograd/create.js';
 import type { DataSpec } from '../data/open.js';
 import { openSafetensors, writeSafetensors } from '../formats/safetensors.js';
+import type { WeightFile } from '../formats/stored.js';
 import type { Preprocessing } from '../models/cloob/config.js';
 import { DataError } from '../tensor/errors.js';
 
@@ -74,21 +75,26 @@ export function readIndex(path: string): PictureIndex {
       expected: 'a file that hopgrad embed wrote',
       hint: 'Make one (npx hopgrad embed FOLDER), or name the pictures with --images.',
     });
-  const fail = (received: string): never => {
-    throw new DataError('search', {
-      received: `${path} ${received}`,
+  const unusable = (received: string, cause?: unknown) =>
+    new DataError('search', {
+      received,
       expected: 'a file that hopgrad embed of this version wrote',
       hint: 'Make it anew: npx hopgrad embed FOLDER --fresh.',
+      cause,
     });
+  const fail = (received: string): never => {
+    throw unusable(`${path} ${received}`);
   };
-  const file = openSafetensors(path);
+  let file: WeightFile | undefined;
   try {
+    file = openSafetensors(path);
+    const { tensors } = file;
     const { checkpoint, weights, shown, data, complete, ...rest } = file.metadata;
-    const embeddings = file.tensors.get('embeddings');
+    const embeddings = tensors.get('embeddings');
     const [count, dim] = embeddings?.shape ?? [];
     const vectors = embeddings?.read();
     const lines = (name: string) => {
-      const numbers = file.tensors.get(name)?.read();
+      const numbers = tensors.get(name)?.read();
       return numbers instanceof Int32Array ? linesOf(numbers) : fail(`without ${name}`);
     };
     if (rest.format !== format || !checkpoint || !weights || !shown || !data) return fail('is no index of pictures');
@@ -105,9 +111,10 @@ export function readIndex(path: string): PictureIndex {
     };
   } catch (error) {
     if (error instanceof SyntaxError) return fail(`with JSON that is none (${error.message})`);
+    if (error instanceof DataError && error.op !== 'search') throw unusable(error.received, error); // damaged
     throw error;
   } finally {
-    file.close();
+    file?.close();
   }
 }
 

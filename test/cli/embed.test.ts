@@ -120,6 +120,16 @@ describe('hopgrad embed and search', function () {
     assert.equal(code, 1);
     assert.match(stderr, /tiny\.safetensors is no index of pictures/);
     assert.deepEqual(readFileSync(join(folder, 'tiny.safetensors')), before);
+    await embed('squares');
+    const path = join(folder, 'embeddings.safetensors');
+    writeFileSync(path, readFileSync(path).subarray(0, -40));
+    const damaged = await run('embed', 'squares');
+    assert.deepEqual(
+      [damaged.code, /bytes of tensors; expected.*--fresh/.test(damaged.stderr)],
+      [1, true],
+      damaged.stderr,
+    );
+    assert.match((await embed('squares', '--fresh')).stdout, /^12 pictures as/);
   });
 
   it('finds by words, by a picture, by both, and by a picture of the index, as a sum of products finds', async () => {
