@@ -10,11 +10,9 @@ const key = (i: number) => html`<span class="key" style="--own: var(--run-${i % 
 
 /** The runs at a glance: method, state, steps, time, last loss. */
 export function runsSection(runs: readonly RunData[]): Html {
-  const state = ({ complete, steps, record }: RunData) => {
+  const state = ({ complete, steps }: RunData) => {
     if (complete) return 'complete and evaluated';
-    return steps === 0
-      ? 'no step yet'
-      : `not evaluated: going on, stopped, or without data for it (${record.settings.onNan} at NaN)`;
+    return steps === 0 ? 'no step yet' : 'not evaluated: going on, stopped, or without data for it';
   };
   return html`<section id="runs"><h2>${runs.length > 1 ? 'Runs' : 'Run'}</h2>
 ${table(
