@@ -20,13 +20,13 @@ describe('profile', () => {
       });
       assert.equal(result, 'done');
       const found = byName(rows) as Record<string, (typeof rows)[number]>;
-      assert.equal(found['matmul']!.calls, 3); // forward, and one for each factor
-      assert.equal(found['matmul']!.flops, 3 * 2 * 8 * 4 * 16);
-      assert.equal(found['matmul']!.bytes, 3 * 4 * (8 * 4 + 4 * 16 + 8 * 16));
-      assert.equal(found['exp']!.bytes, 2 * 4 * 8 * 16);
+      assert.equal(found.matmul!.calls, 3); // forward, and one for each factor
+      assert.equal(found.matmul!.flops, 3 * 2 * 8 * 4 * 16);
+      assert.equal(found.matmul!.bytes, 3 * 4 * (8 * 4 + 4 * 16 + 8 * 16));
+      assert.equal(found.exp!.bytes, 2 * 4 * 8 * 16);
       for (const name of ['conv2d', 'conv2dInputGrad', 'conv2dWeightGrad'])
         assert.equal(found[name]!.flops, 2 * 2 * 5 * 8 * 8 * 3 * 3 * 3, name);
-      assert.equal(found['sum']!.calls, 2);
+      assert.equal(found.sum!.calls, 2);
       const inside = rows.reduce((sum, row) => sum + row.milliseconds, 0);
       assert.ok(inside > 0 && inside <= milliseconds);
     });
@@ -40,9 +40,9 @@ describe('profile', () => {
       await optimizer.step();
     });
     const found = byName(rows) as Record<string, (typeof rows)[number]>;
-    assert.equal(found['softmax']!.calls, 1);
-    assert.equal(found['softmaxGrad']!.calls, 1);
-    assert.equal(found['adamW']!.calls, 2);
+    assert.equal(found.softmax!.calls, 1);
+    assert.equal(found.softmaxGrad!.calls, 1);
+    assert.equal(found.adamW!.calls, 2);
     const composed = await profile(() => withDevice('reference', () => randn([5, 4]).softmax()));
     assert.deepEqual(Object.keys(byName(composed.rows)).sort(), ['softmax', 'upload']);
   });
@@ -75,8 +75,8 @@ describe('profile', () => {
     const [q, k] = [randn([2, 3, 8], { requiresGrad: true }), randn([2, 5, 8])];
     const { rows } = await profile(() => attention(q, k, k, { heads: 2 }).sum().backward());
     const found = byName(rows) as Record<string, (typeof rows)[number]>;
-    assert.equal(found['attention']!.flops, 2 * 2 * 2 * 2 * 3 * 5 * 4);
-    assert.equal(found['attentionGrad']!.flops, 2 * found['attention']!.flops);
+    assert.equal(found.attention!.flops, 2 * 2 * 2 * 2 * 3 * 5 * 4);
+    assert.equal(found.attentionGrad!.flops, 2 * found.attention!.flops);
   });
 
   it('refuses what is no function, and two at a time', async () => {
