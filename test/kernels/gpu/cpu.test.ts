@@ -21,7 +21,7 @@ describe('gpujs-cpu', () => {
       const model = createModel(
         {
           ...{ embed_dim: 16, image_resolution: 16, context_length: 6, vocab_size: 520 },
-          ...{ vision_layers: 2, vision_width: 16, vision_patch_size: 8 },
+          ...{ vision_layers: 4, vision_width: 16, vision_patch_size: 8 },
           ...{ transformer_width: 16, transformer_heads: 2, transformer_layers: 1 },
         },
         { seed: 1 },
