@@ -3,7 +3,7 @@ import { extname } from 'node:path';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import leven from 'leven';
 import { parseDocument } from 'yaml';
-import { parseJson, readFileBytes } from '../formats/files.js';
+import { readJson, readText } from '../formats/files.js';
 import { describeValue, printable, UsageError } from '../tensor/errors.js';
 import { failOn, type Mistake, settingsTable, trainTable } from '../train/options.js';
 
@@ -56,8 +56,7 @@ function readConfig(path: string): Record<string, unknown> {
   const kind = extname(path).toLowerCase();
   if (!['.json', '.yaml', '.yml'].includes(kind))
     throw new UsageError(op, { received: path, expected: 'a file that ends in .json, .yaml or .yml' });
-  const text = new TextDecoder().decode(readFileBytes(op, path, mostBytes));
-  const value: unknown = kind === '.json' ? parseJson(op, path, text) : parseYaml(path, text);
+  const value = kind === '.json' ? readJson(op, path, mostBytes) : parseYaml(path, readText(op, path, mostBytes));
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new UsageError(op, { received: `${path}: ${describeValue(value)}`, expected: 'options by name' });
   return value as Record<string, unknown>;

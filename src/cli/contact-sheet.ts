@@ -1,6 +1,7 @@
 /** A page of found pictures that stands for itself: their thumbnails are part of it. */
 import { writeFileSync } from 'node:fs';
 import { escapeUTF8 } from 'entities';
+import { dataUri } from '../data/thumbnails.js';
 import { DataError } from '../tensor/errors.js';
 import { say } from '../train/progress.js';
 import type { Match } from './finder.js';
@@ -33,7 +34,7 @@ async function thumbnails(
   for (const line of lost) say(`not shown: ${line}`);
   return matches.map(({ at }) => {
     const result = shown.get(at);
-    return result instanceof Buffer ? `data:image/webp;base64,${result.toString('base64')}` : '';
+    return result instanceof Buffer ? dataUri(result) : '';
   });
 }
 

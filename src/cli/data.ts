@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { type Columns, columnsOf, type DataRequest } from '../data/open.js';
-import { type CloobConfig, type Colour, type Preprocessing, preprocessing } from '../models/cloob/config.js';
+import type { Colour } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import type { EmbedOptions } from '../train/embed-source.js';
 import { parseColour, parseNumber, parseWhole } from './parse.js';
@@ -67,12 +67,6 @@ export function addReadingFlags(command: Command): Command {
       parseColour,
     );
 }
-
-/** How a model of this configuration is shown pictures, as far as flags do not say otherwise. */
-export const shownAs = (config: CloobConfig, { background }: ReadingFlags): Preprocessing => ({
-  ...preprocessing(config),
-  ...(background !== undefined && { background }),
-});
 
 /** What {@link embedSource} takes from these flags. */
 export function readingOptions({ workers, background, maxBadShare }: ReadingFlags): EmbedOptions {

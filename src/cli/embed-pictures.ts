@@ -10,9 +10,8 @@ import { checkBadShare } from '../data/loader.js';
 import { type DataRequest, openData } from '../data/open.js';
 import type { Order, Source } from '../data/source.js';
 import { DataError } from '../tensor/errors.js';
-import { type EmbedOptions, pictureEncoder } from '../train/embed-source.js';
+import { type EmbedOptions, pictureEncoder, shownAs } from '../train/embed-source.js';
 import { withProgress } from '../train/progress.js';
-import { shownAs } from './data.js';
 import type { ReadyModel } from './model.js';
 import type { IndexedPicture, PictureIndex } from './picture-index.js';
 

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { say } from '../train/progress.js';
+import { shellWord } from '../train/shell-word.js';
 import {
   addReadingFlags,
   addTableFlags,
@@ -15,7 +16,6 @@ import { listenForInterrupt } from './interrupt.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { checkOutput } from './output.js';
 import { readIndex, writeIndex } from './picture-index.js';
-import { shellWord } from './shell-word.js';
 
 export const defaultIndex = 'embeddings.safetensors';
 

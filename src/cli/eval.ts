@@ -5,17 +5,17 @@ import type { Command } from 'commander';
 import { requireCaptions } from '../data/source.js';
 import { UsageError } from '../tensor/errors.js';
 import { evaluateOpened, heldOutOf, openShown } from '../train/corpus.js';
-import { heldOutFile, measureHeldOut } from '../train/held-out.js';
-import { say, withProgress } from '../train/progress.js';
+import { shownAs } from '../train/embed-source.js';
+import { writeHeldOut } from '../train/held-out.js';
+import { say } from '../train/progress.js';
 import { readRecord } from '../train/record.js';
-import { RunFolder } from '../train/run-folder.js';
+import { heldOutFile, RunFolder } from '../train/run-folder.js';
 import {
   addReadingFlags,
   addTableFlags,
   dataRequest,
   type ReadingFlags,
   readingOptions,
-  shownAs,
   type TableFlags,
 } from './data.js';
 import { addModelFlags, checkpointPath, loadModel, type ModelFlags } from './model.js';
@@ -71,17 +71,12 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   await requireCaptions(opened.source);
   const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
   if (run) {
-    const figures = await withProgress('Measuring held-out pairs', undefined, ({ update }) =>
-      measureHeldOut(model, tokenizer, heldOutOf(opened), {
-        ...readingOptions(flags),
-        beta: readRecord(run.record).options.scaleHopfield,
-        step,
-        data: opened.spec.path,
-        log: say,
-        onProgress: (done) => update(done),
-      }),
-    );
-    run.writeJson(heldOutFile, figures);
+    await writeHeldOut(run, { model, tokenizer }, heldOutOf(opened), {
+      ...readingOptions(flags),
+      beta: readRecord(run.record).options.scaleHopfield,
+      step,
+      data: opened.spec.path,
+    });
     say(`Figures of held-out pairs: ${join(run.path, heldOutFile)}; hopgrad report ${run.path} shows them`);
   }
   if (flags.json) {

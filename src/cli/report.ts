@@ -1,8 +1,9 @@
 /** `hopgrad report`: a page of one run, or of several side by side. */
 import { join, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { reportFile, writeReport } from '../report/write.js';
+import { writeReport } from '../report/write.js';
 import { UsageError } from '../tensor/errors.js';
+import { reportFile } from '../train/run-folder.js';
 import { folderOf } from './runs.js';
 import { version } from './version.js';
 

@@ -5,7 +5,7 @@ import { checkCaptions, requireCaptions } from '../data/source.js';
 import { alignment, similarityStatistics } from '../evaluate/embedding-statistics.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
 import { openShown } from '../train/corpus.js';
-import { embedSource } from '../train/embed-source.js';
+import { embedSource, shownAs } from '../train/embed-source.js';
 import { sideOf } from '../train/held-out.js';
 import { withProgress } from '../train/progress.js';
 import {
@@ -14,7 +14,6 @@ import {
   dataRequest,
   type ReadingFlags,
   readingOptions,
-  shownAs,
   type TableFlags,
 } from './data.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';

@@ -12,15 +12,15 @@ import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/check
 import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
 import { debugOptions, debugRows, debugSettings, debugSteps } from '../train/debug-run.js';
 import { dryRun } from '../train/dry-run.js';
-import { heldOutFile } from '../train/held-out.js';
 import { lockFolder } from '../train/lock.js';
 import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
 import { prolong } from '../train/prolong.js';
 import { newRecord, type Session } from '../train/record.js';
 import { type RunOptions, runTraining } from '../train/run.js';
-import { newestRun, newRunName, RunFolder } from '../train/run-folder.js';
+import { heldOutFile, newestRun, newRunName, RunFolder, resultsFile } from '../train/run-folder.js';
 import { learningRate } from '../train/schedule.js';
+import { shellWord } from '../train/shell-word.js';
 import { startConfig } from '../train/start.js';
 import { isCheckpoint, weightsOf } from '../train/state.js';
 import { applyConfig, isGiven } from './config-file.js';
@@ -28,7 +28,6 @@ import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './dat
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
 import { parseCount, parseNumber } from './parse.js';
-import { shellWord } from './shell-word.js';
 import {
   addTrainFlags,
   methodName,
@@ -211,7 +210,7 @@ async function run(parts: RunParts): Promise<void> {
       );
     const written = ['model.safetensors', 'checkpoints', 'log.jsonl', 'manifest.json'];
     if (best) written.push('evaluations.jsonl');
-    if (evaluation) written.push('results.json');
+    if (evaluation) written.push(resultsFile);
     if (existsSync(join(folder.path, heldOutFile))) written.push(heldOutFile);
     console.log(`Written to ${folder.path}: ${written.join(', ')}`);
     if (report) console.log(report);

@@ -1,4 +1,5 @@
-/** Small pictures for pages, as data URIs: the one place where they are made. */
+/** Small pictures for pages: the one place where they are made. */
+import { regularFile } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 import type { ImageInput } from './decode.js';
 import { loadSharp } from './sharp.js';
@@ -11,61 +12,48 @@ export interface ThumbnailOptions {
   quality?: number;
 }
 
-/** A picture as a data URI of WebP. @throws DataError when it cannot be read, or sharp is missing */
-export async function thumbnail(image: ImageInput, { side, quality = 85 }: ThumbnailOptions): Promise<string> {
-  const sharp = await loadSharp();
-  const options = { failOn: 'error', density: 144 } as const;
+/** A thumbnail as WebP, or why there is none. */
+export type Thumbnail = Buffer | DataError;
+
+/** A thumbnail as a page may hold it. */
+export const dataUri = (webp: Buffer): string => `data:image/webp;base64,${webp.toString('base64')}`;
+
+/** A picture as WebP: whatever the file is, and whatever is in it, only pixels come out. */
+export async function thumbnail(image: ImageInput, { side, quality = 85 }: ThumbnailOptions): Promise<Thumbnail> {
   try {
+    const sharp = await loadSharp();
+    if ('path' in image) regularFile('thumbnail', image.path); // pipes may never end
     const opened =
       'pixels' in image
         ? sharp(image.pixels.data, { raw: { ...image.pixels, channels: image.pixels.channels as 1 | 2 | 3 | 4 } })
-        : sharp('bytes' in image ? image.bytes : image.path, options);
-    const shown = opened
-      .autoOrient()
-      .toColourspace('srgb')
-      .resize(side, side, { fit: 'inside', withoutEnlargement: true });
-    return `data:image/webp;base64,${(await shown.webp({ quality }).toBuffer()).toString('base64')}`;
+        : sharp('bytes' in image ? image.bytes : image.path, { failOn: 'error', density: 144 });
+    const shown = opened.autoOrient().toColourspace('srgb');
+    const resized = shown.resize(side, side, { fit: 'inside', withoutEnlargement: true });
+    return await resized.webp({ quality }).toBuffer();
   } catch (error) {
-    throw new DataError('thumbnail', {
+    if (error instanceof DataError) return error;
+    return new DataError('thumbnail', {
       received: (error as Error).message.trim().split('\n')[0]!,
       expected: 'a whole picture in a known format',
-      cause: error as Error,
+      cause: error,
     });
   }
 }
 
-/**
- * Thumbnails of some rows of a source, in their order; null for a picture that cannot be read (any more).
- * @param indices the rows' own numbers
- * @param onMissing told of each such row, and why
- */
-export async function thumbnails(
+/** Thumbnails of some rows of a source, by the rows' own numbers; the source is read as far as the last of them. */
+export async function thumbnailsOfRows(
   source: Source,
-  indices: readonly number[],
-  options: ThumbnailOptions & { onMissing: (name: string, why: string) => void },
-): Promise<(string | null)[]> {
-  const places = new Map<number, number[]>();
-  indices.forEach((index, place) => {
-    places.set(index, [...(places.get(index) ?? []), place]);
-  });
-  const found: (string | null)[] = indices.map(() => null);
-  if (places.size === 0) return found;
+  indices: Iterable<number>,
+  options: ThumbnailOptions,
+): Promise<Map<number, Thumbnail>> {
+  const [wanted, shown] = [new Set(indices), new Map<number, Thumbnail>()];
+  const none = (received: string) => new DataError('thumbnail', { received, expected: 'the pictures where they were' });
+  if (wanted.size === 0) return shown;
   for await (const row of source.rows({ seed: 0, epoch: 0, shuffle: false })) {
-    const wanted = places.get(row.index);
-    if (!wanted) continue;
-    places.delete(row.index);
-    try {
-      if ('bad' in row) options.onMissing(row.name, row.bad);
-      else {
-        const shown = await thumbnail(row.image, options);
-        for (const place of wanted) found[place] = shown;
-      }
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      options.onMissing(row.name, error.received);
-    }
-    if (places.size === 0) break;
+    if (!wanted.delete(row.index)) continue;
+    shown.set(row.index, 'bad' in row ? none(row.bad) : await thumbnail(row.image, options));
+    if (wanted.size === 0) break;
   }
-  for (const index of places.keys()) options.onMissing(`row ${index}`, `not in ${source.name}`);
-  return found;
+  for (const index of wanted) shown.set(index, none(`not in ${source.name} any more`));
+  return shown;
 }

@@ -2,6 +2,7 @@
 
 import { noGrad } from '../autograd/graph.js';
 import { Tensor } from '../autograd/tensor.js';
+import { bytesOf } from '../tensor/bytes.js';
 import { describeValue, UsageError } from '../tensor/errors.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';
 import { allGather, checkFirstAxis } from './gather.js';
@@ -188,6 +189,3 @@ export class Group {
     return new (data.constructor as Float32ArrayConstructor)(bytes.buffer as ArrayBuffer);
   }
 }
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
-  new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);

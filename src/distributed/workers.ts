@@ -1,5 +1,6 @@
 /** Ranks as worker threads of one process: over shared memory, for tests, for Windows, and where there is no MPI. */
 import { Worker, workerData } from 'node:worker_threads';
+import { bytesOf } from '../tensor/bytes.js';
 import { DomainError, describeValue } from '../tensor/errors.js';
 import { DistributedError, type Transport } from './transport.js';
 
@@ -86,7 +87,7 @@ export function workerTransport(): Transport {
         );
     },
     sum(data) {
-      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      const bytes = bytesOf(data);
       const all = new Uint8Array(size * bytes.length);
       transport.allGather(bytes, all);
       const parts = new (data.constructor as Float32ArrayConstructor)(all.buffer);

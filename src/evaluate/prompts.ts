@@ -1,6 +1,6 @@
 /** Prompt templates and class names as text: one a line. For `zeroShotClassifier`. */
 
-import { readFileBytes } from '../formats/files.js';
+import { readText } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 
 /** Where a class name goes: `{}`, or `{name}` with any word in the braces. */
@@ -52,14 +52,12 @@ function some(op: string, what: string, lines: string[], source: string): string
 /** Most bytes of a list of names or prompts. */
 const mostBytes = 2 ** 26;
 
-const textOf = (op: string, path: string) => new TextDecoder().decode(readFileBytes(op, path, mostBytes));
-
 /** {@link parseTemplates} of a file. @throws DataError also when it cannot be read */
 export function readTemplates(path: string): string[] {
-  return parseTemplates(textOf('readTemplates', path), path);
+  return parseTemplates(readText('readTemplates', path, mostBytes), path);
 }
 
 /** {@link parseClassNames} of a file. @throws DataError also when it cannot be read */
 export function readClassNames(path: string): string[] {
-  return parseClassNames(textOf('readClassNames', path), path);
+  return parseClassNames(readText('readClassNames', path, mostBytes), path);
 }

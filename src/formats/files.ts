@@ -207,3 +207,11 @@ export function readFileBytes(op: string, path: string, most: number): Uint8Arra
     file.close();
   }
 }
+
+/** A regular file as text, UTF-8. @throws DataError also when it has more than `most` bytes */
+export const readText = (op: string, path: string, most: number): string =>
+  new TextDecoder().decode(readFileBytes(op, path, most));
+
+/** A regular file of JSON. @throws DataError also when it has more than `most` bytes */
+export const readJson = (op: string, path: string, most: number): unknown =>
+  parseJson(op, path, readText(op, path, most));

@@ -1,12 +1,10 @@
 /** A graph of ONNX in the making: nodes in order, constants once each. */
 import type { Tensor } from '../autograd/tensor.js';
+import { bytesOf } from '../tensor/bytes.js';
 import type { DType } from '../tensor/dtype.js';
 import { UsageError } from '../tensor/errors.js';
 import { type Attribute, type ElementType, elementTypes, type NodeProto, type TensorProto } from './proto.js';
 import type { Size } from './trace.js';
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
-  new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
 
 /** Nodes and constants, with names that begin with / and so are nobody else's. */
 export class GraphBuilder {

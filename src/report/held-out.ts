@@ -1,5 +1,6 @@
 /** What a model makes of held-out pairs: cosines, spectra, a map, and the searches that went best and worst. */
 import type { HeldOut, HeldOutSet, Search } from '../train/held-out.js';
+import { shellWord } from '../train/shell-word.js';
 import { type Chart, figure, histogramCurve } from './chart.js';
 import { type Html, html, percent, shown, table } from './html.js';
 import type { RunData } from './run-data.js';
@@ -57,9 +58,8 @@ ${names.map((name, i) =>
 }
 
 function evalCommand({ path, record: { data } }: RunData): string {
-  const word = (text: string) => (/^[\w./:@%+,=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`);
-  const val = data.val ? ` --val-data ${word(data.val.path)}` : '';
-  return `npx hopgrad eval --figures --checkpoint ${word(path)}${val}${data.train.validation ? ' --validation' : ''}`;
+  const val = data.val ? ` --val-data ${shellWord(data.val.path)}` : '';
+  return `npx hopgrad eval --figures --checkpoint ${shellWord(path)}${val}${data.train.validation ? ' --validation' : ''}`;
 }
 
 function setSection(
@@ -172,12 +172,9 @@ function searchesOf({ run, own }: Measured, pictures: Pictures): Html {
     const [asked, found] = [own.pairs[query]!, own.pairs[other]!];
     const best = rank === 1 ? 'next best' : 'found first';
     const facts = html`<p>${rank === 1 ? 'first' : `place ${rank} of ${own.count}`}, cosine ${cosine.toFixed(3)}</p>`;
-    const cell = (picture: Html, text: string) => html`<div>${picture}<p class="caption"><bdi>${text}</bdi></p></div>`;
-    return html`<li class="search">${
-      way === 'imageToText'
-        ? html`${cell(pictures.image(asked.picture, asked.caption), asked.caption)}<div>${facts}<p>${best} (${otherCosine.toFixed(3)}):</p><p class="caption"><bdi>${found.caption}</bdi></p></div>`
-        : html`${cell(pictures.image(asked.picture, asked.caption), asked.caption)}<div>${facts}<p>${best} (${otherCosine.toFixed(3)}):</p>${pictures.image(found.picture, found.caption)}</div>`
-    }</li>`;
+    const caption = (text: string) => html`<p class="caption"><bdi>${text}</bdi></p>`;
+    const result = way === 'imageToText' ? caption(found.caption) : pictures.image(found.picture, found.caption);
+    return html`<li class="search"><div>${pictures.image(asked.picture, asked.caption)}${caption(asked.caption)}</div><div>${facts}<p>${best} (${otherCosine.toFixed(3)}):</p>${result}</div></li>`;
   };
   const list = (title: string, of: readonly Search[], way: 'imageToText' | 'textToImage') =>
     of.length > 0 ? html`<h5>${title}</h5><ul class="searches">${of.map((search) => one(search, way))}</ul>` : '';

@@ -1,12 +1,12 @@
 /** All that a run's folder holds for its report, read from whatever state the run is in. */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import * as v from 'valibot';
-import { parseJson } from '../formats/files.js';
+import { readJson } from '../formats/files.js';
 import { DataError } from '../tensor/errors.js';
 import { type HeldOut, readHeldOut } from '../train/held-out.js';
 import { type RunRecord, readRecord } from '../train/record.js';
-import { RunFolder } from '../train/run-folder.js';
+import { RunFolder, resultsFile } from '../train/run-folder.js';
 import { logLines } from '../train/runs.js';
 
 /** The columns of the log that are drawn. */
@@ -85,7 +85,7 @@ export async function readRun(path: string): Promise<RunData> {
   const record = readRecord(join(path, 'manifest.json'));
   const log = await readLog(path);
   const validations = new RunFolder(path).evaluations();
-  const results = readResults(join(path, 'results.json'));
+  const results = readResults(join(path, resultsFile));
   const last = validations.at(-1);
   const sets = Array.isArray(last?.sets) ? last.sets : [];
   const validated = sets.flatMap((own): ZeroShotRow[] => {
@@ -176,7 +176,7 @@ type Results = v.InferOutput<typeof resultsSchema>;
 /** results.json; null when it is not there. @throws DataError when it is something else */
 function readResults(path: string): Results | null {
   if (!existsSync(path)) return null;
-  const { success, output, issues } = v.safeParse(resultsSchema, parseJson('report', path, readFileSync(path, 'utf8')));
+  const { success, output, issues } = v.safeParse(resultsSchema, readJson('report', path, 2 ** 26));
   if (success) return output;
   throw new DataError('report', {
     received: `${path}: ${issues[0]!.message}`,

@@ -2,11 +2,9 @@
 import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
-import { writeWhole } from '../train/run-folder.js';
+import { reportFile, writeWhole } from '../train/run-folder.js';
 import { reportHtml } from './page.js';
 import { readRun } from './run-data.js';
-
-export const reportFile = 'report.html';
 
 /**
  * Writes the report of some runs, also while they are trained.

@@ -7,8 +7,9 @@ import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { type Batch, Loader, type LoaderOptions } from '../data/loader.js';
 import type { Source } from '../data/source.js';
-import { type Colour, preprocessing } from '../models/cloob/config.js';
+import { type CloobConfig, type Colour, type Preprocessing, preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
+import { bytesOf } from '../tensor/bytes.js';
 import { DomainError } from '../tensor/errors.js';
 import { say } from './progress.js';
 
@@ -45,6 +46,12 @@ export interface PictureEncoder {
   encode(batch: Batch): Tensor;
 }
 
+/** How a model of this configuration is shown pictures, as far as the options do not say otherwise. */
+export const shownAs = (config: CloobConfig, { background }: Pick<EmbedOptions, 'background'>): Preprocessing => ({
+  ...preprocessing(config),
+  ...(background !== undefined && { background }),
+});
+
 /** Reads a source as the model wants to be shown it ({@link embedSource}), batch by batch. Close the loader when done. */
 export function pictureEncoder(
   model: CloobModel,
@@ -57,7 +64,7 @@ export function pictureEncoder(
   }: Omit<EmbedOptions, 'limit' | 'onProgress'> & Partial<LoaderOptions>,
 ): PictureEncoder {
   model.eval();
-  const transform = { ...preprocessing(model.config), ...(background !== undefined && { background }) };
+  const transform = shownAs(model.config, { background });
   const { device } = model.logit_inv_tau;
   const side = transform.size;
   return {
@@ -111,7 +118,4 @@ export async function embedSource(
   }
 }
 
-const digestOf = (pixels: Float32Array) =>
-  createHash('sha1')
-    .update(new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength))
-    .digest('base64');
+const digestOf = (pixels: Float32Array) => createHash('sha1').update(bytesOf(pixels)).digest('base64');

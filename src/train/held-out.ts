@@ -2,7 +2,7 @@
  * What a model makes of pairs it was not trained on, in more than recall: how partners and others compare, how the embeddings lie,
  * which searches go well and which do not, a map. Written into the run's folder as held-out.json, for `hopgrad report`.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { tensor } from '../autograd/create.js';
@@ -11,7 +11,7 @@ import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { loadSharp } from '../data/sharp.js';
 import { checkCaptions, type Source } from '../data/source.js';
-import { thumbnails } from '../data/thumbnails.js';
+import { dataUri, thumbnailsOfRows } from '../data/thumbnails.js';
 import {
   ajneStatistic,
   alignment,
@@ -24,16 +24,17 @@ import { rankMetrics } from '../evaluate/metrics.js';
 import { principalComponents } from '../evaluate/principal-components.js';
 import { distinct, rankOf } from '../evaluate/ranks.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
-import { parseJson } from '../formats/files.js';
+import { readJson } from '../formats/files.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, embedSource } from './embed-source.js';
+import { type Output, say, withProgress } from './progress.js';
 import { checked, count } from './record.js';
+import { heldOutFile, type RunFolder } from './run-folder.js';
 
 /** Raised when an older program could not read the file. */
 const version = 1;
-export const heldOutFile = 'held-out.json';
 
 /** Most pairs of a set that are measured, drawn at random: every one of the emoji's largest set. */
 const mostPairs = 1500;
@@ -165,12 +166,34 @@ export async function measureHeldOut(
   return { format: 'hopgrad held-out figures', version, date, data, step, invTau, beta, sets };
 }
 
+/** Measures, with a bar, into the folder of the weights' run. */
+export async function writeHeldOut(
+  folder: RunFolder,
+  { model, tokenizer }: { model: CloobModel; tokenizer: ClipTokenizer },
+  sources: readonly HeldOutSource[],
+  { output = process.stderr, ...options }: Omit<HeldOutOptions, 'log' | 'onProgress'> & { output?: Output },
+): Promise<void> {
+  const figures = await withProgress(
+    'Measuring held-out pairs',
+    undefined,
+    ({ update }) =>
+      measureHeldOut(model, tokenizer, sources, {
+        ...options,
+        log: (text) => say(text, output),
+        onProgress: (done) => update(done),
+      }),
+    { output },
+  );
+  folder.writeJson(heldOutFile, figures);
+}
+
 interface Embedded {
   /** Unit vectors, [pairs, dim] twice. */
   x: Tensor;
   y: Tensor;
   captions: string[];
-  /** The rows' own numbers in the source. */
+  /** What a person can find each row by, and its own number in the source. */
+  names: string[];
   indices: number[];
   /** Rows that were read. */
   rows: number;
@@ -192,7 +215,8 @@ async function embedPairs(
   const x = noGrad(() => features.gather(tensor(Int32Array.from(rows), { device: features.device })).l2Normalize());
   features.dispose();
   const y = noGrad(() => embedTexts(model, tokenizer, chosen).l2Normalize());
-  return { x, y, captions: chosen, indices: rows.map((row) => indices[row]!), rows: names.length };
+  const own = { names: rows.map((row) => names[row]!), indices: rows.map((row) => indices[row]!) };
+  return { x, y, captions: chosen, ...own, rows: names.length };
 }
 
 /** Rows whose picture and whose caption are in no row before them that was taken. */
@@ -211,7 +235,7 @@ function apart(pictures: readonly number[], captions: readonly number[]): number
 
 async function measureSet(
   { set: name, title, source }: HeldOutSource,
-  { x, y, captions, indices }: Embedded,
+  { x, y, captions, names, indices }: Embedded,
   { invTau, beta, log, canShow }: { invTau: number; beta: number; log(message: string): void; canShow: boolean },
 ): Promise<HeldOutSet> {
   const n = captions.length;
@@ -237,13 +261,13 @@ async function measureSet(
   const inPairs = (list: readonly Search[]) =>
     list.map((own) => ({ ...own, query: place.get(own.query)!, other: place.get(own.other)! }));
   const numbered = ({ best, worst }: typeof extremes.imageToText) => ({ best: inPairs(best), worst: inPairs(worst) });
-  const pictures = canShow
-    ? await thumbnails(
-        source,
-        kept.map((row) => indices[row]!),
-        { side: 64, quality: 70, onMissing: (row, why) => log(`No picture of ${row} in the report: ${why}`) },
-      )
-    : kept.map(() => null);
+  const wanted = canShow ? kept.map((row) => indices[row]!) : [];
+  const thumbnails = await thumbnailsOfRows(source, wanted, { side: 64, quality: 70 });
+  const picture = (row: number): string | null => {
+    const found = thumbnails.get(indices[row]!);
+    if (found instanceof DataError) log(`No picture of ${names[row]} in the report: ${found.received}`);
+    return found instanceof Buffer ? dataUri(found) : null;
+  };
   const at = (row: number): [number, number] => [coordinates[row]![0]!, coordinates[row]![1] ?? 0];
   return {
     set: name,
@@ -262,7 +286,7 @@ async function measureSet(
       shares: shares.map((own) => Math.min(1, own)),
       points: onMap.map((row) => ({ pair: place.get(row)!, picture: at(row), caption: at(n + row) })),
     },
-    pairs: kept.map((row, i) => ({ caption: short(captions[row]!), picture: pictures[i]! })),
+    pairs: kept.map((row) => ({ caption: short(captions[row]!), picture: picture(row) })),
   };
 }
 
@@ -302,13 +326,7 @@ export async function sideOf(x: Tensor, beta: number): Promise<v.InferOutput<typ
 export function readHeldOut(folder: string): HeldOut | null {
   const path = join(folder, heldOutFile);
   if (!existsSync(path)) return null;
-  const found = checked<HeldOut>(
-    schema,
-    parseJson('report', path, readFileSync(path, 'utf8')),
-    path,
-    version,
-    'report',
-  );
+  const found = checked<HeldOut>(schema, readJson('report', path, 2 ** 30), path, version, 'report');
   for (const { set: name, pairs, map, searches: all } of found.sets) {
     const named = [
       ...map.points.map(({ pair }) => pair),

@@ -3,7 +3,7 @@
  * hold, and docs/training.md.
  */
 import { existsSync } from 'node:fs';
-import { parseJson, readFileBytes } from '../formats/files.js';
+import { readJson } from '../formats/files.js';
 import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import {
@@ -429,6 +429,5 @@ export function modelConfig({ model, center }: Pick<TrainOptions, 'model' | 'cen
   if (!model.endsWith('.json')) return { ...resolveConfig(model), center };
   if (!existsSync(model))
     throw new UsageError('train', { received: `--model ${model}`, expected: 'a file that exists' });
-  const text = new TextDecoder().decode(readFileBytes('train', model, 2 ** 20));
-  return { ...resolveConfig(parseJson('train', model, text) as CloobConfig), center };
+  return { ...resolveConfig(readJson('train', model, 2 ** 20) as CloobConfig), center };
 }

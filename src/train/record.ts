@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import * as v from 'valibot';
 import type { DataSpec } from '../data/open.js';
-import { parseJson, readFileBytes } from '../formats/files.js';
+import { readJson } from '../formats/files.js';
 import { CheckpointError, DataError, printable } from '../tensor/errors.js';
 import type { CorpusSpec } from './corpus.js';
 import {
@@ -156,7 +156,7 @@ export function readRecord(path: string): RunRecord {
       expected: 'the folder of a run, which has one',
       hint: 'Runs of hopgrad 0.1.0 before there were checkpoint folders cannot be resumed; their weights can be used.',
     });
-  const value = parseJson('resume', path, new TextDecoder().decode(readFileBytes('resume', path, 2 ** 26)));
+  const value = readJson('resume', path, 2 ** 26);
   if (typeof value === 'object' && value !== null && !('format' in value) && 'options' in value)
     throw new CheckpointError('resume', {
       received: `${path} of an early hopgrad 0.1.0, which did not record enough to go on`,

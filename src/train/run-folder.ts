@@ -20,6 +20,9 @@ import { dirname, join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
 import type { EvaluationRow } from './validate.js';
 
+/** What a run leaves besides, by their names in its folder. */
+export const [resultsFile, heldOutFile, reportFile] = ['results.json', 'held-out.json', 'report.html'] as const;
+
 /** Makes what was written under a path, and the names in a folder, outlive a power cut. */
 export function sync(path: string): void {
   if (process.platform === 'win32' && statSync(path).isDirectory()) return; // Windows has no such call for folders
@@ -167,13 +170,8 @@ export class RunFolder {
 
   /** Removes the run that is in the folder, and nothing else. */
   clear(): void {
-    const others = [
-      'results.json',
-      'held-out.json',
-      'report.html',
-      'training.safetensors',
-      'manifest-resumed.json',
-    ].map((name) => join(this.path, name));
+    const early = ['training.safetensors', 'manifest-resumed.json']; // of runs before there were checkpoint folders
+    const others = [resultsFile, heldOutFile, reportFile, ...early].map((name) => join(this.path, name));
     for (const path of [
       this.record,
       this.#log,

@@ -9,11 +9,11 @@ import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { type Fault, writeFault } from './fault.js';
 import { Forecast, type Work } from './forecast.js';
-import { heldOutFile, measureHeldOut } from './held-out.js';
+import { writeHeldOut } from './held-out.js';
 import type { TrainOptions } from './options.js';
 import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
-import type { RunFolder } from './run-folder.js';
+import { type RunFolder, resultsFile } from './run-folder.js';
 import { cutNote, startModel } from './start.js';
 import { restoreTraining, weightsOf } from './state.js';
 import { Teacher } from './teacher.js';
@@ -154,7 +154,7 @@ async function evaluate(
   );
   const best = validator?.bestFacts;
   if (evaluation)
-    folder.writeJson('results.json', {
+    folder.writeJson(resultsFile, {
       method,
       steps: step,
       ...(best && { best }),
@@ -165,31 +165,21 @@ async function evaluate(
 
 /** Measures held-out pairs into held-out.json. All else is saved by then: what cannot be measured fails no training. */
 async function writeFigures({ record, corpus, folder, output }: RunOptions, trainer: Trainer): Promise<void> {
-  const { model, tokenizer, position } = trainer;
-  const log = (text: string) => say(text, output);
+  const { workers, maxBadShare } = record.settings;
   if (corpus.heldOut.length === 0) return;
   try {
-    const figures = await withProgress(
-      'Measuring held-out pairs',
-      undefined,
-      ({ update }) =>
-        trainer.withWeights(() =>
-          measureHeldOut(model, tokenizer, corpus.heldOut, {
-            beta: record.options.scaleHopfield,
-            step: position.step,
-            data: (corpus.spec.val ?? corpus.spec.train).path,
-            ...(record.settings.workers !== null && { workers: record.settings.workers }),
-            maxBadShare: record.settings.maxBadShare,
-            log,
-            onProgress: (done) => update(done),
-          }),
-        ),
-      { output },
+    await trainer.withWeights(() =>
+      writeHeldOut(folder, trainer, corpus.heldOut, {
+        beta: record.options.scaleHopfield,
+        step: trainer.position.step,
+        data: (corpus.spec.val ?? corpus.spec.train).path,
+        ...(workers !== null && { workers }),
+        ...{ maxBadShare, output },
+      }),
     );
-    folder.writeJson(heldOutFile, figures);
   } catch (error) {
     if (!(error instanceof HopgradError)) throw error;
-    log(`No figures of held-out pairs: ${error.message}`);
+    say(`No figures of held-out pairs: ${error.message}`, output);
   }
 }
 

@@ -157,7 +157,7 @@ function parsedLine(text: string): LogLine | null {
 }
 
 /** The whole lines in the last 64 KiB of a log. */
-function lastLines(path: string): NonNullable<ReturnType<typeof parsedLine>>[] {
+function lastLines(path: string): LogLine[] {
   if (!existsSync(path)) return [];
   const file = openFile('runs', path);
   try {

@@ -1,5 +1,6 @@
 /** `hopgrad report`: the page of a run that was really trained, of runs that went wrong, and of several; in Chromium. */
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -145,6 +146,17 @@ describe('hopgrad report', function () {
       assert.notEqual(code, 0, args.join());
       assert.equal(stderr.trim().split('\n').length, 1, stderr);
       assert.doesNotMatch(stderr, /\n\s+at /);
+    }
+  });
+
+  it('does not wait for a pipe in the place of a file', async function () {
+    if (process.platform === 'win32') this.skip();
+    for (const [i, name] of ['held-out.json', 'results.json', 'manifest.json'].entries()) {
+      copy(`pipe ${i}`, { [name]: () => null });
+      execFileSync('mkfifo', [file(`pipe ${i}`, name)]);
+      const { code, stderr } = await run('report', `pipe ${i}`);
+      assert.notEqual(code, 0);
+      assert.match(stderr, new RegExp(`${name}: a pipe`));
     }
   });
 

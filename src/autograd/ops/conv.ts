@@ -80,7 +80,8 @@ const weightGradOp: OpFunction<Conv2dSpec> = defineBuiltIn({
 });
 
 /** Where windows are: everything about a convolution but its sizes. */
-interface Windows {
+/** Parameters of {@link conv2d}: its options for each axis. */
+export interface Windows {
   strideY: number;
   strideX: number;
   paddingY: number;

@@ -1,5 +1,5 @@
 /** The configurations that others keep in files beside the weights: read, and written for them. */
-import { fileSystem, parseJson, readFileBytes } from '../../formats/files.js';
+import { fileSystem, readJson } from '../../formats/files.js';
 import { type Activation, type CloobConfig, type Colour, preprocessing, visionHeads } from './config.js';
 import type { Layout } from './layouts.js';
 import type { ClipTokenizer } from './tokenizer.js';
@@ -22,7 +22,7 @@ export function readBeside(folder: string | null, layout: Layout): BesideFacts {
   const read = (name: string): Json => {
     const path = folder + name;
     if (!fileSystem(op).existsSync(path)) return {};
-    return asObject(parseJson(op, path, new TextDecoder().decode(readFileBytes(op, path, 2 ** 24))));
+    return asObject(readJson(op, path, 2 ** 24));
   };
   if (layout !== 'hugging-face') {
     const { model_cfg, preprocess_cfg } = read('open_clip_config.json');

@@ -2,15 +2,7 @@
  * Files of weights as people have them: one file, several with an index, or a folder as it is downloaded, with a
  * configuration beside. In pages only single files are opened.
  */
-import {
-  type ByteSource,
-  type FileInput,
-  fileSystem,
-  openFile,
-  openInput,
-  parseJson,
-  readFileBytes,
-} from '../../formats/files.js';
+import { type ByteSource, type FileInput, fileSystem, openFile, openInput, readJson } from '../../formats/files.js';
 import { openSafetensors } from '../../formats/safetensors.js';
 import type { StoredTensor, WeightFile } from '../../formats/stored.js';
 import { readTorchFile, TorchTensor } from '../../formats/torch-file.js';
@@ -92,8 +84,7 @@ function facts(value: unknown): Record<string, string> {
 
 /** Weights in several files, which an index lists by name: `{ weight_map: { name: file } }`. */
 async function openShards(index: string, folder: string): Promise<WeightFile> {
-  const text = new TextDecoder().decode(readFileBytes(op, index, 2 ** 26));
-  const map = (parseJson(op, index, text) as { weight_map?: unknown } | null)?.weight_map;
+  const map = (readJson(op, index, 2 ** 26) as { weight_map?: unknown } | null)?.weight_map;
   if (map === null || typeof map !== 'object' || Object.keys(map).length === 0)
     throw new DataError(op, {
       received: `${index} without a weight_map`,

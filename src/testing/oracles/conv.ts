@@ -1,4 +1,5 @@
 /** Convolution, pooling and their transposes, by visiting everything that they join. */
+import type { Windows } from '../../autograd/ops/conv.js';
 import type { Conv2dSpec, Pool2dSpec } from '../../kernels/device.js';
 import type { Random } from '../../tensor/random.js';
 import { type Shape, sizeOf } from '../../tensor/shape.js';
@@ -69,16 +70,6 @@ function product(shapes: (s: Conv2dSpec) => Shape[], result: (s: Conv2dSpec) => 
 export const conv2d = product((s) => [image(s), weight(s)], output, [0, 1, 2]);
 export const conv2dInputGrad = product((s) => [output(s), weight(s)], image, [2, 1, 0]);
 export const conv2dWeightGrad = product((s) => [image(s), output(s)], weight, [0, 2, 1]);
-
-interface Windows {
-  strideY: number;
-  strideX: number;
-  paddingY: number;
-  paddingX: number;
-  dilationY: number;
-  dilationX: number;
-  groups: number;
-}
 
 export const sparseConv2d: Oracle<Windows> = {
   draw(random) {
