@@ -5,7 +5,7 @@ import { helpers, type Input, type Line, type Program } from './program.js';
 import { methods, step } from './steps.js';
 
 /** What kind of values a program is fed. */
-export type Regime = 'ordinary' | 'ties' | 'integers' | 'special' | 'extreme' | 'edges';
+export type Regime = 'ordinary' | 'ties' | 'integers' | 'special' | 'extreme' | 'edges' | 'huge' | 'apart';
 const allRegimes: Regime[] = ['ordinary', 'ties', 'ordinary', 'integers', 'special', 'ordinary', 'extreme'];
 
 export interface Recipe {
@@ -119,7 +119,7 @@ export class Builder {
 
   program(): Program {
     const free = this.lines.filter(({ name }) => !this.#used.has(name)).map(({ name }) => name);
-    const order = this.regime === 'extreme' || this.regime === 'integers' ? 0 : 2;
+    const order = ['extreme', 'integers', 'huge'].includes(this.regime) ? 0 : 2;
     return { inputs: this.inputs, lines: this.lines, results: free, refused: this.refused, order };
   }
 }
@@ -160,6 +160,8 @@ function drawValues(regime: Regime, size: number, dtype: DType, choices: Choices
         ? random.pick(kind > 3 ? wholes : wholes.slice(0, 9))
         : random.int(9) - 4;
     if (regime === 'edges') return random.pick(edges);
+    if (regime === 'huge') return (random.int(2) - 0.5) * (2 + 2 * random.uniform()) * 1e38; // two are too much, all may be little
+    if (regime === 'apart') return 10 * random.int(4) + (kind > 2 ? random.uniform() : 0); // e¹⁰ times as much, or ties
     const special = regime === 'special' ? specials : extremes;
     if (regime === 'special' || regime === 'extreme')
       return kind < 3 && random.int(3) > 0 ? 4 * random.uniform() - 2 : random.pick(special);

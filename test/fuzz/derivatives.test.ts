@@ -143,7 +143,7 @@ describe('derivatives of random programs', function () {
   fuzz(
     'of one step at and beyond the edges of where it is defined are what differences say, if there are any',
     150,
-    recipes({ steps: 1, names: ['pow', 'pow', ...edged] }),
+    recipes({ steps: 1, names: [...new Array<string>(6).fill('pow'), ...edged] }),
     (recipe) => asDifferences({ ...recipe, regimes: ['edges'], ranks: [0, 1], sizes: [1, 2] }),
   );
   fuzz('of up to 3 steps are what differences say, to the third order', 150, recipes({ steps: 3 }), asDifferences);

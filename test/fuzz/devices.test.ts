@@ -41,6 +41,15 @@ describe('random programs', function () {
   for (const regime of ['integers', 'extreme'] as const)
     fuzzEach(`of one step on ${regime} do, too:`, 4, (recipe) => check(build({ ...recipe, regimes: [regime] }), here));
 
+  // What adds up elements: terms whose sums pass the largest number on the way, or one of which is nearly the whole.
+  fuzzEach(
+    'of one step on terms far apart do, too:',
+    12,
+    (recipe) =>
+      check(build({ ...recipe, regimes: ['huge', 'apart'], ranks: [1, 2], sizes: [9, 5, 2, 17, 3, 33] }), here),
+    'sum mean norm variance softmax logSoftmax logSumExp l2Normalize'.split(' '),
+  );
+
   // More operands are more ways of walking them, so these ops come more often.
   const broadcasting = [...registeredOps().values()].flatMap(({ name, test }) => {
     const operands = test?.scalar?.length ?? 0;

@@ -174,6 +174,14 @@ export const faults: Fault[] = [
     steps: 'pow',
   },
   {
+    name: 'the derivative of a¹ is 1 · a⁰, and that of a⁰ is 0 · a⁻¹',
+    changes: [
+      change(`${ops}/arithmetic.ts`, 'if (exponent === 0) return gradOutput.mul(0);', ''),
+      change(`${ops}/arithmetic.ts`, 'if (exponent === 1) return gradOutput;', ''),
+    ],
+    steps: 'pow',
+  },
+  {
     name: 'the derivative of aᵇ to b is 0 where a is negative',
     changes: [
       change(`${ops}/arithmetic.ts`, 'base.equal(0).mul(positive).where(1, base)', 'base.greater(0).where(base, 1)'),

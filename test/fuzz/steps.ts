@@ -225,6 +225,7 @@ export function step(b: Builder, name: string): void {
 
 /** Numbers as operands: some that float32 holds, some not. */
 const numbers = [1, 2, 0.1, -1, 0, 0.5, 3, -2.5, 1e-3];
+const edgeNumbers = [1, 2, 0, 3, -1, 0.5];
 
 function elementwise(b: Builder, name: string): void {
   const op = registeredOps().get(name)!;
@@ -250,8 +251,10 @@ function elementwise(b: Builder, name: string): void {
   for (let i = 1; i < arity; i++) {
     const beside = typeof operands[i - 1] === 'number'; // two numbers are a case of their own: `where(0.1, 0.2)`
     const kind = beside && b.choices.once(2) ? 0 : b.choices.int(4);
-    if (kind === 0) operands.push(lows[i]! > -1 ? Math.abs(b.choices.pick(numbers)) || 1 : b.choices.pick(numbers));
-    else operands.push(inDomain(partner(b, first.tensor.shape, kind === 1), i));
+    if (kind === 0) {
+      const number = b.choices.pick(b.regime === 'edges' ? edgeNumbers : numbers);
+      operands.push(lows[i]! > -1 ? Math.abs(number) || 1 : number);
+    } else operands.push(inDomain(partner(b, first.tensor.shape, kind === 1), i));
   }
   const text = (render: (operand: Value | number) => string) => {
     const [self, ...rest] = operands.map(render);
