@@ -2,7 +2,7 @@
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 
 const dist = new URL('../dist/', import.meta.url);
-const { builtInKernels } = await import(new URL('kernels/source/identity.js', dist));
+const { builtInKernels } = await import(new URL('kernels/source/own.js', dist));
 await import(new URL('index.js', dist));
 await import(new URL('nn/index.js', dist));
 for (const name of readdirSync(new URL('kernels/gpu/', dist)))

@@ -17,4 +17,5 @@ if (process.argv.includes('--fresh')) {
 if (existsSync(join(root, 'scripts/build-wasm.mjs'))) run(join(root, 'scripts/build-wasm.mjs'));
 run(join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'), '-p', root);
 run(join(root, 'scripts/build-embedded.mjs'));
+run(join(root, 'scripts/build-descriptions.mjs'));
 run(join(root, 'scripts/build-texts.mjs'));

@@ -26,7 +26,7 @@ export {
   valueAndGrad,
 } from './autograd/functional.js';
 export { type BackwardOptions, noGrad } from './autograd/graph.js';
-export { defineOp, type OpDefinition, type OpFunction, registeredOps, type VjpContext } from './autograd/op.js';
+export { defineOp, type OpDefinition, type OpFunction, type VjpContext } from './autograd/op.js';
 export * from './autograd/ops/index.js';
 export {
   defineOwnBinary as defineBinary,
@@ -39,6 +39,7 @@ export * from './functions/index.js';
 export { describe } from './inspect/describe.js';
 export { graphText, toDot } from './inspect/graph-text.js';
 export { Profile, type ProfileRow, profile } from './inspect/profile.js';
+export { registeredOps } from './inspect/registered-ops.js';
 export type { Graphed, GraphOptions } from './inspect/steps.js';
 export type { Device, DeviceName, MemoryInfo } from './kernels/device.js';
 export { withDevice } from './kernels/devices.js';

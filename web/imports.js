@@ -7,6 +7,7 @@ const map = {
     '@petamoriken/float16': '/node_modules/@petamoriken/float16/src/index.mjs',
     entities: '/node_modules/entities/dist/index.js',
     uplot: '/node_modules/uplot/dist/uPlot.esm.js',
+    '#cpu': '/dist/kernels/cpu-later.js',
     '#src/': '/dist/',
   },
 };

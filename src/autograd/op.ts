@@ -125,14 +125,9 @@ export interface Op<P> extends OpDefinition<P> {
 /** A defined op: inputs in the definition's order, and its parameters. */
 export type OpFunction<P> = (inputs: readonly Operand[], params: P) => Tensor;
 
+/** Every op defined so far, by name; the last definition of each. The public `registeredOps` has their equations, too. */
 // biome-ignore lint/suspicious/noExplicitAny: the registry holds ops of every parameter type
-const registry = new Map<string, Op<any>>();
-
-/** Every op defined so far, by name; the last definition of each. */
-// biome-ignore lint/suspicious/noExplicitAny: as above
-export function registeredOps(): ReadonlyMap<string, Op<any>> {
-  return registry;
-}
+export const registry = new Map<string, Op<any>>();
 
 /**
  * Defines a differentiable operation and returns it as a function `(inputs, params) → Tensor`.

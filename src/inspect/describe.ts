@@ -1,7 +1,8 @@
 /** What an op is, from the registry: for a person at a prompt, and for docs/ops.md. */
-import { type Op, registeredOps } from '../autograd/op.js';
+import type { Op } from '../autograd/op.js';
 import { Tensor } from '../autograd/tensor.js';
 import { describeValue, UsageError } from '../tensor/errors.js';
+import { registeredOps } from './registered-ops.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: ops of every parameter type
 type AnyOp = Op<any>;

@@ -1,14 +1,32 @@
 /** The devices of this process: made on first use, chosen by name, one of them the default. */
+import { cpu as cpuNow } from '#cpu';
 import { DeviceError, describeValue } from '../tensor/errors.js';
 import { context, within } from './context.js';
+import type { cpu } from './cpu.js';
 import type { Device, DeviceName } from './device.js';
-import { ReferenceDevice } from './reference/device.js';
-import { canLoadNow, createWasmDevice } from './wasm/load.js';
 
 const names: readonly DeviceName[] = ['reference', 'wasm', 'webgpu', 'webgl2', 'gpujs-cpu'];
-const factories = new Map<string, () => Device>([['reference', () => new ReferenceDevice()]]);
-if (canLoadNow()) factories.set('wasm', createWasmDevice);
+const factories = new Map<string, () => Device>();
 const made = new Map<string, Device>();
+let loaded: typeof cpu | null = null;
+if (cpuNow) use(cpuNow);
+
+function use(devices: typeof cpu): typeof cpu {
+  loaded = devices;
+  factories.set('reference', devices.createReference);
+  if (devices.createWasm) factories.set('wasm', devices.createWasm);
+  return devices;
+}
+
+/** Loads what makes the devices of the processor, where that did not come with the import; `reference` is ready then. */
+export async function loadCpu(): Promise<typeof cpu> {
+  return loaded ?? use((await import('./cpu.js')).cpu);
+}
+
+/** What {@link loadCpu} has loaded: there wherever there is a device. */
+export function cpuDevices(): typeof cpu {
+  return loaded!;
+}
 
 /** Makes a device available under its name: at once, or by a factory that runs on first use. */
 export function registerDevice(name: DeviceName, device: Device | (() => Device)): void {
@@ -43,8 +61,17 @@ export function deviceByName(name: string): Device {
   });
 }
 
-/** The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference. */
+/**
+ * The device that new tensors go to: the one chosen last, else wasm where it runs without waiting, else reference.
+ * @throws DeviceError in a page before the first `await init()`
+ */
 export function defaultDevice(): Device {
+  if (!loaded && context.deviceName === null)
+    throw new DeviceError('device', {
+      received: 'a page where no device is ready',
+      expected: 'one to compute on',
+      hint: 'Call await init() once, before the first tensor.',
+    });
   return deviceByName(context.deviceName ?? (isReady('wasm') ? 'wasm' : 'reference'));
 }
 

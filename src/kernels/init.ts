@@ -1,9 +1,8 @@
 /** Choosing the device: `init` once at the start, or not at all in Node. */
 import { HopgradError, UsageError } from '../tensor/errors.js';
 import type { Device, MemoryInfo } from './device.js';
-import { chooseDevice, defaultDevice, deviceByName, isReady, registerDevice } from './devices.js';
+import { chooseDevice, defaultDevice, deviceByName, isReady, loadCpu, registerDevice } from './devices.js';
 import { selfTest } from './gpu/self-test.js';
-import { loadWasmDevice } from './wasm/load.js';
 
 export interface InitOptions {
   /** Which device becomes the default. `auto` takes the fastest that works here. */
@@ -37,8 +36,9 @@ export async function init({ device: name = 'auto', threads }: InitOptions = {})
 
 /** Makes a device unless it is there already; a GPU is made again when it was lost, and tested before it is trusted. */
 async function prepare(name: string): Promise<Device> {
+  const { loadWasm } = await loadCpu(); // for a GPU, too: float64 tensors and gradient checks go to the reference device
   const existing = isReady(name) ? deviceByName(name) : null;
-  if (name === 'wasm' && !existing) registerDevice(name, await loadWasmDevice());
+  if (name === 'wasm' && !existing) registerDevice(name, await loadWasm());
   if (name !== 'webgpu' && name !== 'webgl2' && name !== 'gpujs-cpu') return existing ?? deviceByName(name);
   if (existing && !existing.lost) return existing;
   const device = await createGpu(name);

@@ -6,7 +6,7 @@
 import '../autograd/ops/index.js'; // the ops register themselves
 import { tensor } from '../autograd/create.js';
 import { enableGrad } from '../autograd/graph.js';
-import { type Op, registeredOps } from '../autograd/op.js';
+import { type Op, registry } from '../autograd/op.js';
 import { Tensor } from '../autograd/tensor.js';
 import { withDevice } from '../kernels/devices.js';
 import { Random } from '../tensor/random.js';
@@ -187,7 +187,7 @@ export interface ConformanceOptions {
 
 /** Every check, in an order that is good to read. */
 export function conformanceCases({ seeds = 6, quick = false }: ConformanceOptions = {}): ConformanceCase[] {
-  const ops = [...registeredOps().values()]
+  const ops = [...registry.values()]
     .filter(({ builtIn, name }) => builtIn && !bound.has(name))
     .sort((a, b) => (a.name < b.name ? -1 : 1)); // the registry's order is that of imports
   const differentiable = ops.filter(({ vjp }) => typeof vjp !== 'string');

@@ -2,7 +2,7 @@
  * Sums over nothing, in every kernel that has a sum, on memory that was used before: zeros (or what the kernel says),
  * never what the memory held.
  */
-import { apply, registeredOps } from '../autograd/op.js';
+import { apply, registry } from '../autograd/op.js';
 import { Tensor } from '../autograd/tensor.js';
 import type { Device, Storage } from '../kernels/device.js';
 import { deviceByName } from '../kernels/devices.js';
@@ -27,7 +27,7 @@ const ones = (device: Device, size: number) => device.upload(new Float32Array(si
 function withGradients(device: Device, name: string, shapes: readonly Shape[], params: unknown) {
   const inputs = shapes.map((shape) => new Tensor(ones(device, sizeOf(shape)), shape));
   for (const x of inputs) x.requiresGrad = true;
-  const output = apply(registeredOps().get(name)!, inputs, params);
+  const output = apply(registry.get(name)!, inputs, params);
   output.backward(new Tensor(ones(device, output.size), output.shape));
   return { output: output.storage, grads: inputs.map(({ grad }) => grad!.storage) };
 }

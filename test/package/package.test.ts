@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { dirname, join, normalize } from 'node:path';
+import { basename, dirname, join, normalize } from 'node:path';
 import { build } from 'esbuild';
 import { publint } from 'publint';
 import { emojiPackages } from '#src/data/emoji.js';
@@ -85,24 +85,48 @@ describe('the packed package', function () {
     assert.match(told, /\[ 3, 12, 27 \]\nUsageError .*no fast-check.*npm install --save-dev fast-check/);
   });
 
-  it('gives a bundle what it names and no more: an error class is not the engine, and one tensor has all its methods', async () => {
-    const bundled = async (code: string) => {
-      const stdin = { contents: code, resolveDir: app };
-      const { outputFiles } = await build({ stdin, bundle: true, minify: true, format: 'esm', write: false });
-      return outputFiles[0]!.text;
+  describe('in a bundle for pages, minified', () => {
+    /** Builds `code`. @returns its chunks by name; the first is what a page loads before it asks for a device */
+    const bundle = async (code: string) => {
+      const { outputFiles } = await build({
+        stdin: { contents: code, resolveDir: app },
+        ...{ bundle: true, minify: true, splitting: true, format: 'esm', write: false, outdir: app },
+      });
+      return outputFiles.map(({ path, text }) => ({ path, text }));
     };
-    const errors = await bundled("import { ShapeError } from 'hopgrad'; console.log(ShapeError.name)");
-    assert.ok(errors.length < 4000, `${errors.length} bytes for one class`);
-    writeFileSync(
-      join(app, 'one.mjs'),
-      await bundled(
-        "import { tensor } from 'hopgrad'; console.log(tensor([1, 2], { device: 'reference' }).exp().sum().shape)",
-      ),
-    );
-    assert.equal(run(process.execPath, ['one.mjs'], app), '[]\n');
-    const few = await bundled("export { grad } from 'hopgrad'");
-    const more = await bundled("export { takeAlongAxis } from 'hopgrad'");
-    assert.ok(!few.includes('takeAlongAxis') && more.includes('takeAlongAxis'), 'functions come when they are named');
+    /** The first chunk with all that it imports at once. */
+    const first = async (code: string) => {
+      const chunks = new Map((await bundle(code)).map(({ path, text }) => [basename(path), text]));
+      const needed = new Set(['stdin.js']);
+      for (const name of needed)
+        for (const [, other] of chunks.get(name)!.matchAll(/(?:from|import)"\.\/([^"]+)"/g)) needed.add(other!);
+      return [...needed].map((name) => chunks.get(name)!).join('');
+    };
+
+    for (const [code, most] of Object.entries({
+      "import { tensor } from 'hopgrad'; console.log(tensor)": 70_000,
+      "import { grad, tensor } from 'hopgrad'; console.log(grad, tensor)": 73_000,
+      "import { ShapeError } from 'hopgrad'; console.log(ShapeError)": 1700,
+    }))
+      it(`${code.split(';')[0]} is at most ${most} bytes, devices and equations apart`, async () => {
+        const text = await first(code);
+        const bytes = Buffer.byteLength(text);
+        assert.ok(bytes <= most && bytes > 0.9 * most, `${bytes} bytes`);
+      });
+
+    it('one tensor has all its methods, functions come when they are named, and init() is asked for by name', async () => {
+      const code = `import { init, tensor } from 'hopgrad';
+        try { tensor(1) } catch (error) { console.log(error.name, error.message) }
+        await init({ device: 'reference' });
+        console.log(tensor([1, 2]).exp().sum().shape);`;
+      for (const { path, text } of await bundle(code)) writeFileSync(path, text);
+      assert.match(run(process.execPath, ['stdin.js'], app), /^DeviceError .*await init\(\) once.*\n\[\]\n$/);
+      const few = await first("export { grad } from 'hopgrad'");
+      const more = await first("export { takeAlongAxis } from 'hopgrad'");
+      assert.ok(!few.includes('takeAlongAxis') && more.includes('takeAlongAxis'));
+      const described = await first("export { describe } from 'hopgrad'");
+      assert.ok(!few.includes('ȳ cos x') && !few.includes('\\u0233 cos x') && /cos x/.test(described), 'equations');
+    });
   });
 
   it('names Dawn, which webgpu needs in Node, where it is missing', () => {

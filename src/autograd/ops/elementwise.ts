@@ -1,6 +1,6 @@
 /** How elementwise ops are made: a scalar kernel, its derivative, and nothing about loops. */
 import type { ScalarKernel } from '../../kernels/device.js';
-import { builtIn } from '../../kernels/source/identity.js';
+import { builtIn } from '../../kernels/source/own.js';
 import { zipFlat, zipped } from '../../kernels/walk.js';
 import { broadcastShapes } from '../../tensor/shape.js';
 import { unbroadcast } from '../broadcast.js';

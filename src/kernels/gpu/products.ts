@@ -3,8 +3,9 @@
  * against one result a thread: bench/RESULTS-gpu.md. For devices where a kernel's result of four is four elements.
  */
 import type { Conv2dSpec, MatmulSpec, Storage } from '../device.js';
-import { builtIn, textKernel } from '../source/identity.js';
+import { textKernel } from '../source/identity.js';
 import type { KernelThis, SourceKernel, Volume } from '../source/kernel.js';
+import { builtIn } from '../source/own.js';
 import { GpuDevice } from './device.js';
 
 /** C[z][y][x] = Σ_p Σ_i A[z][p][y][i] · B[z][p][i][x], both factors flat and walked by integer steps. */

@@ -1,5 +1,5 @@
 /** Scalar kernels that only the gpu.js devices use, in gpu.js's kernel language. See AdamW for the equations. */
-import { builtIn } from '../source/identity.js';
+import { builtIn } from '../source/own.js';
 
 /** m ← β₁ m + (1 − β₁) g, for the scaled gradient */
 export function firstMoment(m: number, g: number, beta: number, rest: number, scale: number): number {

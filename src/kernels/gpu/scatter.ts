@@ -4,9 +4,9 @@
  */
 import type { DType } from '../../tensor/dtype.js';
 import type { Storage } from '../device.js';
-import { builtIn } from '../source/identity.js';
 import type { KernelThis, SourceKernel, Vector, Volume } from '../source/kernel.js';
 import { gather } from '../source/move.js';
+import { builtIn } from '../source/own.js';
 import type { Grid, View } from '../source-device.js';
 
 /** What runs a kernel text over a grid. */

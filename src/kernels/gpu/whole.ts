@@ -4,7 +4,7 @@
  * `Math.f` in the function f is the device's own; all others are those of this file.
  */
 import type { ScalarKernel } from '../device.js';
-import { builtIn } from '../source/identity.js';
+import { builtIn } from '../source/own.js';
 
 function exp(x: number): number {
   let y = Math.exp(x);

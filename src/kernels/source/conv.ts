@@ -3,8 +3,9 @@
  * viewed [batch · channels][height][width], weights [outChannels · inChannels][kernelHeight][kernelWidth].
  * `floor((z + 0.5) / n)` divides a whole float32 exactly, whatever the device's rounding of division.
  */
-import { builtIn } from './identity.js';
+
 import type { KernelThis, Volume } from './kernel.js';
+import { builtIn } from './own.js';
 
 /** y[n,o,i,j] = Σ_{c,u,v} x[n, c, i·s + u − p, j·s + v − p] · w[o,c,u,v] */
 export function conv2d(this: KernelThis, x: Volume, weight: Volume): number {

@@ -6,6 +6,7 @@
 import { describeValue, KernelError, UsageError } from '../../tensor/errors.js';
 import { RecentlyUsed } from '../recent.js';
 import { readKernel } from './language.js';
+import { type AnyKernel, ownName } from './own.js';
 import { texts } from './texts.js';
 
 export interface KernelIdentity {
@@ -20,35 +21,10 @@ export interface KernelIdentity {
   readonly operands: number;
 }
 
-// biome-ignore lint/suspicious/noExplicitAny: kernels of all kinds
-type AnyKernel = (...args: any[]) => number;
-
-const own = new Map<string, AnyKernel>();
 const known = new WeakMap<AnyKernel, KernelIdentity>();
 /** One identity for all functions of one text: those written anew at every call must not pile up. */
 const byText = new RecentlyUsed<KernelIdentity>(1024);
 let count = 0;
-
-/**
- * Declares kernels of hopgrad's own, by name: `builtIn({ add, sub })`.
- * @throws UsageError when the name is that of another kernel
- */
-export function builtIn(kernels: Record<string, AnyKernel>): void {
-  for (const [name, kernel] of Object.entries(kernels)) {
-    const before = own.get(name);
-    if (before === kernel) continue;
-    if (before)
-      throw new UsageError('builtIn', { received: `a second kernel named ${name}`, expected: 'one kernel of a name' });
-    own.set(name, kernel);
-    known.set(kernel, {
-      name,
-      builtIn: true,
-      text: texts[name] ?? kernel.toString(),
-      id: name,
-      operands: kernel.length,
-    });
-  }
-}
 
 /** A kernel that is only a text, put together by `write`, for devices that compile texts. */
 export function textKernel(name: string, write: () => string): AnyKernel {
@@ -59,30 +35,32 @@ export function textKernel(name: string, write: () => string): AnyKernel {
   return kernel;
 }
 
-/** hopgrad's own kernels by name, as far as their modules are loaded. */
-export function builtInKernels(): ReadonlyMap<string, AnyKernel> {
-  return own;
-}
-
 /** Who `kernel` is. @throws KernelError when it is not one of hopgrad's own and its text breaks the rules of kernels */
 export function identityOf(kernel: AnyKernel): KernelIdentity {
   let identity = known.get(kernel);
   if (!identity) {
-    if (typeof kernel !== 'function')
-      throw new KernelError('kernel', {
-        received: describeValue(kernel),
-        expected: 'a function of numbers: (x) => x * x',
-      });
-    const name = kernel.name || 'kernel';
-    const given = kernel.toString();
-    identity = byText.get(given, () => {
-      const { parameters } = readKernel(name, given);
-      const text = /^[\w$]+\s*\(/.test(given) && !/^function\b/.test(given) ? `function ${given}` : given; // a method
-      return { name, builtIn: false, text, id: `#${++count}`, operands: parameters.length };
-    });
+    const own = ownName(kernel);
+    if (own !== undefined)
+      identity = { name: own, builtIn: true, text: texts[own] ?? kernel.toString(), id: own, operands: kernel.length };
+    else identity = identityOfText(kernel);
     known.set(kernel, identity);
   }
   return identity;
+}
+
+function identityOfText(kernel: AnyKernel): KernelIdentity {
+  if (typeof kernel !== 'function')
+    throw new KernelError('kernel', {
+      received: describeValue(kernel),
+      expected: 'a function of numbers: (x) => x * x',
+    });
+  const name = kernel.name || 'kernel';
+  const given = kernel.toString();
+  return byText.get(given, () => {
+    const { parameters } = readKernel(name, given);
+    const text = /^[\w$]+\s*\(/.test(given) && !/^function\b/.test(given) ? `function ${given}` : given; // a method
+    return { name, builtIn: false, text, id: `#${++count}`, operands: parameters.length };
+  });
 }
 
 /** Who `kernel` is, as one of `operands` numbers. @throws KernelError when it takes more or fewer, and as {@link identityOf} */

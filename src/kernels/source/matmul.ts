@@ -1,5 +1,5 @@
-import { builtIn } from './identity.js';
 import type { KernelThis, Vector } from './kernel.js';
+import { builtIn } from './own.js';
 
 /**
  * C[z][y][x] = Σ_i A[z][y][i] · B[z][i][x]. Both factors are flat and walked by integer steps, so either may be stored

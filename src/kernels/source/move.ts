@@ -1,6 +1,7 @@
 /** Kernels that move elements without changing them. */
-import { builtIn } from './identity.js';
+
 import type { KernelThis, Matrix, Vector, Volume } from './kernel.js';
+import { builtIn } from './own.js';
 
 /** Repeats along the axes whose stride is 0: a flat source walked by integer steps. */
 export function expand(this: KernelThis, x: Vector): number {

@@ -1,6 +1,7 @@
 /** Reductions over the middle axis of [outer, length, inner]; thread = (inner, outer). */
-import { builtIn } from './identity.js';
+
 import type { KernelThis, Volume } from './kernel.js';
+import { builtIn } from './own.js';
 
 /** y = Σ_i x_i */
 export function reduceSum(this: KernelThis, x: Volume): number {

@@ -1,6 +1,7 @@
 /** The order of elements along the middle axis of [outer, length, inner]; thread = (inner, length, outer). */
-import { builtIn } from './identity.js';
+
 import type { KernelThis, Volume } from './kernel.js';
+import { builtIn } from './own.js';
 
 /**
  * Where an element comes when its row is sorted: how many come before it. NaN counts as the largest, and of equal ones

@@ -5,7 +5,7 @@ import { type Storage, sameDevice } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { mul, sqrt } from '../../kernels/scalar.js';
 import { withScope } from '../../kernels/scope.js';
-import { builtIn } from '../../kernels/source/identity.js';
+import { builtIn } from '../../kernels/source/own.js';
 import { zipFlat } from '../../kernels/walk.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { formatShape, sameShape } from '../../tensor/shape.js';

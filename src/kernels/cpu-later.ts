@@ -1,0 +1,2 @@
+/** In place of `cpu.ts` where `init` loads it. */
+export const cpu = null;
