@@ -1,20 +1,8 @@
-/** What the chapters share: exact tensors, checks that stop a run, tables. */
+/** What the chapters share: exact tensors and what is often asked of them. */
 import { randn, type Tensor, tensor } from 'hopgrad';
 
 /** Chapters compute in double precision: their claims are identities. */
 export const exact = { dtype: 'float64', device: 'reference' } as const;
-
-export interface Chapter {
-  title: string;
-  /** Prints claims and tables; throws when a claim does not hold. */
-  run(print: (text: string) => void): Promise<void>;
-}
-
-/** @throws Error unless error ≤ bound: a chapter whose claim fails must not print a table */
-export function claim(what: string, error: number, bound: number): string {
-  if (!(error <= bound)) throw new Error(`${what}: ${error} is more than ${bound}`);
-  return `- ${what}: largest error ${error.toExponential(1)} (bound ${bound.toExponential(0)})`;
-}
 
 export function unitVectors(n: number, dim: number, seed: number): Tensor {
   return randn([n, dim], { ...exact, seed }).l2Normalize();
@@ -48,18 +36,4 @@ export function mean(numbers: ArrayLike<number>): number {
 export function deviation(numbers: ArrayLike<number>): number {
   const centre = mean(numbers);
   return Math.sqrt(mean(Array.from(numbers, (x) => (x - centre) ** 2)));
-}
-
-/** Four significant digits, without the noise of zeros. */
-export function short(x: number): string {
-  if (x === 0) return '0';
-  return Math.abs(x) < 1e-3 || Math.abs(x) >= 1e5 ? x.toExponential(1) : String(Number(x.toPrecision(4)));
-}
-
-/** A Markdown table in even columns. */
-export function table(header: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
-  const text = rows.map((row) => row.map((cell) => (typeof cell === 'number' ? short(cell) : cell)));
-  const widths = header.map((_, column) => Math.max(3, ...[header, ...text].map((row) => row[column]!.length)));
-  const line = (cells: readonly string[]) => `| ${cells.map((cell, i) => cell.padStart(widths[i]!)).join(' | ')} |`;
-  return [line(header), `| ${widths.map((w) => `${'-'.repeat(w - 1)}:`).join(' | ')} |`, ...text.map(line)].join('\n');
 }

@@ -9,7 +9,9 @@
  */
 import { type Tensor, tensor } from 'hopgrad';
 import { hopfieldRetrieve } from 'hopgrad/nn';
-import { type Chapter, claim, exact, largestDifference, table, unitVectors, values } from './chapter.js';
+import { exact, largestDifference, unitVectors, values } from './chapter.js';
+import { curves } from './figure.js';
+import type { Chapter, Findings } from './record.js';
 
 const [patterns, dim, queries] = [40, 12, 10];
 
@@ -56,33 +58,44 @@ function linearRegime(x: Tensor, stored: Tensor): (string | number)[][] {
   });
 }
 
-async function run(print: (text: string) => void): Promise<void> {
+async function run(found: Findings): Promise<void> {
   const stored = unitVectors(patterns, dim, 21);
   const x = unitVectors(queries, dim, 22);
   const errors = (beta: number, counts: readonly number[]) =>
     counts.map((count) =>
       largestDifference(hopfieldRetrieve(x, stored, { beta }), byCovariance(x, stored, beta, count)),
     );
-  const exactErrors = [1, 8, 14.3, 30].flatMap((beta) => errors(beta, [64]));
-  print(`${patterns} patterns, ${queries} queries, ${dim} dimensions.\n`);
-  print(claim('U softmax(β Uᵀx) = ū + β U Jᵐ Uᵀ x, 64 nodes, β up to 30', Math.max(...exactErrors), 1e-12));
-  const total = values(
-    tensor(
-      gaussLegendre(64).map(({ weight }) => weight),
-      exact,
-    ).sum(),
-  )[0]!;
-  print(claim('the weights of the rule sum to 1', Math.abs(total - 1), 1e-14));
+  const betas = [1, 8, 14.3, 30];
+  const exactErrors = betas.flatMap((beta) => errors(beta, [64]));
+  found.say(`${patterns} patterns, ${queries} queries, ${dim} dimensions.`);
+  for (const [id, value] of Object.entries({ patterns, queries, dim })) found.number(id, value);
+  found.claim('identity', 'U softmax(β Uᵀx) = ū + β U Jᵐ Uᵀ x, 64 nodes, β up to 30', Math.max(...exactErrors), 1e-12);
+  const weights = tensor(
+    gaussLegendre(64).map(({ weight }) => weight),
+    exact,
+  );
+  found.claim('rule', 'the weights of the rule sum to 1', Math.abs(values(weights.sum())[0]! - 1), 1e-14);
   const counts = [1, 2, 4, 8, 16, 32];
-  print('\nError by the number of nodes:\n');
-  print(
-    table(
-      ['β', ...counts.map(String)],
-      [1, 8, 14.3, 30].map((beta) => [beta, ...errors(beta, counts)]),
+  const byCount = betas.map((beta) => [beta, ...errors(beta, counts)]);
+  found.table('nodes', 'Error by the number of nodes:', ['β', ...counts.map(String)], byCount);
+  found.figure(
+    'nodes',
+    'Error of the integral against the number of nodes, both logarithmic, a curve for each β: it falls faster than any power, later for larger β, down to rounding at 1e-16.',
+    curves(
+      byCount.map(([beta, ...row]) => ({
+        label: `β ${beta}`,
+        points: row.map((error, i) => [counts[i]!, Math.max(error, 1e-17)] as const),
+      })),
+      {
+        x: { label: 'nodes of the rule', type: 'log', base: 2, ticks: counts, tickFormat: String },
+        y: { label: 'largest error', type: 'log', tickFormat: '~e', ticks: 6 },
+      },
     ),
   );
-  print('\nDistance of retrieval from ū + β Cov(U) x: it falls with β², a factor of 4 each time β halves:\n');
-  print(table(['β', 'distance', 'factor'], linearRegime(x, stored)));
+  const regime = linearRegime(x, stored);
+  const caption = 'Distance of retrieval from ū + β Cov(U) x: it falls with β², a factor of 4 each time β halves:';
+  found.table('linear', caption, ['β', 'distance', 'factor'], regime);
+  found.number('lastFactor', regime.at(-1)![2]!);
 }
 
-export const covariance: Chapter = { title: 'Retrieval as mean plus covariance', run };
+export const covariance: Chapter = { name: 'covariance', title: 'Retrieval as mean plus covariance', run };

@@ -16,7 +16,9 @@
  */
 import { grad, init, randn, type Tensor, withDevice } from 'hopgrad';
 import { cloobLoss, type RetrievalForm, retrievalOperations } from 'hopgrad/nn';
-import { type Chapter, claim, exact, largestDifference, table, unitVectors, values } from './chapter.js';
+import { exact, largestDifference, unitVectors, values } from './chapter.js';
+import { curves } from './figure.js';
+import type { Chapter, Findings } from './record.js';
 
 const [n, dim, invTau] = [48, 64, 30];
 
@@ -43,7 +45,7 @@ function errorInFloat32(form: RetrievalForm, spread: number, beta: number): numb
   return norm(found.to('reference').cast('float64').sub(expected)) / norm(expected);
 }
 
-async function run(print: (text: string) => void): Promise<void> {
+async function run(found: Findings): Promise<void> {
   await init({ device: 'wasm' });
   const [x, y] = [unitVectors(n, dim, 5), unitVectors(n, dim, 6)];
   const gradients = (form: RetrievalForm) => grad((a: Tensor, b: Tensor) => loss(form, 8)(a, b))(x, y);
@@ -53,34 +55,55 @@ async function run(print: (text: string) => void): Promise<void> {
         .square()
         .sum(),
     )(x);
-  print(`N = ${n} pairs, dim ${dim}, τ⁻¹ = ${invTau}; float64 unless said otherwise.\n`);
+  found.say(`N = ${n} pairs, dim ${dim}, τ⁻¹ = ${invTau}; float64 unless said otherwise.`);
   const value = (form: RetrievalForm) => loss(form, 8)(x, y);
-  print(claim('the loss is that of the definition', largestDifference(value('gram'), value('patterns')), 1e-12));
+  found.claim(
+    'value',
+    'the loss is that of the definition',
+    largestDifference(value('gram'), value('patterns')),
+    1e-12,
+  );
   const [a, b] = [gradients('gram'), gradients('patterns')];
-  print(claim('its gradient too', Math.max(largestDifference(a[0], b[0]), largestDifference(a[1], b[1])), 1e-12));
-  print(claim('and a second derivative', largestDifference(second('gram'), second('patterns')), 1e-12));
-  const counts = [
-    [64, 512],
-    [128, 512],
-    [256, 512],
-    [512, 512],
-    [1024, 512],
-    [512, 1024],
-  ].map(([pairs, d]) => {
-    const [definition, gram] = [retrievalOperations.patterns(pairs!, d!), retrievalOperations.gram(pairs!, d!)];
-    return [pairs!, d!, definition / 1e6, gram / 1e6, definition / gram];
-  });
-  print('\nMultiply-adds of the loss and its gradient, in millions; below N = ¾ d hopgrad takes the second form:\n');
-  print(table(['N', 'd', 'patterns', 'Gram matrices', 'ratio'], counts));
-  const errors = [1, 0.3, 0.1, 0.03].map((spread) => [
+  const apart = Math.max(largestDifference(a[0], b[0]), largestDifference(a[1], b[1]));
+  found.claim('gradient', 'its gradient too', apart, 1e-12);
+  found.claim('second', 'and a second derivative', largestDifference(second('gram'), second('patterns')), 1e-12);
+  const operations = (pairs: number, d: number) => {
+    const [definition, gram] = [retrievalOperations.patterns(pairs, d), retrievalOperations.gram(pairs, d)];
+    return [pairs, d, definition / 1e6, gram / 1e6, definition / gram];
+  };
+  const counts = [...[64, 128, 256, 512, 1024].map((pairs) => operations(pairs, 512)), operations(512, 1024)];
+  found.table(
+    'operations',
+    'Multiply-adds of the loss and its gradient, in millions; below N = ¾ d hopgrad takes the second form:',
+    ['N', 'd', 'patterns', 'Gram matrices', 'ratio'],
+    counts,
+  );
+  found.figure(
+    'operations',
+    'Multiply-adds against the number of pairs for 512 dimensions, both logarithmic: the Gram form is lower up to some 550 pairs and higher beyond.',
+    curves(
+      [
+        { label: 'patterns', points: counts.slice(0, 5).map((row) => [row[0]!, row[2]!] as const) },
+        { label: 'Gram', points: counts.slice(0, 5).map((row) => [row[0]!, row[3]!] as const) },
+      ],
+      {
+        height: 280,
+        x: { label: 'pairs N', type: 'log', base: 2, ticks: [64, 128, 256, 512, 1024], tickFormat: String },
+        y: { label: 'millions of multiply-adds', type: 'log', tickFormat: '~s' },
+      },
+    ),
+  );
+  const spreads = [1, 0.3, 0.1, 0.03];
+  const errors = spreads.map((spread) => [
     spread,
     ...[8, 30].flatMap((beta) => [errorInFloat32('patterns', spread, beta), errorInFloat32('gram', spread, beta)]),
   ]);
-  print(
-    '\nRelative error of the gradient in float32, embeddings at distance δ from one direction. Near the saddle float32',
+  found.table(
+    'float32',
+    'Relative error of the gradient in float32, embeddings at distance δ from one direction. Near the saddle float32 leaves nothing of it, in either form: an error of 1 is all of the gradient.',
+    ['δ', 'patterns, β 8', 'Gram, β 8', 'patterns, β 30', 'Gram, β 30'],
+    errors,
   );
-  print('leaves nothing of it, in either form: an error of 1 is all of the gradient.\n');
-  print(table(['δ', 'patterns, β 8', 'Gram, β 8', 'patterns, β 30', 'Gram, β 30'], errors));
 }
 
-export const gram: Chapter = { title: 'CLOOB’s loss by fewer operations: Gram matrices', run };
+export const gram: Chapter = { name: 'gram', title: 'CLOOB’s loss by fewer operations: Gram matrices', run };

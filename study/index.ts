@@ -1,24 +1,40 @@
-/** `npm run study`: runs the chapters, prints them, and keeps what they print in study/RESULTS.md. */
-import { writeFileSync } from 'node:fs';
+/** `npm run study [-- NAME …]`: runs chapters, prints what they find, and keeps it for their texts and in RESULTS.md. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { covariance } from './covariance.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
 import { mutualInformation } from './mutual-information.js';
+import { type Chapter, Findings, type Results, section } from './record.js';
 import { saddle } from './saddle.js';
 import { saturation } from './saturation.js';
 
-const lines: string[] = [];
-const print = (text: string) => {
-  console.log(text);
-  lines.push(text);
-};
+/** In the order in which they are read. */
+const chapters: Chapter[] = [saturation, hopfield, covariance, mutualInformation, saddle, gram];
 
-print(
-  '# What the mathematics of CLOOB says, computed\n\nWritten by `npm run study`; each table is made by the chapter of its name.',
-);
-for (const [index, { title, run }] of [saturation, hopfield, covariance, mutualInformation, saddle, gram].entries()) {
-  print(`\n## ${index + 1}. ${title}\n`);
-  await run(print);
+const asked = process.argv.slice(2);
+const unknown = asked.filter((name) => !chapters.some((chapter) => chapter.name === name));
+if (unknown.length > 0)
+  throw new Error(`no chapter ${unknown.join(', ')}; there are ${chapters.map(({ name }) => name).join(', ')}`);
+
+const at = (path: string) => fileURLToPath(new URL(`../../study/${path}`, import.meta.url));
+mkdirSync(at('results'), { recursive: true });
+const intro = 'Written by `npm run study`; each section is made by the chapter of its name.';
+const sections: string[] = [`# What the mathematics of CLOOB says, computed\n\n${intro}\n`];
+for (const [index, chapter] of chapters.entries()) {
+  const file = at(`results/${chapter.name}.json`);
+  if (asked.length > 0 && !asked.includes(chapter.name) && existsSync(file)) {
+    sections.push(section(index + 1, JSON.parse(readFileSync(file, 'utf8')) as Results));
+    continue;
+  }
+  const found = new Findings(chapter);
+  await chapter.run(found);
+  sections.push(section(index + 1, found.results));
+  console.log(sections.at(-1));
+  writeFileSync(file, `${JSON.stringify(found.results, null, 2)}\n`);
+  rmSync(at(`figures/${chapter.name}`), { recursive: true, force: true });
+  if (found.figures.size > 0) mkdirSync(at(`figures/${chapter.name}`), { recursive: true });
+  for (const [name, svg] of found.figures) writeFileSync(at(`figures/${name}`), svg);
 }
-writeFileSync(fileURLToPath(new URL('../../study/RESULTS.md', import.meta.url)), `${lines.join('\n')}\n`);
+writeFileSync(at('RESULTS.md'), sections.join(''));
+writeFileSync(at('results/index.json'), `${JSON.stringify(chapters.map(({ name }) => name))}\n`);

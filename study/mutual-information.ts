@@ -9,7 +9,9 @@
  */
 import { Random, type Tensor, tensor } from 'hopgrad';
 import { cloobLoss, infoLoobLoss, infoNceLoss } from 'hopgrad/nn';
-import { type Chapter, deviation, exact, mean, short, table, values } from './chapter.js';
+import { deviation, exact, mean, values } from './chapter.js';
+import { curves } from './figure.js';
+import { type Chapter, type Findings, short } from './record.js';
 
 const [dim, batches] = [20, 60];
 
@@ -59,30 +61,72 @@ function withMemory(information: number, n: number): string[] {
   return [spread(plain), spread(retrieved)];
 }
 
-async function run(print: (text: string) => void): Promise<void> {
-  print(`${dim} dimensions, the best critic; mean ± standard deviation of ${batches} batches, nats.\n`);
-  const rows: (string | number)[][] = [];
-  for (const information of [2, 5, 10])
-    for (const n of [16, 64, 256]) {
-      const { nce, loob } = estimates(information, n);
-      if (Math.max(...nce) > Math.log(n)) throw new Error('InfoNCE went above ln N');
-      rows.push([information, n, short(Math.log(n)), spread(nce), spread(loob)]);
-    }
-  print(table(['I', 'N', 'ln N', 'ln N − L_NCE', 'ln(N−1) − L_LOOB'], rows));
-  print(
-    '\nThe lower estimate ends at ln N and hardly varies; the upper one is loose and noisy where I is large for N.',
+async function run(found: Findings): Promise<void> {
+  found.say(`${dim} dimensions, the best critic; mean ± standard deviation of ${batches} batches, nats.`);
+  found.number('dim', dim);
+  found.number('batches', batches);
+  const [informations, sizes] = [
+    [2, 5, 10],
+    [16, 64, 256],
+  ];
+  const cells = informations.flatMap((information) =>
+    sizes.map((n) => ({ information, n, ...estimates(information, n) })),
   );
-  print('\nA critic multiplied by a factor, I = 5, N = 64: the estimate by InfoLOOB bounds nothing any more.\n');
-  const scaled = [0.25, 0.5, 1, 2, 4].map((scale) => [scale, ...Object.values(estimates(5, 64, scale)).map(spread)]);
-  print(table(['factor', 'ln N − L_NCE', 'ln(N−1) − L_LOOB'], scaled));
-  print('\nThe loss itself on unit vectors (τ⁻¹ = 30, β = 8), mean of both sides, without training:\n');
-  const memory = [2, 5, 10].flatMap((information) =>
-    [16, 128].map((n) => [information, n, ...withMemory(information, n)]),
+  const above = Math.max(...cells.map(({ n, nce }) => Math.max(...nce) - Math.log(n)));
+  found.claim('ceiling', 'ln N − L_NCE is never above ln N', Math.max(0, above), 1e-12);
+  found.table(
+    'estimates',
+    'Both estimates with the best critic.',
+    ['I', 'N', 'ln N', 'ln N − L_NCE', 'ln(N−1) − L_LOOB'],
+    cells.map(({ information, n, nce, loob }) => [information, n, short(Math.log(n)), spread(nce), spread(loob)]),
   );
-  print(table(['I', 'N', 'InfoLOOB', 'InfoLOOB after retrieval'], memory));
-  print(
-    '\nRetrieval draws partners together, which lowers the loss where they are found at all; it does not lower the spread over batches here. A smaller variance, if there is one, must come from training with the memory.',
+  found.number('loobAtTen', mean(cells.at(-1)!.loob));
+  found.number('nceAtTen', mean(cells.at(-1)!.nce));
+  found.number('spreadLoob', deviation(cells.at(-1)!.loob));
+  found.number('spreadNce', deviation(cells.at(-1)!.nce));
+  const ofTen = cells.filter(({ information }) => information === 10);
+  const line = (of: (cell: (typeof cells)[number]) => number) => ofTen.map((cell) => [cell.n, of(cell)] as const);
+  found.figure(
+    'estimates',
+    'Estimates of 10 nats against the number of pairs: InfoNCE stays at ln N below, InfoLOOB comes down from 20 towards 10 from above.',
+    curves(
+      [
+        { label: 'InfoLOOB', points: line(({ loob }) => mean(loob)) },
+        { label: 'InfoNCE', points: line(({ nce }) => mean(nce)) },
+        { label: 'ln N', points: line(({ n }) => Math.log(n)) },
+        { label: 'true I', points: line(({ information }) => information) },
+      ],
+      {
+        x: { label: 'pairs N', type: 'log', base: 2, ticks: sizes, tickFormat: String },
+        y: { label: 'nats', domain: [0, 20] },
+      },
+    ),
+  );
+  found.say(
+    'The lower estimate ends at ln N and hardly varies; the upper one is loose and noisy where I is large for N.',
+  );
+  const scaled = [0.25, 0.5, 1, 2, 4].map((scale) => ({ scale, ...estimates(5, 64, scale) }));
+  found.table(
+    'scaled',
+    'A critic multiplied by a factor, I = 5, N = 64: the estimate by InfoLOOB bounds nothing any more.',
+    ['factor', 'ln N − L_NCE', 'ln(N−1) − L_LOOB'],
+    scaled.map(({ scale, nce, loob }) => [scale, spread(nce), spread(loob)]),
+  );
+  found.number('scaledLow', mean(scaled[1]!.loob));
+  found.number('scaledHigh', mean(scaled[3]!.loob));
+  found.table(
+    'memory',
+    'The loss itself on unit vectors (τ⁻¹ = 30, β = 8), mean of both sides, without training:',
+    ['I', 'N', 'InfoLOOB', 'InfoLOOB after retrieval'],
+    informations.flatMap((information) => [16, 128].map((n) => [information, n, ...withMemory(information, n)])),
+  );
+  found.say(
+    'Retrieval draws partners together, which lowers the loss where they are found at all; it does not lower the spread over batches here. A smaller variance, if there is one, must come from training with the memory.',
   );
 }
 
-export const mutualInformation: Chapter = { title: 'Mutual information: two estimates and their variance', run };
+export const mutualInformation: Chapter = {
+  name: 'mutual-information',
+  title: 'Mutual information: two estimates and their variance',
+  run,
+};
