@@ -90,7 +90,10 @@ export function device(): Device {
   return defaultDevice();
 }
 
-/** Bytes and storages of a device (default: the default device). */
-export function memory(of: Device = defaultDevice()): MemoryInfo {
-  return of.memory();
+/**
+ * Bytes and storages of a device, or of that with a name. Default: the default device.
+ * @throws DeviceError as {@link withDevice}
+ */
+export function memory(of: Device | string = defaultDevice()): MemoryInfo {
+  return (typeof of === 'object' && 'memory' in (of ?? {}) ? of : deviceByName(of as string)).memory();
 }

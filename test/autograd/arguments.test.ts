@@ -129,6 +129,14 @@ describe('arguments of ops', () => {
       ShapeError,
       /batchNorm.*\[3, 1\]/,
     ],
+    ...Object.entries({ nothing: null, 'an object': {}, 'a tensor': ones([1]), gpu: 'gpu' }).map(
+      ([what, of]): [string, () => unknown, typeof DeviceError, RegExp] => [
+        `${what} for a device`,
+        () => hopgrad.memory(of as never),
+        DeviceError,
+        /unknown device .* wasm/,
+      ],
+    ),
     ['an unknown dtype', () => zeros([1], { dtype: 'float16' as never }), DTypeError, /float16/],
     ['an unknown dtype to cast to', () => zeros([1]).cast('half' as never), DTypeError, /half/],
     [

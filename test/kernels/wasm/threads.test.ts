@@ -1,6 +1,7 @@
 /** Threads of the wasm device: the same bits for any number of them, and a process that ends by itself. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { init, UsageError } from 'hopgrad';
 import type { Device, Storage } from '#src/kernels/device.js';
 import { fused } from '#src/kernels/fused.js';
@@ -63,6 +64,30 @@ describe('threads of the wasm device', () => {
       everything(device).forEach((x, i) => {
         assert.deepEqual(device.readSync(x), expected[i]);
       });
+    }
+  });
+
+  it('that are more than are wanted sleep', async function () {
+    if (!existsSync('/proc/self/task')) return this.skip();
+    const all = () => readdirSync('/proc/self/task');
+    const before = new Set(all());
+    const device = createWasmDevice({ threads: 4 });
+    const x = device.upload(new Float32Array(400_000).fill(0.5));
+    device.map(exp, x).free();
+    const helpers = all().filter((id) => !before.has(id));
+    assert.equal(helpers.length, 3);
+    /** Milliseconds that each helper has computed. */
+    const busy = () =>
+      helpers.map((id) => Number(readFileSync(`/proc/self/task/${id}/schedstat`, 'utf8').split(' ')[0]) / 1e6);
+    for (let last = ''; last !== busy().join(); await new Promise((resolve) => setTimeout(resolve, 150)))
+      last = busy().join(); // they start
+    for (const threads of [1, 2, 4]) {
+      device.threads = threads;
+      device.map(exp, x).free();
+      const start = busy();
+      for (let i = 0; i < 60; i++) device.map(exp, x).free();
+      const worked = busy().map((end, i) => end - start[i]!);
+      assert.ok(worked.filter((ms) => ms > 5).length < threads, `${threads} threads: ${worked} ms`);
     }
   });
 
