@@ -81,8 +81,20 @@ async function loadKoffi(): Promise<Koffi> {
   }
 }
 
+/**
+ * UCX, which carries MPICH's and some Open MPI's messages, rewrites brk, mmap and munmap while the program runs in order to
+ * hear of them; threads of V8 that allocate at that moment crash. It also takes the signal by which V8 notices WebAssembly
+ * that reads out of bounds. Both are turned off before it is loaded, unless the user says otherwise.
+ * @source UCX, `ucx_info -cf`
+ */
+function tameUcx(env: NodeJS.ProcessEnv): void {
+  env.UCX_MEM_EVENTS ??= 'no';
+  env.UCX_ERROR_SIGNALS ??= '';
+}
+
 function loadLibrary(koffi: Koffi): { library: Library; version: string; family: Family } {
   const reasons: string[] = [];
+  tameUcx(process.env);
   for (const path of candidates(process.env))
     try {
       // Open MPI loads parts of itself that look for its symbols: they must be seen by all.
@@ -166,8 +178,19 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
   const flag = new Int32Array(1);
   const sleeping = new Int32Array(new SharedArrayBuffer(4));
 
-  /** Waits for a request: first asking again and again, then leaving the core to others in between. */
-  function finish(op: string, request: Uint8Array): void {
+  /** What MPI reads or writes until it has finished: nothing else may hold it, and after a time-out MPI still may. */
+  const inFlight = new Set<ArrayBufferView>();
+
+  /**
+   * Waits for a request on `buffers`: first asking again and again, then leaving the core to others in between.
+   * @throws DistributedError after the time-out
+   */
+  function finish(op: string, request: Uint8Array, ...buffers: ArrayBufferView[]): void {
+    for (const buffer of buffers) inFlight.add(buffer);
+    wait(op, request);
+    for (const buffer of buffers) inFlight.delete(buffer);
+  }
+  function wait(op: string, request: Uint8Array): void {
     const begin = performance.now();
     for (let asks = 0; ; asks++) {
       test(request, flag, status);
@@ -202,7 +225,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const into = whole ? receive : new Uint8Array(size * part.length);
         const r = request();
         start.allGather(part, part.length, handles.byte, into, part.length, handles.byte, handles.world, r);
-        finish('allGather', r);
+        finish('allGather', r, part, into);
         if (!whole)
           for (let s = 0; s < size; s++)
             receive.set(into.subarray(s * part.length, (s + 1) * part.length), s * send.length + from);
@@ -218,7 +241,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const into = whole ? receive : new Uint8Array(out.length);
         const r = request();
         start.allToAll(out, to - from, handles.byte, into, to - from, handles.byte, handles.world, r);
-        finish('allToAll', r);
+        finish('allToAll', r, out, into);
         if (!whole)
           for (let s = 0; s < size; s++)
             receive.set(into.subarray(s * (to - from), (s + 1) * (to - from)), s * length + from);
@@ -232,7 +255,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const r = request();
         const before = part.slice();
         start.sum(before, part, part.length, type, handles.sum, handles.world, r);
-        finish('allReduce', r);
+        finish('allReduce', r, before, part);
       });
     },
     broadcast(data, root) {
@@ -240,7 +263,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const part = data.subarray(from, to);
         const r = request();
         start.broadcast(part, part.length, handles.byte, root, handles.world, r);
-        finish('broadcast', r);
+        finish('broadcast', r, part);
       });
     },
     barrier() {
@@ -258,6 +281,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
   process.on('exit', (code) => {
     if (code === 0) return void finalize();
     writeSync(2, `rank ${rank} ended with code ${code}, and so all do\n`);
+    Atomics.wait(sleeping, 0, 0, 200); // MPICH's launcher drops what it has not read when it hears of the end
     abort(handles.world, code);
   });
   return transport;

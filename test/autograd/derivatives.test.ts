@@ -22,9 +22,10 @@ import { property, relativeError, values } from '../helpers.js';
 
 const exact = { dtype: 'float64', device: 'reference' } as const;
 const draw = (shape: number[], seed: number) => randn(shape, { ...exact, seed });
+/** Where a softmax is saturated, derivatives are what rounding leaves of numbers near 1: they are compared beside 1e-3. */
 const close = (a: Tensor, b: Tensor, tolerance = 1e-10) => {
   assert.deepEqual(a.shape, b.shape);
-  assert.ok(relativeError(values(a), values(b)) < tolerance, `${values(a)} instead of ${values(b)}`);
+  assert.ok(relativeError(values(a), values(b), 1e-3) < tolerance, `${values(a)} instead of ${values(b)}`);
 };
 
 /** A function with curvature, coupling and a result of another shape. */
