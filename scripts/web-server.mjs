@@ -26,24 +26,6 @@ const types = {
   '.json': 'application/json',
 };
 
-/** Drawings of everyday things with their names: what the page trains on, straight from the embedded data set. */
-async function drawings(count) {
-  const { loadConcepts, loadDrawings, trainingStyles } = await import('../dist/data/emoji.js');
-  const concepts = loadConcepts();
-  const bySymbol = trainingStyles.map((style) => loadDrawings(style, concepts));
-  const chosen = concepts
-    .map((_, i) => i)
-    .filter((i) => bySymbol.every((list) => list.some(({ concept }) => concept === i)));
-  const step = Math.max(1, Math.floor(chosen.length / count));
-  return chosen
-    .filter((_, i) => i % step === 0)
-    .slice(0, count)
-    .map((i) => ({
-      name: concepts[i].name,
-      svgs: bySymbol.map((list) => list.find(({ concept }) => concept === i).svg),
-    }));
-}
-
 /**
  * Starts the server.
  * @param also further folders of the repository to serve
@@ -60,6 +42,7 @@ export async function serve({ port = 0, also = [] } = {}) {
       response.setHeader('Cache-Control', 'no-store');
       if (pathname === '/data/drawings.json') {
         response.setHeader('Content-Type', types['.json']);
+        const { drawings } = await import('./drawings.mjs');
         response.end(JSON.stringify(await drawings(Number(searchParams.get('count') ?? 256))));
         return;
       }

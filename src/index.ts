@@ -1,4 +1,7 @@
-/** hopgrad: tensors with gradients. Layers are in hopgrad/nn, CLOOB in hopgrad/models/cloob. */
+/**
+ * Tensors with gradients. Layers are in hopgrad/nn, CLOOB in hopgrad/models/cloob.
+ * @module hopgrad
+ */
 export { detectAnomaly } from './autograd/anomaly.js';
 export { type CaptureOptions, capture } from './autograd/capture.js';
 export { checkpoint } from './autograd/checkpoint.js';

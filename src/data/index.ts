@@ -1,4 +1,7 @@
-/** hopgrad/data: data sets of captioned or labelled pictures, transforms, and the loader. Needs Node (pages get page.ts); decoding needs sharp. */
+/**
+ * Data sets of captioned or labelled pictures, transforms, and the loader. Needs Node (pages get page.ts); decoding needs sharp.
+ * @module hopgrad/data
+ */
 export { cocoSource } from './coco.js';
 export { type ColourMode, type DecodeOptions, decode, type ImageInput, type Picture } from './decode.js';
 export { folderSource, imageFiles, imagesSource } from './folder.js';

@@ -1,4 +1,7 @@
-/** hopgrad/distributed: one training over several processes or threads, exactly that of one. */
+/**
+ * One training over several processes or threads, exactly that of one.
+ * @module hopgrad/distributed
+ */
 export { Group, type GroupOptions } from './group.js';
 export { type JoinOptions, joinGroup } from './join.js';
 export { clipLossOf, cloobLossOf, type GlobalSimilarities, globalSimilarities } from './losses.js';

@@ -1,4 +1,7 @@
-/** hopgrad/nn: layers, modern Hopfield retrieval, contrastive losses and optimisation. */
+/**
+ * Layers, modern Hopfield retrieval, contrastive losses and optimisation.
+ * @module hopgrad/nn
+ */
 export { HalfTensor, type HalfType, toHalf } from '../formats/half.js';
 export { GELU, LeakyReLU, QuickGELU, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh } from './activations.js';
 export { maskedAttention } from './attention.js';

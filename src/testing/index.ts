@@ -1,4 +1,7 @@
-/** hopgrad/testing: gradient checks, trials of registered ops, and generators for fast-check, which only they need. */
+/**
+ * Gradient checks, trials of registered ops, and generators for fast-check, which only they need.
+ * @module hopgrad/testing
+ */
 export { broadcastableShapes, type ShapeOptions, shapes, type TensorArbitraryOptions, tensors } from './arbitraries.js';
 export { assertGradients, type CheckOptions, checkGradients } from './check-gradients.js';
 export { allClose, assertClose, type CloseOptions, CloseReport } from './close.js';

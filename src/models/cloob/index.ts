@@ -1,4 +1,7 @@
-/** hopgrad/models/cloob: the CLOOB model, its tokenizer, checkpoints and evaluation. */
+/**
+ * The CLOOB model, its tokenizer, checkpoints and evaluation.
+ * @module hopgrad/models/cloob
+ */
 import '../../autograd/ops/index.js'; // the methods of tensors, for those who import nothing else
 
 export {

@@ -1,0 +1,10 @@
+// The search page: Pagefind over all pages, the words in the address.
+const words = new URLSearchParams(location.search).get('q') ?? '';
+const ui = new window.PagefindUI({
+  element: '#results',
+  showSubResults: true,
+  showImages: false,
+  autofocus: words === '',
+  resetStyles: false,
+});
+if (words) ui.triggerSearch(words);
