@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { promisify, stripVTControlCharacters } from 'node:util';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = join(here, '..');
@@ -16,7 +16,8 @@ function digest() {
   const hash = createHash('sha256');
   const sources = readdirSync(join(root, 'src'), { recursive: true }).filter((name) => name.endsWith('.ts'));
   for (const name of sources.sort()) hash.update(name).update(readFileSync(join(root, 'src', name)));
-  for (const name of ['typedoc.json', 'package.json', 'api.mjs']) hash.update(readFileSync(join(here, name)));
+  for (const name of ['typedoc.json', 'typedoc-options.mjs', 'package.json', 'api.mjs'])
+    hash.update(readFileSync(join(here, name)));
   return hash.digest('hex');
 }
 
@@ -31,9 +32,13 @@ export async function reference() {
     mkdirSync(folder, { recursive: true });
     const require = createRequire(import.meta.url);
     const typedoc = join(dirname(require.resolve('typedoc/package.json')), 'bin/typedoc');
-    const options = ['--options', join(here, 'typedoc.json'), '--out', join(folder, 'pages'), '--pretty', 'false'];
+    const options = ['--options', join(here, 'typedoc.json'), '--out', join(folder, 'pages')];
     const { stdout, stderr } = await promisify(execFile)(process.execPath, [typedoc, ...options], { cwd: here });
-    const told = `${stdout}${stderr}`.split('\n').filter((line) => /^\[?warn/.test(line));
+    // Members of types that are written in place are described where these are.
+    const told = stripVTControlCharacters(`${stdout}${stderr}`)
+      .split('\n')
+      .filter((line) => /^\[(warning|error)\] (?!Found )/.test(line) && !/__type\.|an @param with name/.test(line));
+
     writeFileSync(join(folder, 'told.json'), JSON.stringify(told));
     writeFileSync(stamp, now);
   }

@@ -9,6 +9,7 @@ import { Tensor } from './tensor.js';
 /** Most signatures (shapes and dtypes of the inputs) that one captured function keeps. */
 const limit = 8;
 
+/** What {@link capture} must know beside the function. */
 export interface CaptureOptions {
   /** Tensors whose `.grad` the function fills by backward(): every call sets it anew. */
   parameters?: Iterable<Tensor>;

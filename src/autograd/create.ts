@@ -20,6 +20,7 @@ import { leafNode } from './graph.js';
 import './ops/index.js'; // whoever makes a tensor has all its methods
 import { type NestedArray, noGradientOfIntegers, Tensor } from './tensor.js';
 
+/** What a new tensor is made of, and whether gradients are collected for it. */
 export interface TensorOptions {
   /** Default float32; that of the data for typed arrays. */
   dtype?: DType;
@@ -184,6 +185,7 @@ export function manualSeed(seed: number): void {
   context.random = new Random(seed);
 }
 
+/** How a random tensor is drawn: without seed and generator from the stream that {@link manualSeed} begins. */
 export interface RandomOptions extends TensorOptions {
   /** A stream of its own from this seed. */
   seed?: number;

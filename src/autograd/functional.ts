@@ -9,6 +9,7 @@ import { type BackwardOptions, differentiate, leafNode } from './graph.js';
 import { identity } from './ops/identity.js';
 import { noGradientOfIntegers, Tensor } from './tensor.js';
 
+/** How {@link grad} and {@link valueAndGrad} differentiate. */
 export interface GradOptions {
   /**
    * Record the derivative too, so that it can be differentiated with respect to anything it depends on. Default:
@@ -50,6 +51,7 @@ export class ValueAndGrad<G = Tensor, X = undefined> {
     readonly aux: X,
   ) {}
 
+  /** Value and gradient, for `const [value, gradient] = …`. */
   *[Symbol.iterator](): Generator<Tensor | G> {
     yield this.value;
     yield this.grad;

@@ -113,6 +113,7 @@ export function enableGrad<T>(body: () => T): T {
   return within('enableGrad', { recording: true }, body);
 }
 
+/** What a backward pass leaves behind. */
 export interface BackwardOptions {
   /** Keep the graph for another backward pass. Default: createGraph. */
   retainGraph?: boolean;

@@ -76,6 +76,10 @@ export interface OpTest<P> {
  */
 export type Int32Rule = 'exact' | 'float32' | 'refused';
 
+/**
+ * An operation as it is given to {@link defineOp}: its equation, its derivative and what computes both. P: its
+ * parameters.
+ */
 export interface OpDefinition<P> {
   /** Unique; the name in error messages. */
   name: string;
@@ -104,7 +108,7 @@ export interface OpDefinition<P> {
   kernel?(inputs: readonly (Storage | number)[], context: ForwardContext<P>): Storage;
   /** Computes the output from tensors, not recorded (the simple way, for your own ops). */
   forward?(inputs: readonly Tensor[], params: P): Tensor;
-  /** The output as a composition of other ops, whose derivatives are its own: see {@link defineComposite}. */
+  /** The output as a composition of other ops, whose derivatives are its own: see `defineComposite`. */
   compose?(inputs: readonly Tensor[], params: P): Tensor;
   /** What the derivative needs; anything else is not kept alive. Default: all inputs and the output. */
   saves?: { inputs?: readonly number[]; output?: boolean };

@@ -22,6 +22,7 @@ import { type BackwardOptions, backward, leafNode, type Node } from './graph.js'
 /** A tensor or a plain number; numbers are constants without a gradient. */
 export type Operand = Tensor | number;
 
+/** Numbers in arrays in arrays, as deep as a tensor has axes; all arrays of one depth are equally long. */
 export type NestedArray = number | NestedArray[];
 
 /** A tensor: `shape` over `storage`, and how it was computed. Its methods are declared beside each op in ops/. */
@@ -129,6 +130,7 @@ export class Tensor {
     this.storage.free();
   }
 
+  /** Frees the storage at the end of a block that declares the tensor by `using`. */
   [Symbol.dispose](): void {
     this.dispose();
   }

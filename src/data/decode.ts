@@ -18,6 +18,7 @@ export interface Picture extends Raster {
 /** Where a picture comes from: a file, the bytes of one, or pixels. */
 export type ImageInput = { path: string } | { bytes: Uint8Array } | { pixels: Picture };
 
+/** How a picture file becomes pixels. */
 export interface DecodeOptions {
   /** Turn the picture as its EXIF orientation says. The official code does so for TIFF only, which is the default. */
   orient?: boolean;

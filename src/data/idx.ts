@@ -49,6 +49,7 @@ export function readIdx(name: string, bytes: Uint8Array): IdxArray {
   return { shape, data };
 }
 
+/** Which files of the idx format are read, and what their labels are called. */
 export interface IdxOptions {
   /** `t10k` (test) or `train`: how the file names begin. Default `t10k`. */
   split?: 't10k' | 'train';

@@ -21,6 +21,7 @@ import { type Prepared, type PrepareJob, Preparer } from './preparer.js';
 import type { BadRow, Row, Source } from './source.js';
 import { type Normalise, normaliser, type TransformOptions } from './transforms.js';
 
+/** How a loader takes rows from a source. */
 export interface LoaderOptions {
   batchSize: number;
   /** Size of the pictures and what differs from the official transforms. */
@@ -54,6 +55,7 @@ export interface Place {
   bad: number;
 }
 
+/** What the loader hands over at a time. */
 export interface Batch {
   /** Rows in this batch. */
   count: number;

@@ -123,7 +123,7 @@ export async function openData(
   return { ...opened, spec };
 }
 
-/** Only the source of {@link openData}. */
+/** Only the source of `openData`. */
 export async function openSource(path: string, request: Omit<DataRequest, 'path'> = {}): Promise<Source> {
   return (await open({ ...request, path }, {})).source;
 }

@@ -29,6 +29,7 @@ export interface BadRow {
   bad: string;
 }
 
+/** Which order of rows is meant: it depends on these alone. */
 export interface Order {
   seed: number;
   epoch: number;
@@ -36,6 +37,7 @@ export interface Order {
   shuffle: boolean;
 }
 
+/** Rows of pictures with captions or labels, in an order that a seed and an epoch determine. */
 export interface Source {
   /** What it is, for messages. */
   readonly name: string;

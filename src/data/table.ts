@@ -5,6 +5,7 @@ import { CaptionedRows, Tally } from './captioned-rows.js';
 import type { Source } from './source.js';
 import { inspectText, textRows } from './table-text.js';
 
+/** How a table of picture paths and captions is read. */
 export interface TableOptions {
   /** What stands between columns. Default tab, as in the official code. */
   separator?: string;

@@ -18,6 +18,7 @@ import { turnedView } from './augment.js';
 import type { ColourMode, DecodeOptions, Picture } from './decode.js';
 import { type Box, type Raster, resizeBicubic } from './resample.js';
 
+/** How a picture becomes what a model sees. */
 export interface TransformOptions extends Omit<DecodeOptions, 'drawnSide'> {
   /** Pixels a side of the result, S. */
   size: number;

@@ -21,6 +21,7 @@ import { imageExtensions } from './folder.js';
 import { expandShards, type Shards } from './shards.js';
 import { type BadRow, captioned, epochOrder, type Order, type Row, type Source } from './source.js';
 
+/** How shards are read and mixed. */
 export interface WebDatasetOptions {
   /** Most samples in the pool that mixes them. Default 1000; 1 keeps the order within shards. */
   pool?: number;

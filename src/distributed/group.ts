@@ -10,6 +10,7 @@ import { alone, DistributedError, type Transport } from './transport.js';
 
 type Floats = Float32Array | Float64Array;
 
+/** How the ranks of a {@link Group} work together. */
 export interface GroupOptions {
   /**
    * Sums over ranks add up in the order of ranks: the same bits in every run with as many ranks. Otherwise in whatever

@@ -4,6 +4,7 @@ import { Group, type GroupOptions } from './group.js';
 import { mpiTransport, startedByMpi } from './mpi.js';
 import { isRank, workerTransport } from './workers.js';
 
+/** How a process finds the others. */
 export interface JoinOptions extends GroupOptions {
   /**
    * 'auto', the default: MPI where mpirun, mpiexec or srun started this process, the threads of startRanks in one of them,

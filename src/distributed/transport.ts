@@ -16,6 +16,7 @@ export interface Transport {
   sum(data: Float32Array | Float64Array): void;
   /** What `root` has, in place. */
   broadcast(data: Uint8Array, root: number): void;
+  /** Returns when all ranks have called it. */
   barrier(): void;
 }
 

@@ -112,6 +112,7 @@ export function workerTransport(): Transport {
   return transport;
 }
 
+/** What threads that are ranks are started with. */
 export interface StartOptions {
   /** What the threads find as `workerData.data`. */
   data?: unknown;

@@ -241,6 +241,7 @@ class Collector {
   }
 }
 
+/** How alike partners and others are, and how surely partners are found. */
 export interface SimilarityStatistics {
   /** Cosines of partners. */
   positives: Distribution;

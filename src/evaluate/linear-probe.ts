@@ -21,6 +21,7 @@ export interface LabelledFeatures {
   labels: ArrayLike<number>;
 }
 
+/** Class scores as W x + b. */
 export interface LinearClassifier {
   /** [classes, dim] */
   weight: Tensor;
@@ -203,6 +204,7 @@ export async function probeAccuracy(
   };
 }
 
+/** How the strength of the penalty is chosen, and when the fit is done. */
 export interface LinearProbeOptions extends LbfgsOptions {
   /** Chooses λ. Default: a random fifth of `train`, by `seed`. */
   validation?: LabelledFeatures;
@@ -221,6 +223,7 @@ export interface LinearProbeOptions extends LbfgsOptions {
   chunk?: number;
 }
 
+/** A fitted linear probe and its accuracy. */
 export interface LinearProbeResult extends ProbeAccuracy {
   /** λ, chosen or given. */
   l2: number;

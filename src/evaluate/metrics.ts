@@ -18,11 +18,13 @@ export interface RankMetrics {
   meanRank: number;
 }
 
+/** How well partners are found, both ways. */
 export interface RetrievalMetrics {
   imageToText: RankMetrics;
   textToImage: RankMetrics;
 }
 
+/** What retrieval is measured at, and what counts as found. */
 export interface RetrievalOptions {
   /** Cut-offs, default 1, 5 and 10. */
   ks?: readonly number[];

@@ -103,6 +103,7 @@ export function zeroShotClassifier(
   );
 }
 
+/** How well classes were named. */
 export interface Classification {
   /** Share of images whose class is among the k best, by k, in [0, 1]. */
   accuracy: Record<number, number>;
@@ -144,7 +145,7 @@ export function chanceOfClasses(
 }
 
 /**
- * Accuracy of a classifier on labelled embeddings. Ties count against it ({@link rankOf}).
+ * Accuracy of a classifier on labelled embeddings. Ties count against it (`rankOf`).
  * @param images     [n, dim], any length; normalised here
  * @param classifier [classes, dim], of {@link zeroShotClassifier}
  * @param labels     n class numbers

@@ -239,6 +239,7 @@ export function readSafetensors(
 
 const storedName: Record<DType | HalfType, string> = { float32: 'F32', float64: 'F64', int32: 'I32', ...halfNames };
 
+/** How numbers are written. */
 export interface WriteOptions {
   /** How float32 tensors are stored: as they are (default), or rounded to a half precision. */
   floats?: FloatStorage;

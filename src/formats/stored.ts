@@ -5,7 +5,7 @@ import { DataError } from '../tensor/errors.js';
 
 /** A tensor in a file: its description at once, its numbers when asked. */
 export interface StoredTensor {
-  /** A key of {@link storedTypes}. */
+  /** A key of `storedTypes`. */
   readonly type: string;
   readonly shape: readonly number[];
   /** Reads the elements, row-major. @throws DataError when the file ends early or a number does not fit */

@@ -88,9 +88,11 @@ export class TorchTensor implements StoredTensor {
   }
 }
 
+/** An opened file of torch.save; its tensors are read when they are asked for. */
 export interface TorchFile {
   /** The saved object: maps, arrays, numbers, texts and {@link TorchTensor}s. */
   value: PickleValue;
+  /** Closes the file; tensors that were not read are gone. */
   close(): void;
 }
 

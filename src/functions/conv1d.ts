@@ -5,6 +5,7 @@ import { checkTensor, type Tensor } from '../autograd/tensor.js';
 import { ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 
+/** How the windows of a convolution along one axis lie. */
 export interface Conv1dOptions {
   /** Step between windows, ≥ 1. Default 1. */
   stride?: number;

@@ -8,6 +8,7 @@ import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 
 type Both = readonly [vertical: number, horizontal: number];
 
+/** Windows of a maximum pool; a pair is [vertical, horizontal], one number stands for both. */
 export interface MaxPool2dOptions {
   /** Size of the windows. */
   kernel: Pair;

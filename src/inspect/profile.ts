@@ -32,6 +32,7 @@ export class Profile<T> {
     readonly result: T,
   ) {}
 
+  /** The rows as a table, with what it adds up to. */
   toString(): string {
     const { rows, milliseconds: total } = this;
     const inside = rows.reduce((sum, row) => sum + row.milliseconds, 0);

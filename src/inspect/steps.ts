@@ -8,6 +8,7 @@ import { describeValue, GraphError, UsageError } from '../tensor/errors.js';
 import { formatNumber } from '../tensor/print.js';
 import { formatShape } from '../tensor/shape.js';
 
+/** What a picture of a graph shows beside ops and shapes. */
 export interface GraphOptions {
   /**
    * Show the range of every value. A tensor's graph holds only what its derivatives need ("not kept" elsewhere); of a

@@ -266,6 +266,7 @@ export interface FusedGradients {
   ): { q: Storage; k: Storage; v: Storage };
 }
 
+/** What a device holds. */
 export interface MemoryInfo {
   /** Bytes in storages that are still reachable or not yet collected. */
   liveBytes: number;
@@ -307,6 +308,7 @@ export interface Device extends CoreKernels {
   copyInto(target: Storage, source: Storage): void;
   /** Frees the memory behind a storage; called by Storage.free only. */
   release(x: Storage): void;
+  /** What the device holds now. */
   memory(): MemoryInfo;
   /** Resolves in a later turn of the event loop, after pending frees; the place where collection happens. */
   settle(): Promise<void>;
@@ -323,6 +325,7 @@ export interface Device extends CoreKernels {
   record?<T>(inputs: readonly Storage[], body: () => T, results: (value: T) => readonly Storage[]): Recording<T>;
 }
 
+/** Devices of this package, as {@link init} and `device` options name them. */
 export type DeviceName = 'reference' | 'wasm' | 'webgpu' | 'webgl2' | 'gpujs-cpu';
 
 /** @throws DeviceError naming both devices when storages of two devices meet in one operation. */

@@ -75,7 +75,7 @@ export function defaultDevice(): Device {
   return deviceByName(context.deviceName ?? (isReady('wasm') ? 'wasm' : 'reference'));
 }
 
-/** Makes a device the default. @throws DeviceError as {@link deviceByName} */
+/** Makes a device the default. @throws DeviceError as `deviceByName` */
 export function chooseDevice(name: string): Device {
   const device = deviceByName(name);
   context.deviceName = name;
@@ -84,7 +84,7 @@ export function chooseDevice(name: string): Device {
 
 /**
  * Runs `body` with another default device. Synchronous: the default is back when `body` returns.
- * @throws DeviceError as {@link deviceByName}; UsageError when `body` returns a promise
+ * @throws DeviceError as `deviceByName`; UsageError when `body` returns a promise
  */
 export function withDevice<T>(name: string, body: () => T): T {
   deviceByName(name);

@@ -4,6 +4,7 @@ import type { Device, MemoryInfo } from './device.js';
 import { chooseDevice, defaultDevice, deviceByName, isReady, loadCpu, registerDevice } from './devices.js';
 import { selfTest } from './gpu/self-test.js';
 
+/** What {@link init} makes the default. */
 export interface InitOptions {
   /** Which device becomes the default. `auto` takes the fastest that works here. */
   device?: 'auto' | 'wasm' | 'webgpu' | 'webgl2' | 'gpujs-cpu' | 'reference';

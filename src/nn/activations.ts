@@ -5,6 +5,7 @@ import { Module } from './module.js';
 
 /** y = max(x, 0). */
 export class ReLU extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.relu();
   }
@@ -18,6 +19,7 @@ export class LeakyReLU extends Module {
     if (!(slope >= 0 && slope < 1))
       throw new DomainError('LeakyReLU', { received: `slope ${slope}`, expected: 'a number in [0, 1)' });
   }
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.relu().sub(x.neg().relu().mul(this.slope));
   }
@@ -25,6 +27,7 @@ export class LeakyReLU extends Module {
 
 /** y = x Φ(x), Φ the normal distribution. @source Hendrycks & Gimpel 2016, arXiv 1606.08415 */
 export class GELU extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.gelu();
   }
@@ -32,6 +35,7 @@ export class GELU extends Module {
 
 /** y = x σ(1.702 x): the GELU of CLIP and CLOOB. */
 export class QuickGELU extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.quickGelu();
   }
@@ -39,6 +43,7 @@ export class QuickGELU extends Module {
 
 /** y = x σ(x), also called swish. @source Elfwing et al. 2018, arXiv 1702.03118 */
 export class SiLU extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.mul(x.sigmoid());
   }
@@ -46,6 +51,7 @@ export class SiLU extends Module {
 
 /** y = 1 / (1 + e⁻ˣ). */
 export class Sigmoid extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.sigmoid();
   }
@@ -53,6 +59,7 @@ export class Sigmoid extends Module {
 
 /** y = tanh x. */
 export class Tanh extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.tanh();
   }
@@ -60,6 +67,7 @@ export class Tanh extends Module {
 
 /** y = ln(1 + eˣ). */
 export class Softplus extends Module {
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.softplus();
   }
@@ -70,6 +78,7 @@ export class Softmax extends Module {
   constructor(readonly axis = -1) {
     super();
   }
+  /** The activation of every element; shapes stay. */
   forward(x: Tensor): Tensor {
     return x.softmax({ axis: this.axis });
   }

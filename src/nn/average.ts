@@ -5,6 +5,7 @@ import { keep, withScope } from '../kernels/scope.js';
 import { CheckpointError, DomainError, UsageError } from '../tensor/errors.js';
 import { assign, checkState, type Module, type Parameter } from './module.js';
 
+/** How slowly an average follows. */
 export interface AverageOptions {
   /** d, the share of the average that stays at each update, in [0, 1). Default 0.999. */
   decay?: number;

@@ -42,6 +42,7 @@ export class Dropout extends Module {
     checkProbability('Dropout', p);
   }
 
+  /** x with elements dropped while training, x itself in eval mode. */
   forward(x: Tensor): Tensor {
     return this.training ? dropout(x, { p: this.p }) : x;
   }

@@ -37,6 +37,7 @@ function checkPatterns(op: string, state: Tensor, stored: Tensor): void {
   if (stored.shape[0] === 0) throw new DomainError(op, { received: 'no stored patterns', expected: 'at least one' });
 }
 
+/** How a memory is asked. */
 export interface HopfieldOptions {
   /** β, the inverse temperature of the memory, > 0: small mixes all patterns, large finds the nearest. */
   beta: number | Tensor;

@@ -108,6 +108,7 @@ export class Conv2d extends Module {
     this.#options = { stride, padding, dilation, groups };
   }
 
+  /** Images, [batch, channels, height, width], convolved. */
   forward(x: Tensor): Tensor {
     return x.conv2d(this.weight, { ...this.#options, bias: this.bias });
   }

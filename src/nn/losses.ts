@@ -20,6 +20,7 @@ import { ShapeError } from '../tensor/errors.js';
 import { checkPairs, positive } from './hopfield.js';
 import { type RetrievalForm, type RetrievedSimilarities, retrievedSimilarities } from './retrieved-pairs.js';
 
+/** What contrastive losses need beside the embeddings. */
 export interface ContrastiveOptions {
   /** τ⁻¹, the inverse temperature, > 0; a number, or a tensor with one element when it is learnt. */
   invTau: number | Tensor;
@@ -229,6 +230,7 @@ export function distillationLoss(
     .div(-2 * images.shape[0]!);
 }
 
+/** The temperatures of CLOOB, and the scale and form of its loss. */
 export interface CloobOptions extends ContrastiveOptions {
   /** β of the Hopfield memories, > 0; 8 in the paper. */
   beta: number | Tensor;

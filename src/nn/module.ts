@@ -167,6 +167,7 @@ export abstract class Module {
     return [...names].map(([parameter, name]) => [name, parameter]);
   }
 
+  /** All parameters, those of submodules included, each once. */
   parameters(): Parameter[] {
     return this.namedParameters().map(([, parameter]) => parameter);
   }

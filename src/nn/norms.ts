@@ -112,6 +112,7 @@ export class LayerNorm extends Module {
     this.eps = eps;
   }
 
+  /** x normalised, in its shape. */
   forward(x: Tensor): Tensor {
     return x.layerNorm({ weight: this.weight, bias: this.bias, eps: this.eps });
   }

@@ -30,6 +30,7 @@ export class AvgPool2d extends Module {
     return this.#options.stride;
   }
 
+  /** Images, [batch, channels, height, width], pooled. */
   forward(x: Tensor): Tensor {
     return x.avgPool2d({ kernel: this.kernelSize, ...this.#options });
   }

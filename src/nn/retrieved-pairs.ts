@@ -72,7 +72,7 @@ const cheaper = (n: number, d: number): RetrievalForm =>
  * The cosines that CLOOB's loss is made of: Û_x Û_yᵀ and V̂_y V̂_xᵀ, with Û the rows of U divided by their norms.
  *
  * - **patterns**, the definition: U_x = P X, U_y = Q X with P = softmax(βXXᵀ), Q = softmax(βYXᵀ), normalized, multiplied.
- * - **gram**, the same from inner products, all in N × N: see {@link answersCompared}. About half the operations for
+ * - **gram**, the same from inner products, all in N × N: see `answersCompared`. About half the operations for
  *   N = d/2. For unit embeddings: squares of lengths are computed, so that lengths below 10⁻¹⁵ vanish.
  *
  * @param images [batch, dim] unit image embeddings; @param texts [batch, dim] unit text embeddings

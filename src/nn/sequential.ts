@@ -29,6 +29,7 @@ export class Sequential extends Module {
     Object.assign(this, layers); // under their numbers, where the base finds them
   }
 
+  /** x through all layers, the first first. */
   forward(x: Tensor): Tensor {
     return this.#layers.reduce((y, layer) => (typeof layer === 'function' ? layer(y) : layer.forward(y)), x);
   }
@@ -39,6 +40,7 @@ export class Flatten extends Module {
   constructor(readonly start = 1) {
     super();
   }
+  /** x with these axes joined. */
   forward(x: Tensor): Tensor {
     return x.reshape([...x.shape.slice(0, this.start), -1]);
   }

@@ -7,6 +7,7 @@ import { Tensor } from '../autograd/tensor.js';
 import { DomainError, DTypeError, describeValue, ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 
+/** How the losses of single rows become one. */
 export interface ReductionOptions {
   /** `mean` (default) or `sum` of the single losses, or `none`: the single losses. */
   reduction?: 'mean' | 'sum' | 'none';
@@ -36,6 +37,7 @@ function checkPositive(op: string, name: string, value: number): void {
     throw new DomainError(op, { received: `${name} ${value}`, expected: 'a finite number > 0' });
 }
 
+/** Which targets count in a cross-entropy, and how much. */
 export interface CrossEntropyOptions extends ReductionOptions {
   /** ε in [0, 1]: the share of each target that is spread evenly over all classes. Default 0. */
   labelSmoothing?: number;

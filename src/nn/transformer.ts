@@ -154,7 +154,7 @@ export class ResidualAttentionBlock extends Module {
     this.dropout = dropout === 0 ? null : new Dropout(dropout);
   }
 
-  /** @param mask which tokens see which, as in MultiheadAttention */
+  /** Tokens, [batch, length, width], in their shape. @param mask which tokens see which, as in MultiheadAttention */
   forward(x: Tensor, { mask = null }: MaskOptions = {}): Tensor {
     const added = (part: Tensor) => this.dropout?.forward(part) ?? part;
     const attended = x.add(added(this.attn.forward(this.ln_1.forward(x), { mask })));
@@ -201,7 +201,7 @@ export class Transformer extends Module {
     );
   }
 
-  /** @param mask which tokens see which, as in MultiheadAttention */
+  /** Tokens, [batch, length, width], through all blocks; `options.mask` as in MultiheadAttention. */
   forward(x: Tensor, options: MaskOptions = {}): Tensor {
     const run = (block: ResidualAttentionBlock, y: Tensor) =>
       this.gradCheckpointing ? recompute((t) => block.forward(t, options), y) : block.forward(y, options);

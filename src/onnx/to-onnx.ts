@@ -19,6 +19,7 @@ export interface OnnxInput {
   example?(rows: number): Tensor;
 }
 
+/** What the inputs and the result of an exported function are called, and how it is watched. */
 export interface OnnxOptions {
   inputs: readonly OnnxInput[];
   /** Name of the result. Default 'output'. */

@@ -1,7 +1,9 @@
 /** Element types. Reductions and products of float32 are accumulated in higher precision than they are stored. */
 import { DTypeError, describeValue } from './errors.js';
 
+/** Types of elements: float64 lives on the reference device, int32 is exact below 2²⁴. */
 export type DType = 'float32' | 'float64' | 'int32';
+/** Arrays that hold the elements of a {@link DType}. */
 export type TypedArray = Float32Array | Float64Array | Int32Array;
 
 const constructors = { float32: Float32Array, float64: Float64Array, int32: Int32Array } as const;

@@ -91,6 +91,7 @@ export class Random {
     return { seed: this.seed, stream: this.stream, position: this.#block * 4 + this.#drawn };
   }
 
+  /** A generator that goes on where another one’s `state` was taken. */
   static fromState({ seed, stream, position }: RandomState): Random {
     const random = new Random(seed, stream);
     random.seek(position);

@@ -1,6 +1,7 @@
 /** Shapes, axes and NumPy broadcasting. A shape is a list of non-negative integers; `[]` is a scalar. */
 import { AxisError, BroadcastError, describeValue, ShapeError } from './errors.js';
 
+/** Sizes of the axes, outermost first; [] is a scalar. */
 export type Shape = readonly number[];
 
 /** Number of elements: the product of the sizes, 1 for a scalar. */

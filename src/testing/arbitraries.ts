@@ -14,6 +14,7 @@ import { fastCheck } from './fast-check.js';
 /** @ts-ignore */
 type Arbitrary<T> = import('fast-check').Arbitrary<T>;
 
+/** Bounds of drawn shapes. */
 export interface ShapeOptions {
   /** Default 0: scalars are included. */
   minRank?: number;
@@ -47,6 +48,7 @@ export function broadcastableShapes(count = 2, options: ShapeOptions = {}): Arbi
   );
 }
 
+/** Bounds of drawn tensors. */
 export interface TensorArbitraryOptions extends ShapeOptions {
   /** A fixed shape instead of a drawn one. */
   shape?: Shape;

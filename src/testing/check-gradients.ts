@@ -14,6 +14,7 @@ import { Checker, direction } from './checker.js';
 import { checkAdjoint, checkBatched, checkDevice, checkForward, floats } from './laws.js';
 import { type CheckMode, GradientReport } from './report.js';
 
+/** How {@link checkGradients} compares a derivative with differences. */
 export interface CheckOptions {
   /**
    * `full` (default): every coordinate. `projection`: one random direction per input, fast. `coordinate`: `coordinates`

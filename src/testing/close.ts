@@ -8,6 +8,7 @@ import { DomainError, HopgradError } from '../tensor/errors.js';
 import { formatShape, sameShape } from '../tensor/shape.js';
 import { unravel } from './checker.js';
 
+/** When two tensors are near. */
 export interface CloseOptions {
   /** |a − b| ≤ atol + rtol · |b|. Default 1e-8. */
   atol?: number;
@@ -43,6 +44,7 @@ export class CloseReport {
     this.ok = apart === 0 && sameShape(...shapes);
   }
 
+  /** A few lines that name the worst element. */
   toString(): string {
     const [a, b] = this.shapes.map(formatShape);
     if (!sameShape(...this.shapes)) return `Shapes differ: ${a} and ${b}.`;

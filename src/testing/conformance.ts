@@ -23,9 +23,11 @@ export interface Outcome {
   detail?: string;
 }
 
+/** One thing that a device must get right. */
 export interface ConformanceCase {
   group: 'forward' | 'gradient' | 'special values' | 'kernel' | 'size';
   name: string;
+  /** The error on a device, and what is allowed. */
   run(device: string): Promise<Outcome>;
 }
 
@@ -178,6 +180,7 @@ function asSpecial(op: AnyOp, inputs: Tensor[]): Tensor {
   return method[op.name]!(...inputs.slice(1));
 }
 
+/** How much the conformance suite tries. */
 export interface ConformanceOptions {
   /** Random trials an op. Default 6. */
   seeds?: number;

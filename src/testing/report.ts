@@ -1,8 +1,10 @@
 /** What gradient checks find, and how they say it. */
 import { formatShape } from '../tensor/shape.js';
 
+/** Which directions a gradient check tries; {@link CheckOptions} describes them. */
 export type CheckMode = 'full' | 'projection' | 'coordinate' | 'taylor';
 
+/** One place where a derivative is not what differences say. */
 export interface GradientFailure {
   /**
    * What was wrong: the value, a kink of f (see `kinks`), a NaN, the shape, a difference between two runs … `forward`,
@@ -55,6 +57,7 @@ export class GradientReport {
     readonly seed: number,
   ) {}
 
+  /** What failed, where, and how to see it again. */
   toString(): string {
     const how = `mode ${this.mode}, order ${this.order}, seed ${this.seed}`;
     const kinks = this.skippedAtKinks > 0 ? `, ${this.skippedAtKinks} coordinates skipped at kinks` : '';

@@ -8,6 +8,7 @@ import { Random } from '../tensor/random.js';
 import { broadcastShapes, type Shape, sizeOf, stridesOf } from '../tensor/shape.js';
 import { testOf } from './oracles/index.js';
 
+/** Inputs and parameters drawn for one trial of an op. */
 export interface DrawnTrial {
   inputs: { data: number[]; shape: Shape; dtype: DType }[];
   params: unknown;

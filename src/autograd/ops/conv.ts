@@ -7,6 +7,7 @@ import { checkTensor, type Tensor } from '../tensor.js';
 import { concat } from './join.js';
 import { checkOptions, type Pair, pair } from './options.js';
 
+/** How the windows of a convolution lie; a pair is [vertical, horizontal], one number stands for both. */
 export interface Conv2dOptions {
   /** Step between windows, ≥ 1. Default 1. */
   stride?: Pair;
@@ -232,6 +233,7 @@ const poolGradOp: OpFunction<Pool2dSpec> = defineBuiltIn({
   vjp: [({ gradOutput, params }) => poolOp([gradOutput], params)],
 });
 
+/** Windows of an average pool; a pair is [vertical, horizontal], one number stands for both. */
 export interface AvgPool2dOptions {
   /** Size of the windows. */
   kernel: Pair;

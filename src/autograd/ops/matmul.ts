@@ -6,6 +6,7 @@ import { defineBuiltIn, type OpFunction } from '../op.js';
 import { checkTensor, type Tensor } from '../tensor.js';
 import { checkOptions } from './options.js';
 
+/** Which factor of a matrix product is transposed. */
 export interface MatmulOptions {
   /** Use the transpose of this (its last two axes), without a copy. */
   transposeA?: boolean;

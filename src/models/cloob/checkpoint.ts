@@ -18,6 +18,7 @@ import { openWeights } from './weight-files.js';
 
 const op = 'loadCheckpoint';
 
+/** What is written into a checkpoint. */
 export interface SaveOptions extends WriteOptions {
   model: CloobModel;
   /** Written along, so that the file alone can embed text. */
@@ -30,6 +31,7 @@ export interface SaveOptions extends WriteOptions {
   metadata?: Record<string, string>;
 }
 
+/** Into what weights are loaded, and how strictly. */
 export interface LoadOptions extends Pick<CreateModelOptions, 'dtype' | 'device'> {
   /** Loads into this model. Default: a new one, of the configuration that the file carries or its shapes tell. */
   model?: CloobModel;
@@ -45,6 +47,7 @@ export interface LoadOptions extends Pick<CreateModelOptions, 'dtype' | 'device'
   activation?: Activation;
 }
 
+/** A model with the weights of a file, and which names of both met. */
 export interface LoadedCheckpoint {
   model: CloobModel;
   tokenizer: ClipTokenizer | null;

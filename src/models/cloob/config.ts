@@ -27,9 +27,9 @@ export interface CloobConfig {
   transformer_width: number;
   transformer_heads: number;
   transformer_layers: number;
-  /** Mean of the channels of 0 … 1 pixels, subtracted before the image encoder. Default: {@link clipMean}. */
+  /** Mean of the channels of 0 … 1 pixels, subtracted before the image encoder. Default: `clipMean`. */
   image_mean?: Colour;
-  /** Their deviation, which divides. Default: {@link clipStd}. */
+  /** Their deviation, which divides. Default: `clipStd`. */
   image_std?: Colour;
   /** Colour 0 … 255 laid under transparent parts; null: opacity is dropped, as the official code does. Default white. */
   image_background?: Colour | null;
@@ -147,6 +147,7 @@ export const configs = {
   'small-224': { ...small, image_resolution: 224, vision_layers: [2, 2, 2, 2], vision_width: 32 },
 } as const satisfies Record<string, CloobConfig>;
 
+/** Configurations that {@link createModel} knows by name. */
 export type ModelName = keyof typeof configs;
 
 /** @throws UsageError for an unknown name; DomainError for sizes that fit no model */

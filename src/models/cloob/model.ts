@@ -13,6 +13,7 @@ import { type CloobConfig, isTransformer, resolveConfig } from './config.js';
 import { ModifiedResNet } from './resnet.js';
 import { TextTransformer, VisualTransformer } from './transformers.js';
 
+/** How a new model is made. */
 export interface CreateModelOptions {
   /** Seed of the initial weights. Default 0. */
   seed?: number;
@@ -26,6 +27,7 @@ export interface CreateModelOptions {
   blank?: boolean;
 }
 
+/** How a batch is encoded. */
 export interface EncodeOptions {
   /** Rows encoded at a time, see {@link inMicroBatches}; centring is over all rows. Default: all. */
   microBatch?: number | null;

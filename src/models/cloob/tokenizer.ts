@@ -101,6 +101,7 @@ class Heap {
   }
 }
 
+/** How texts become sequences of one length. */
 export interface TokenizeOptions {
   /** Length of every sequence, start and end included, ≥ 2. Default 77. */
   contextLength?: number;
@@ -341,6 +342,7 @@ export class ClipTokenizer {
     return result;
   }
 
+  /** What {@link ClipTokenizer.fromJSON} makes an equal tokenizer of. */
   toJSON(): { merges: string[] } {
     return { merges: this.merges.map(([left, right]) => `${left} ${right}`) };
   }

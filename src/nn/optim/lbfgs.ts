@@ -10,8 +10,10 @@ export interface Evaluation {
   gradient: Float64Array;
 }
 
+/** What L-BFGS minimises: value and gradient at a point. */
 export type Objective = (x: Float64Array) => Evaluation | Promise<Evaluation>;
 
+/** When L-BFGS ends, and how much it remembers. */
 export interface LbfgsOptions {
   /** m, how many steps the curvature is learnt from. Default 10. */
   history?: number;

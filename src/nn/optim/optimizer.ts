@@ -328,6 +328,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     }
   }
 
+  /** Forgets the gradients of all parameters. */
   zeroGrad(): void {
     for (const parameter of this.parameters) parameter.grad = null;
   }

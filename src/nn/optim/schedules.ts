@@ -1,6 +1,7 @@
 /** Learning-rate schedules: pure functions from the step (0, 1, 2 …) to a rate. */
 import { DomainError } from '../../tensor/errors.js';
 
+/** A schedule that begins with a linear warm-up. */
 export interface WarmupOptions {
   /** The highest rate. */
   lr: number;
@@ -10,6 +11,7 @@ export interface WarmupOptions {
   total: number;
 }
 
+/** The learning rate of a step, counted from 0. */
 export type Schedule = (step: number) => number;
 
 function check(op: string, { lr, warmup = 0, total }: WarmupOptions): Required<WarmupOptions> {
