@@ -80,7 +80,7 @@ async function run(found: Findings): Promise<void> {
   );
   found.figure(
     'operations',
-    'Multiply-adds against the number of pairs for 512 dimensions, both logarithmic: the Gram form is lower up to some 550 pairs and higher beyond.',
+    'Multiply-adds against the number of pairs for 512 dimensions, both logarithmic: the Gram form is lower up to some 600 pairs and higher beyond.',
     curves(
       [
         { label: 'patterns', points: counts.slice(0, 5).map((row) => [row[0]!, row[2]!] as const) },
