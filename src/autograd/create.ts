@@ -13,7 +13,7 @@ import {
   type TypedArray,
   toTypedArray,
 } from '../tensor/dtype.js';
-import { DomainError, DTypeError, ShapeError } from '../tensor/errors.js';
+import { DomainError, DTypeError, describeValue, ShapeError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { leafNode } from './graph.js';
@@ -65,6 +65,11 @@ export function tensor(
   options: TensorOptions & { shape?: readonly number[] } = {},
 ): Tensor {
   const typed = ArrayBuffer.isView(data);
+  if (data instanceof DataView)
+    throw new DTypeError('tensor', {
+      received: describeValue(data),
+      expected: 'a typed array, which says its numbers',
+    });
   if (typed && typeof (data as TypedArray)[0] === 'bigint')
     throw new DTypeError('tensor', {
       received: '64-bit integers',
@@ -105,7 +110,7 @@ function flatten(data: NestedArray): number[] {
       else if (Array.isArray(level)) throw ragged(path, `a list of ${level.length}`, 'a number');
       else
         throw new DTypeError('tensor', {
-          received: `${level === null ? 'null' : typeof level} at data${path}`,
+          received: `${typeof level === 'object' ? describeValue(level) : typeof level} at data${path}`,
           expected: 'numbers',
         });
       return;

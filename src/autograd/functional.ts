@@ -2,7 +2,7 @@
 import { context, synchronous, within } from '../kernels/context.js';
 import type { Storage } from '../kernels/device.js';
 import { withScope } from '../kernels/scope.js';
-import { ShapeError, UsageError } from '../tensor/errors.js';
+import { describeValue, ShapeError, UsageError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { zeros } from './create.js';
 import { type BackwardOptions, differentiate, leafNode } from './graph.js';
@@ -118,13 +118,13 @@ function gradients(
     given[place] = rebuilt[i];
   });
   const result = within('grad', { recording: true, differentiating: true }, () => f(...given));
-  const [value, aux] = hasAux && Array.isArray(result) ? result : [result, undefined];
+  const [value, aux] = hasAux ? (Array.isArray(result) ? result : []) : [result, undefined];
   if (!(value instanceof Tensor) || value.size !== 1)
     throw new ShapeError('grad', {
       received:
         value instanceof Tensor
           ? `a function with a result of shape ${formatShape(value.shape)}`
-          : 'a function whose result is no tensor',
+          : `a function that returns ${describeValue(result)}`,
       expected: hasAux ? 'a function that returns [one element, aux]' : 'a function with one element as result',
       hint: hasAux ? 'Return [loss, anything].' : 'Reduce it: .sum() or .mean().',
     });

@@ -126,6 +126,7 @@ export function backward(root: Tensor, gradOutput: Tensor | null, options: Backw
   differentiate(root, gradOutput, {
     ...options,
     onLeaf(leaf, grad, shared) {
+      if (leaf.grad) checkGradient('backward', 'the .grad that is there', leaf.grad, leaf.node!);
       leaf.grad = leaf.grad ? leaf.grad.add(grad) : shared ? grad.clone() : grad;
       keepWith(leaf.grad.storage, leaf.storage);
     },

@@ -192,14 +192,12 @@ function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P>
 
 /** Runs an op and records it. */
 export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Tensor {
-  const inputs = prepare(op, operands);
+  const { inputs, dtype } = prepare(op, operands);
   if (op.compose) return op.compose(inputs as Tensor[], params);
   const shapes = new Array<Shape>(inputs.length);
   let tracked = false;
   let why: string | null = null;
   let device: Device | null = null;
-  let dtype: DType | null = null;
-  let choosing: DType = 'float32'; // of conditions, for a result that only numbers make
   const storages = new Array<Storage | number>(inputs.length);
   for (let i = 0; i < inputs.length; i++) {
     const input = inputs[i]!;
@@ -211,16 +209,12 @@ export function apply<P>(op: Op<P>, operands: readonly Operand[], params: P): Te
     const { storage } = input;
     if (storage.freed) throw freedError(op.name, input);
     device = storage.device;
-    const differentiable = !op.nonDifferentiable?.includes(i);
-    if (differentiable) dtype = storage.dtype;
-    else if (storage.dtype === 'float64') choosing = 'float64';
     shapes[i] = input.shape;
     storages[i] = storage;
     if (input.node !== null)
-      tracked ||= differentiable; // nothing flows through a condition or an index
+      tracked ||= !op.nonDifferentiable?.includes(i); // nothing flows through a condition or an index
     else if (input.whyNoGradient !== null) why = input.whyNoGradient;
   }
-  dtype ??= choosing;
   const outputShape = op.shape ? op.shape(shapes, params) : shapes[0]!;
   const extra: Tensor[] = [];
   let output: Tensor;
@@ -268,22 +262,31 @@ function record<P>(
   return new Node(op, parents, saved, params, shapes, !saves || saves.output ? output : null, extra, output);
 }
 
-/** Brings operands to one dtype, and numbers to tensors where the op needs tensors. */
-function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[] {
+/**
+ * Brings operands to one dtype, and numbers to tensors where the op needs tensors. Numbers beside float32 tensors are
+ * rounded to float32: on every device `x.equal(0.1)` then is what it is with a tensor of 0.1.
+ */
+function prepare<P>(op: Op<P>, operands: readonly Operand[]): { inputs: readonly Operand[]; dtype: DType } {
   let first: Tensor | null = null;
   let dtype: DType | null = null;
+  let choosing: DType = 'float32'; // of conditions, for a result that only numbers make
   let uniform = true;
   let fractional = false;
+  let rounded = false;
   for (let i = 0; i < operands.length; i++) {
     const operand = operands[i];
     if (typeof operand === 'number') {
       if (!op.numbers) uniform = false;
       if (!Number.isInteger(operand)) fractional = true;
+      if (Math.fround(operand) !== operand) rounded = true;
     } else if (operand instanceof Tensor) {
       first ??= operand;
       if (operand.storage.device !== first.storage.device)
         sameDevice(op.name, first.storage.device, operand.storage.device);
-      if (op.nonDifferentiable?.includes(i)) continue;
+      if (op.nonDifferentiable?.includes(i)) {
+        if (operand.dtype === 'float64') choosing = 'float64';
+        continue;
+      }
       if (dtype !== null && dtype !== operand.dtype) uniform = false;
       dtype = dtype === null ? operand.dtype : promote(dtype, operand.dtype);
     } else {
@@ -300,7 +303,7 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
       expected: 'at least one tensor',
       hint: 'Wrap a number with tensor(…).',
     });
-  dtype ??= 'float32';
+  dtype ??= choosing;
   if (dtype === 'int32') {
     if (op.int32 === 'refused') throw noIntegers(op.name);
     if (op.int32 === 'float32' || fractional) {
@@ -308,13 +311,17 @@ function prepare<P>(op: Op<P>, operands: readonly Operand[]): readonly Operand[]
       uniform = false;
     } else for (const x of operands) if (typeof x === 'number') checkInt32(op.name, x);
   }
-  if (uniform) return operands;
+  if (uniform && !(rounded && dtype === 'float32')) return { inputs: operands, dtype };
   const target = dtype;
   const { device } = first.storage;
-  return operands.map((x, i) => {
-    if (typeof x === 'number') return op.numbers ? x : new Tensor(device.fill(1, x, target), scalarShape);
+  const inputs = operands.map((x, i) => {
+    if (typeof x === 'number') {
+      if (!op.numbers) return new Tensor(device.fill(1, x, target), scalarShape);
+      return target === 'float32' ? Math.fround(x) : x;
+    }
     return op.nonDifferentiable?.includes(i) || x.dtype === target ? x : x.cast(target);
   });
+  return { inputs, dtype };
 }
 
 function noStorage(op: string, result: unknown): UsageError {

@@ -127,7 +127,8 @@ const maxPoolOp = defineBuiltIn<Windows>({
 export function maxPool2d(x: Tensor, options: MaxPool2dOptions): Tensor {
   checkTensor('maxPool2d', 'x', x);
   const windows = maxPoolWindows('maxPool2d', checkOptions('maxPool2d', options, ['kernel', 'stride', 'padding']));
-  if (x.rank < 3 || outSizes(x.shape, windows).some((size) => size < 1))
+  const empty = x.shape.slice(-2).includes(0); // a window of nothing but padding
+  if (x.rank < 3 || empty || outSizes(x.shape, windows).some((size) => size < 1))
     throw new ShapeError('maxPool2d', {
       received: `shape ${formatShape(x.shape)}`,
       expected: `[batch, channels, height, width] of at least ${windows.kernel[0]} × ${windows.kernel[1]}`,

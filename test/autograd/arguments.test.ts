@@ -137,6 +137,30 @@ describe('arguments of ops', () => {
         /unknown device .* wasm/,
       ],
     ),
+    ...[2, ones([1]), ones([2, 2]), tensor([1, 1], { dtype: 'int32' })].map(
+      (given): [string, () => unknown, typeof HopgradError, RegExp] => [
+        `${given instanceof Tensor ? `${given.dtype} [${given.shape}]` : given} put where a gradient of [2] is to be added`,
+        () => {
+          const x = ones([2], { requiresGrad: true });
+          x.grad = given as never;
+          x.sum().backward();
+        },
+        HopgradError,
+        /^backward: .*the \.grad that is there/,
+      ],
+    ),
+    [
+      'windows of padding alone',
+      () =>
+        hopgrad
+          .maxPool2d(ones([2, 0, 3], { requiresGrad: true }), { kernel: 2, padding: 1 })
+          .sum()
+          .backward(),
+      ShapeError,
+      /^maxPool2d: shape \[2, 0, 3\]/,
+    ],
+    ['bytes without a type', () => tensor(new DataView(new ArrayBuffer(8)) as never), DTypeError, /DataView/],
+    ['a tensor as data', () => tensor(ones([2]) as never), DTypeError, /a tensor of shape \[2\] at data/],
     ['an unknown dtype', () => zeros([1], { dtype: 'float16' as never }), DTypeError, /float16/],
     ['an unknown dtype to cast to', () => zeros([1]).cast('half' as never), DTypeError, /half/],
     [

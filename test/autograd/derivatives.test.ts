@@ -174,5 +174,10 @@ describe('grad of records, lists and chosen inputs', () => {
     assert.throws(() => grad(loss, { argnums: 2 as never })({ w, b }, x), /argnums 2 for 2 inputs/);
     assert.throws(() => grad(loss, { argnums: [0, 0] as never })({ w, b }, x), UsageError);
     assert.throws(() => grad((t: Tensor) => t.sum(), { hasAux: true } as never)(new Map() as never), /Map as input 0/);
+    for (const result of [b.sum(), { value: b.sum() }, []])
+      assert.throws(
+        () => grad((_: Tensor) => result as never, { hasAux: true })(b),
+        /that returns .*\[one element, aux\]/,
+      );
   });
 });

@@ -1,6 +1,19 @@
 /** Values at the edges: extreme inputs, infinities, ties, zero vectors, long sums; and the signatures that are promised. */
 import assert from 'node:assert/strict';
-import { arange, grad, ones, pow, Random, randn, type Tensor, tensor, uniform, withDevice, zeros } from 'hopgrad';
+import {
+  arange,
+  grad,
+  ones,
+  pow,
+  Random,
+  randn,
+  registeredOps,
+  type Tensor,
+  tensor,
+  uniform,
+  withDevice,
+  zeros,
+} from 'hopgrad';
 import { relativeError, values } from '../helpers.js';
 
 const places = [
@@ -218,6 +231,20 @@ for (const [device, dtype] of places)
       const chosen = make([1, 0]).where(0.1, 0.2);
       assert.equal(chosen.dtype, dtype);
       assert.deepEqual(values(chosen), values(make([0.1, 0.2])));
+    });
+
+    it('a number beside a tensor is a tensor of it, also one that float32 rounds', () => {
+      const numbers = [0.1, 0.7, -1 / 3, 16777217, 1e39, -1e39, 1e-46, Number.NaN];
+      const x = make([...numbers, 1e-5, 1e20]);
+      let tried = 0;
+      for (const { name, numbers: walks, test } of registeredOps().values()) {
+        if (!walks || test?.scalar?.length !== 2 || !(name in x)) continue;
+        const method = (a: Tensor, b: Tensor | number): Tensor => Reflect.get(a, name).call(a, b);
+        for (const number of numbers)
+          assert.deepEqual(values(method(x, number)), values(method(x, make(number))), name);
+        tried++;
+      }
+      assert.ok(tried > 10, `${tried}`);
     });
 
     it('uniform never gives its upper end', () => {
