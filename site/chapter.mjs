@@ -10,9 +10,12 @@ export function declaration(source, name) {
     new RegExp(`^(export )?(async )?(function|const|class|interface|type) ${name}\\b`).test(line),
   );
   if (at < 0) return undefined;
-  // Formatted code: what belongs to a declaration is indented, but for its last line.
+  // Formatted code: what belongs to a declaration is indented, but for lines that close a bracket; the last opens none.
   let end = at;
-  while (/^\s/.test(lines[end + 1]) || (lines[end + 1] === '' && /^\s/.test(lines[end + 2] ?? ''))) end++;
+  do {
+    if (end > at) end++;
+    while (/^\s/.test(lines[end + 1]) || (lines[end + 1] === '' && /^\s/.test(lines[end + 2] ?? ''))) end++;
+  } while (/^[\])}].*[{([]$/.test(lines[end + 1]));
   if (/^[\])}]/.test(lines[end + 1])) end++;
   let start = at;
   if (lines[at - 1]?.endsWith('*/')) while (!lines[--start].startsWith('/**'));
