@@ -1,5 +1,5 @@
 // `npm run site`: builds .build/site, static files that may be put anywhere, in any folder of any server.
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { Eleventy } from '@11ty/eleventy';
 import { build as bundle } from 'esbuild';
 import * as pagefind from 'pagefind';
 import { drawings } from '../scripts/drawings.mjs';
+import { explorableData, explorableScripts } from '../scripts/explorables.mjs';
 import { reference } from './api.mjs';
 import { layout } from './layout.mjs';
 import { Links, sourceUrl } from './links.mjs';
@@ -24,27 +25,14 @@ function write(out, name, text) {
 
 /** Scripts of the pages, in assets/: all beside one another, so that ../data is the data for every one of them. */
 async function scripts(out) {
-  const folder = at('web/explorables');
-  const explorables = existsSync(folder)
-    ? readdirSync(folder).filter((name) => existsSync(join(folder, name, 'index.ts')))
-    : [];
-  const plugin = {
-    name: 'explorables',
-    setup(build) {
-      build.onResolve({ filter: /^explorable:/ }, ({ path }) => ({ path: path.slice(11), namespace: 'explorable' }));
-      build.onLoad({ filter: /.*/, namespace: 'explorable' }, ({ path }) => ({
-        contents: `import { mount } from './index.ts'; mount(document.getElementById('explorable'));`,
-        resolveDir: join(folder, path),
-      }));
-    },
-  };
+  const { entryPoints, plugin } = explorableScripts();
   await bundle({
     entryPoints: {
       start: at('web/start/index.js'),
       'start-worker': at('web/start/worker.js'),
       search: at('web/search.js'),
       developer: at('web/main.js'),
-      ...Object.fromEntries(explorables.map((name) => [`explorable-${name}`, `explorable:${name}`])),
+      ...entryPoints,
     },
     outdir: join(out, 'assets'),
     entryNames: '[name]',
@@ -61,12 +49,6 @@ async function scripts(out) {
     external: ['../pagefind/*'],
     logLevel: 'warning',
   });
-  for (const name of explorables) {
-    // A style that is not imported by the script is taken as it stands.
-    const css = join(out, `assets/explorable-${name}.css`);
-    const own = join(folder, name, 'style.css');
-    if (!existsSync(css)) writeFileSync(css, existsSync(own) ? readFileSync(own) : '');
-  }
 }
 
 function assets(out) {
@@ -160,6 +142,7 @@ export async function buildSite(out = at('.build/site')) {
     if (name.endsWith('.ts') && !name.includes('generated')) links.sources.add(`src/${name}`);
   sources(out, links.sources);
   write(out, 'data/drawings.json', JSON.stringify(await drawings(96)));
+  await explorableData(out);
   await searchIndex(out);
   return { told, broken: links.broken, pages: all.map(({ url }) => url) };
 }
