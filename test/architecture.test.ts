@@ -40,6 +40,7 @@ const below: Record<string, string[]> = {
   data: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate'],
   train: ['tensor', 'kernels', 'autograd', 'functions', 'nn', 'formats', 'models/cloob', 'evaluate', 'data'],
   report: ['tensor', 'evaluate', 'formats', 'train'],
+  experiment: ['tensor', 'evaluate', 'formats', 'train'],
   onnx: ['tensor', 'kernels', 'autograd', 'models/cloob'],
   distributed: ['tensor', 'kernels', 'autograd', 'nn'],
   cli: [
@@ -54,6 +55,7 @@ const below: Record<string, string[]> = {
     'data',
     'train',
     'report',
+    'experiment',
     'onnx',
   ],
 };

@@ -3,6 +3,7 @@ import { extname } from 'node:path';
 import { type Command, InvalidArgumentError, type Option } from 'commander';
 import leven from 'leven';
 import { parseDocument } from 'yaml';
+import { camel } from '../experiment/plan.js';
 import { readJson, readText } from '../formats/files.js';
 import { describeValue, printable, UsageError } from '../tensor/errors.js';
 import { failOn, type Mistake, settingsTable, trainTable } from '../train/options.js';
@@ -17,13 +18,19 @@ export const isGiven = (command: Command, name: string) =>
 /** Flags that make no sense in a file. */
 const never = ['config', 'resume', 'dryRun', 'debugRun', 'help'];
 
-/**
- * Gives a command the options of a file, as if they had been typed, where they were not. Names are those of the flags, as
- * `batch-size`, `batch_size` or `batchSize`.
- * @throws UsageError that lists every mistake; DataError for a file that cannot be read
- */
+/** {@link applyValues} with those of a file. @throws DataError for a file that cannot be read */
 export function applyConfig(command: Command, path: string): void {
-  const values = readConfig(path);
+  const op = 'train --config';
+  applyValues(command, readValues(op, path), `${op} ${path}`);
+}
+
+/**
+ * Gives a command options by name, as if they had been typed, where they were not. Names are those of the flags, as
+ * `batch-size`, `batch_size` or `batchSize`.
+ * @param where they stand, for messages
+ * @throws UsageError that lists every mistake
+ */
+export function applyValues(command: Command, values: Record<string, unknown>, where: string): void {
   const mistakes: Mistake[] = [];
   const seen = new Map<string, string>();
   const found: [string, unknown][] = [];
@@ -41,7 +48,7 @@ export function applyConfig(command: Command, path: string): void {
       mistakes.push({ received: `${printable(key)} ${describeValue(value)}`, expected: outcome.expected });
     else found.push([name, outcome.value]);
   }
-  failOn(mistakes, `train --config ${path}`);
+  failOn(mistakes, where);
   const typed = (name: string) => command.getOptionValueSource(name) === 'cli';
   // A method that is typed stands for a loss and for memories, and wins over those of the file.
   const won = typed('method') ? ['loss', 'hopfield'] : [];
@@ -51,18 +58,18 @@ export function applyConfig(command: Command, path: string): void {
 
 const mostBytes = 2 ** 20;
 
-function readConfig(path: string): Record<string, unknown> {
-  const op = 'train --config';
+/** What a file of JSON or YAML holds by name. @throws UsageError, DataError */
+export function readValues(op: string, path: string): Record<string, unknown> {
   const kind = extname(path).toLowerCase();
   if (!['.json', '.yaml', '.yml'].includes(kind))
     throw new UsageError(op, { received: path, expected: 'a file that ends in .json, .yaml or .yml' });
-  const value = kind === '.json' ? readJson(op, path, mostBytes) : parseYaml(path, readText(op, path, mostBytes));
+  const value = kind === '.json' ? readJson(op, path, mostBytes) : parseYaml(op, path, readText(op, path, mostBytes));
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw new UsageError(op, { received: `${path}: ${describeValue(value)}`, expected: 'options by name' });
   return value as Record<string, unknown>;
 }
 
-function parseYaml(path: string, text: string): unknown {
+function parseYaml(op: string, path: string, text: string): unknown {
   const document = parseDocument(text, { prettyErrors: true });
   const [first] = document.errors;
   let why = first?.message;
@@ -72,12 +79,8 @@ function parseYaml(path: string, text: string): unknown {
     } catch (error) {
       why = (error as Error).message; // aliases that would grow without bounds
     }
-  throw new UsageError('train --config', { received: `${path}: ${why!.split('\n')[0]}`, expected: 'YAML' });
+  throw new UsageError(op, { received: `${path}: ${why!.split('\n')[0]}`, expected: 'YAML' });
 }
-
-/** "batchSize" of "batch-size", "--batch_size" and "batchSize". */
-const camel = (key: string) =>
-  key.replace(/^--/, '').replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 const allowed = (command: Command) =>
   command.options.filter((option) => !option.negate && !never.includes(option.attributeName()));

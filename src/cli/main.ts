@@ -10,6 +10,7 @@ import { say } from '../train/progress.js';
 import { addConvertCommand } from './convert.js';
 import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
+import { addExperimentCommand } from './experiment.js';
 import { addProbeCommand } from './probe.js';
 import { addReportCommand } from './report.js';
 import { addRunsCommand } from './runs.js';
@@ -25,6 +26,7 @@ function makeProgram(): Command {
   program.exitOverride().showHelpAfterError('(--help lists what there is)').configureHelp({ helpWidth: 100 });
   addTrainCommand(program);
   addRunsCommand(program);
+  addExperimentCommand(program);
   addReportCommand(program);
   addEvalCommand(program);
   addZeroShotCommand(program);

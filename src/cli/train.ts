@@ -95,6 +95,21 @@ export function addTrainCommand(program: Command): void {
   addDeviceFlags(command).action((flags: RunFlags) => train(flags, command));
 }
 
+/**
+ * What of flags can be refused without looking at the data.
+ * @throws UsageError also where there would be nothing to measure a run by
+ */
+export function checkTrainFlags(flags: RunFlags): void {
+  const { train, val } = requestOf(flags);
+  resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  resolveSettings(flags);
+  if (train.path !== 'emoji' && val === null)
+    throw new UsageError('experiment', {
+      received: `--train-data ${train.path} without --val-data`,
+      expected: 'pairs to measure every run by',
+    });
+}
+
 async function train(flags: RunFlags, command: Command): Promise<void> {
   if (flags.config !== undefined) applyConfig(command, flags.config); // changes flags
   const folder = flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command);
