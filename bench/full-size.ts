@@ -1,8 +1,7 @@
 /**
  * `npm run bench:full-size`: the official models at full size on the wasm device: RN50 forward for 4 images and texts,
  * ViT-B-32 one whole training step (forward, backward, AdamW) for 2; times and memory.
- * Options: --rounds N (default 2), --write. With `--steps ViT-B-32:512:16` (model:batch:micro-batch, several with commas)
- * instead: one training step each of that many pairs, in pieces; memory and pairs a second.
+ * Options: --rounds N (default 2), --write. Steps of large batches: large-batches.ts.
  */
 import { parseArgs } from 'node:util';
 import { device, init, memory, noGrad, randn, scoped, type Tensor, tensor } from 'hopgrad';
@@ -13,7 +12,6 @@ import { milliseconds, table, writeSection } from './results.js';
 const { values: options } = parseArgs({
   options: {
     rounds: { type: 'string', default: '2' },
-    steps: { type: 'string' },
     write: { type: 'boolean', default: false },
   },
 });
@@ -72,42 +70,10 @@ async function vitStep(): Promise<void> {
     });
 }
 
-/** A step of a large batch in pieces. */
-async function largeStep(name: string, size: number, microBatch: number): Promise<void> {
-  const model = createModel(name, { seed: 1 });
-  const optimizer = new AdamW(model.parameters(), { lr: 1e-4, weightDecay: 0.1 });
-  const { images, tokens } = batch(model, size);
-  const start = performance.now();
-  const loss = scoped(() => {
-    const x = model.encodeImage(images, { microBatch }).l2Normalize();
-    const y = model.encodeText(tokens, { microBatch }).l2Normalize();
-    const value = cloobLoss(x, y, { invTau: 30, beta: 8 });
-    value.backward();
-    return value;
-  });
-  await optimizer.step();
-  const value = await loss.item();
-  if (!Number.isFinite(value)) throw new Error('the loss is not finite');
-  const seconds = (performance.now() - start) / 1000;
-  const { peakBytes, reservedBytes } = memory();
-  const cells = [name, size, microBatch, seconds.toFixed(0), (size / seconds).toFixed(2)].map(String);
-  rows.push([...cells, mebibytes(peakBytes), mebibytes(reservedBytes), value.toFixed(3)]);
-  console.error(rows.at(-1)!.join(' '));
-}
-
 await init({ device: 'wasm' });
-const { steps } = options;
-if (steps)
-  for (const step of steps.split(',')) {
-    const [name, size, microBatch] = step.split(':');
-    await largeStep(name!, Number(size), Number(microBatch));
-  }
-else {
-  await resnetForward();
-  await vitStep();
-}
-const largeHead = ['model', 'batch', 'micro-batch', 's', 'pairs/s', 'peak MiB', 'reserved MiB', 'loss'];
-const text = `${device().description}.\n\n${table(steps ? largeHead : ['work', 'ms', 'CPU ms', 'live MiB', 'peak MiB', 'reserved MiB'], rows)}`;
+await resnetForward();
+await vitStep();
+const text = `${device().description}.\n\n${table(['work', 'ms', 'CPU ms', 'live MiB', 'peak MiB', 'reserved MiB'], rows)}`;
 console.log(text);
-if (options.write) writeSection(steps ? 'largeBatches' : 'fullSize', text);
+if (options.write) writeSection('fullSize', text);
 process.exit(0); // worker threads of the device would wait for more

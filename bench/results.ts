@@ -7,7 +7,7 @@ const titles = {
   peers: 'Beside other libraries: `npm run bench:peers`',
   kernels: 'Kernels, layers and models: `npm run bench`',
   fullSize: 'Official models at full size: `npm run bench:full-size`',
-  largeBatches: 'Steps of large batches in pieces: `npm run bench:full-size -- --steps MODEL:BATCH:MICRO-BATCH,…`',
+  largeBatches: 'Training steps of large batches: `npm run bench:large-batches`',
   profile: 'Where a training step spends its time: `npm run bench:profile`',
   gpu: 'Ops, products and steps on a gpu.js device: `npm run bench:gpu`',
   gpuPeers: 'Beside other libraries, on WebGPU in Chromium: `npm run bench:gpu-peers`',

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import type { Module } from '../nn/module.js';
 import { CheckpointError, DataError } from '../tensor/errors.js';
 import { newestRun } from '../train/run-folder.js';
 import { weightsOf } from '../train/state.js';
@@ -79,7 +80,7 @@ export async function loadModel(flags: ModelFlags): Promise<ReadyModel> {
 }
 
 /** @throws CheckpointError for weights that nothing can be computed with */
-async function checkFinite(path: string, model: CloobModel): Promise<void> {
+export async function checkFinite(path: string, model: Module): Promise<void> {
   for (const [name, value] of Object.entries(model.stateDict()))
     if (!(await value.data()).every((x) => Number.isFinite(x)))
       throw new CheckpointError('--checkpoint', {

@@ -3,10 +3,12 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { UsageError } from '../tensor/errors.js';
 import type { Kind, Option as TableOption } from '../train/option-kinds.js';
+import { withoutEffect } from '../train/option-needs.js';
 import {
   checkSettings,
   checkTrainOptions,
   defaultSettings,
+  failOn,
   flagOf,
   methods,
   presets,
@@ -116,8 +118,11 @@ const chosen = <T extends object>(flags: object, table: Record<keyof T & string,
  * `--method`.
  * @throws UsageError for values out of range, all of them
  */
-export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: boolean }): TrainOptions {
-  const { method, preset = ownData ? 'pairs' : 'emoji' } = flags;
+export function resolveTrainOptions(
+  flags: TrainFlags,
+  { ownData, embeddings = false }: { ownData: boolean; embeddings?: boolean },
+): TrainOptions {
+  const { method, preset = embeddings ? 'embeddings' : ownData ? 'pairs' : 'emoji' } = flags;
   const given = chosen<TrainOptions>(flags, trainTable);
   if (flags.initFrom !== undefined) {
     if (given.pretrained !== undefined)
@@ -146,7 +151,14 @@ export function resolveTrainOptions(flags: TrainFlags, { ownData }: { ownData: b
   if (options.model.endsWith('.json')) options.model = resolve(options.model);
   for (const key of ['pretrained', 'distillFrom'] as const)
     if (options[key] && !/^https?:/.test(options[key])) options[key] = resolve(options[key]);
-  return checkTrainOptions(options);
+  if ((options.model === 'heads') !== embeddings)
+    throw new UsageError('train', {
+      received: embeddings ? `--model ${options.model} on given embeddings` : '--model heads',
+      expected: 'heads on embeddings, given by --image-embeddings and --text-embeddings',
+    });
+  const all = { ...checkTrainOptions(options), ...resolveSettings(flags) };
+  failOn(withoutEffect({ ...flags, ...given }, all));
+  return options;
 }
 
 /** Settings from flags over those that a run had, or the defaults. @throws UsageError */

@@ -2,18 +2,16 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
-import { type Columns, type DataRequest, isShards } from '../data/open.js';
 import type { InitResult } from '../kernels/init.js';
 import { describeCheckpoint } from '../models/cloob/checkpoint.js';
-import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
 import { writeReport } from '../report/write.js';
 import { DataError, HopgradError, UsageError } from '../tensor/errors.js';
 import { findResumePoint, openCheckpoint, removeLeftovers } from '../train/checkpoints.js';
-import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
+import type { Corpus } from '../train/corpus.js';
 import { debugOptions, debugRows, debugSettings, debugSteps } from '../train/debug-run.js';
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
-import { checkTrainOptions, flagOf, type RunSettings, type TrainOptions } from '../train/options.js';
+import { checkTrainOptions, flagOf, type TrainOptions } from '../train/options.js';
 import { clock, say } from '../train/progress.js';
 import { prolong } from '../train/prolong.js';
 import { newRecord, type Session } from '../train/record.js';
@@ -24,10 +22,18 @@ import { shellWord } from '../train/shell-word.js';
 import { startConfig } from '../train/start.js';
 import { isCheckpoint, weightsOf } from '../train/state.js';
 import { applyConfig, isGiven } from './config-file.js';
-import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
+import { columnFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt } from './interrupt.js';
-import { parseCount, parseNumber } from './parse.js';
+import {
+  addDataFlags,
+  type DataFlags,
+  kindOfData,
+  movedRequest,
+  openRun,
+  refuseUnusedValidation,
+  requestOf,
+} from './train-data.js';
 import {
   addTrainFlags,
   methodName,
@@ -40,13 +46,7 @@ import { version } from './version.js';
 
 type RunFlags = DeviceFlags &
   TrainFlags &
-  Omit<TableFlags, 'maxBadShare'> & {
-    trainData?: string;
-    valData?: string;
-    zeroShotData?: string;
-    trainDataUpsamplingFactors?: number[];
-    trainNumSamples?: number;
-    validation?: boolean;
+  DataFlags & {
     config?: string;
     dryRun?: boolean;
     debugRun?: boolean;
@@ -60,25 +60,7 @@ type RunFlags = DeviceFlags &
 /** Enters `hopgrad train`. */
 export function addTrainCommand(program: Command): void {
   const command = program.command('train').description('train a model, on the embedded emoji unless told otherwise');
-  command
-    .optionsGroup('Data:')
-    .option(
-      '--train-data <path>',
-      'captioned pictures: a table (.tsv, .csv), .jsonl, COCO’s .json or shards (.tar) (default: the embedded emoji)',
-    )
-    .option('--val-data <path>', 'the same, to evaluate on')
-    .option(
-      '--zero-shot-data <path>',
-      'folder with a subfolder a class, or mnist, fashion-mnist, openclipart: classified by names in every validation',
-    )
-    .option(
-      '--train-data-upsampling-factors <n::m>',
-      'of several, joined by ::, how often an epoch has their pairs (default: 1 each)',
-      (text) => text.split('::').map(parseNumber),
-    )
-    .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseCount)
-    .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
-  addColumnFlags(command);
+  addDataFlags(command);
   addTrainFlags(command)
     .option('--config <file>', 'options from a file (.json, .yaml), by the names of the flags, which win over it')
     .option('--dry-run', 'do five steps, tell sizes, memory and time of the whole, and write nothing')
@@ -124,7 +106,7 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
 }
 
 async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
-  const resolved = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  const resolved = resolveTrainOptions(flags, kindOfData(flags));
   const options = flags.debugRun ? debugOptions(resolved) : resolved;
   if (options.model === 'pretrained' && !flags.center)
     options.center = (await describeCheckpoint(options.pretrained!)).config.center ?? 'off'; // as its weights are used to
@@ -133,7 +115,7 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
   const device = await startDevice(flags);
   const method = methodName(options);
   console.log(`hopgrad train: ${describe(options, method)}, on ${device.description}`);
-  const corpus = await open(request, await startConfig(options), settings);
+  const corpus = await openRun(request, options.model === 'heads' ? null : await startConfig(options), settings);
   refuseUnusedValidation(flags, corpus);
   const sessions = [sessionOf(device, 0)];
   const record = newRecord({ hopgrad: version, method, options, data: corpus.spec, settings, sessions });
@@ -158,10 +140,12 @@ async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promi
   if (device.device !== last.device)
     say(`The run was on ${last.device} before: numbers agree with an unbroken one to rounding only.`);
   // The checkpoint has the sizes: a file that they came from may be gone.
-  const config = checkpoint
-    ? (await describeCheckpoint(weightsOf(checkpoint.path))).config
-    : await startConfig(before.options);
-  const corpus = await open(movedRequest(flags, before.data), config, settings);
+  const sizes = () =>
+    checkpoint
+      ? describeCheckpoint(weightsOf(checkpoint.path)).then((found) => found.config)
+      : startConfig(before.options);
+  const config = before.options.model === 'heads' ? null : await sizes();
+  const corpus = await openRun(movedRequest(flags, before.data), config, settings);
   refuseUnusedValidation(flags, corpus);
   if (settings.bestMetric !== before.settings.bestMetric && existsSync(folder.best))
     throw new UsageError('train', {
@@ -248,7 +232,7 @@ async function tryReport(folder: RunFolder): Promise<string> {
 function freshFolder(flags: RunFlags): RunFolder {
   const { name, overwrite } = flags;
   const logs = flags.debugRun ? join(flags.logs, 'debug') : flags.logs; // not taken for the newest run
-  const options = resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  const options = resolveTrainOptions(flags, kindOfData(flags));
   if (name === undefined) {
     return new RunFolder(
       join(logs, newRunName(logs, `${methodName(options).replaceAll(/\W+/g, '-')}-seed${options.seed}`)),
@@ -296,79 +280,6 @@ function runToResume({ resume, logs }: RunFlags, command: Command): RunFolder {
     received: `--resume ${path}: no such ${/\.safetensors$/.test(path) ? 'run; a file alone cannot be resumed' : 'folder'}`,
     expected: 'latest, the folder of a run, or one of its checkpoints',
   });
-}
-
-/** @param limit rows of each set; undefined: all */
-function requestOf(flags: RunFlags, limit?: number): CorpusRequest {
-  const { trainData, valData, zeroShotData, validation, trainNumSamples: samples } = flags;
-  const { trainDataUpsamplingFactors: factors } = flags;
-  if (trainData === undefined && valData !== undefined)
-    throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
-  if (zeroShotData !== undefined && valData === undefined)
-    throw new UsageError('train', { received: '--zero-shot-data without --val-data', expected: 'both, or none' });
-  if (validation && trainData !== undefined)
-    throw new UsageError('train', {
-      received: '--validation with --train-data',
-      expected: '--val-data, pairs of your own to choose by: the split is that of the embedded emoji',
-    });
-  if (samples !== undefined && !trainData?.split('::').some(isShards))
-    throw new UsageError('train', {
-      received: `--train-num-samples for ${trainData ?? 'the embedded emoji'}`,
-      expected: 'shards (.tar): of other data the number is known',
-    });
-  const train = {
-    ...dataRequest(trainData ?? 'emoji', flags, valData === undefined ? [] : [valData]),
-    ...(validation && { validation }),
-    ...(samples !== undefined && { samples }),
-    ...(factors && { factors }),
-  };
-  const limited = (request: DataRequest): DataRequest => (limit === undefined ? request : { ...request, limit });
-  return {
-    train: limited(train),
-    val: valData === undefined ? null : limited(dataRequest(valData, flags, [trainData!])),
-    zeroShot: zeroShotData === undefined ? null : limited(dataRequest(zeroShotData)),
-  };
-}
-
-/** The data of a run that goes on, some of which may be elsewhere now; those to evaluate on may be others. */
-function movedRequest(flags: RunFlags, { train, val, zeroShot = null }: CorpusSpec): CorpusRequest {
-  const { trainData = train.path, valData = val?.path, zeroShotData } = flags;
-  const moved = (path: string, others: string[], columns: Columns | undefined) => {
-    const { columns: folder } = dataRequest(path, { imgFolder: flags.imgFolder }, others);
-    return { path, ...((columns || folder) && { columns: { ...columns, ...folder } }) };
-  };
-  const known = val && flags.valData === undefined ? val : {}; // with its digest: what is not named anew must be the same
-  return {
-    train: { ...train, ...moved(trainData, valData === undefined ? [] : [valData], train.columns) },
-    val: valData === undefined ? null : { ...known, ...moved(valData, [trainData], (val ?? train).columns) },
-    zeroShot: zeroShotData === undefined ? zeroShot : dataRequest(zeroShotData),
-  };
-}
-
-function open(request: CorpusRequest, config: CloobConfig, settings: RunSettings): Promise<Corpus> {
-  const { workers, maxBadShare, cache: cacheFolder } = settings;
-  return openCorpus(request, {
-    preprocessing: preprocessing(config),
-    cacheFolder,
-    log: say,
-    maxBadShare,
-    ...(workers !== null && { workers }),
-  });
-}
-
-/** @throws UsageError when a flag about validation can have no effect */
-function refuseUnusedValidation(flags: RunFlags, { validation }: Corpus): void {
-  const given = (['valFrequency', 'bestMetric', 'patience'] as const).filter((key) => flags[key]);
-  if (given.length > 0 && !validation)
-    throw new UsageError('train', {
-      received: `${given.map(flagOf).join(', ')} without data to validate on`,
-      expected: '--val-data, or --validation for the emoji, whose test sets are not for choosing',
-    });
-  if (flags.bestMetric === 'zero-shot' && !validation!.hasClasses)
-    throw new UsageError('train', {
-      received: '--best-metric zero-shot, and no pictures with classes',
-      expected: '--zero-shot-data, or another metric',
-    });
 }
 
 const sessionOf = ({ device, description }: InitResult, step: number): Session => ({

@@ -26,6 +26,8 @@ export interface LoaderOptions {
   batchSize: number;
   /** Size of the pictures and what differs from the official transforms. */
   transform: TransformOptions;
+  /** False: pictures are neither read nor in the batches, whose rows are known by their numbers. Default true. */
+  pictures?: boolean;
   /** Random order and random crops; otherwise the order of the source and centre crops. Default false. */
   train?: boolean;
   /** Seed of order and crops. Default 0. */
@@ -130,10 +132,16 @@ export class Loader {
   constructor(source: Source, options: LoaderOptions) {
     checkOptions(options);
     const { batchSize, transform, train = false, seed = 0, shuffle = train, dropLast = train } = options;
-    const { prefetch = 2 * batchSize, maxBadShare = 0.1, mayBeEmpty = false, log = console.warn } = options;
+    const {
+      pictures = true,
+      prefetch = 2 * batchSize,
+      maxBadShare = 0.1,
+      mayBeEmpty = false,
+      log = console.warn,
+    } = options;
     const order = { train, seed, shuffle, dropLast };
     this.source = source;
-    this.#options = { batchSize, transform, ...order, prefetch, maxBadShare, mayBeEmpty, log };
+    this.#options = { batchSize, transform, pictures, ...order, prefetch, maxBadShare, mayBeEmpty, log };
     this.#preparer = new Preparer(options.workers);
     this.#normalise = normaliser(transform);
   }
@@ -219,7 +227,8 @@ export class Loader {
 
   async #prepare(row: Row | BadRow, epoch: number): Promise<Prepared> {
     if ('bad' in row) return { error: row.bad };
-    const { seed, train, transform } = this.#options;
+    const { seed, train, transform, pictures } = this.#options;
+    if (!pictures) return { pixels: new Uint8Array() };
     const job: PrepareJob = { image: row.image, transform };
     if (train) job.view = { seed, epoch, index: row.visit ?? row.index };
     return this.#preparer.run(job);

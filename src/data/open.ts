@@ -7,6 +7,7 @@ import { pipeline } from 'node:stream/promises';
 import type { Colour } from '../models/cloob/config.js';
 import { DataError, UsageError } from '../tensor/errors.js';
 import { cocoSource } from './coco.js';
+import { type EmbeddingPairs, embeddingSource, readEmbeddingPairs } from './embeddings.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
 import { folderSource, imageFiles, imagesSource } from './folder.js';
 import { jsonLinesSource } from './json-lines.js';
@@ -31,6 +32,8 @@ export interface DataRequest {
    * lines (`pairs.jsonl`), or captions of COCO (`captions_val2017.json`). Several, joined by `::`, are mixed.
    */
   path: string;
+  /** Of embeddings from elsewhere, those of the texts; `path` has those of the pictures. Both are .npy or .safetensors. */
+  texts?: string;
   /** How a table is read, or other lists of pictures, as far as it applies to them. `folder`: where the pictures are. */
   columns?: Columns;
   /** Of several data sets joined by `::`, how often an epoch has each of their rows. Default once. */
@@ -65,6 +68,8 @@ export interface OpenedData {
   spec: DataSpec;
   /** The whole of the embedded data, when that is what was opened. */
   emoji?: EmojiData;
+  /** The embeddings, when these are what was opened. */
+  embeddings?: EmbeddingPairs;
 }
 
 export interface OpenOptions {
@@ -111,6 +116,7 @@ export async function openData(
           .split('::')
           .map((part) => resolve(part))
           .join('::'),
+    ...(wanted.texts !== undefined && { texts: resolve(wanted.texts) }),
     digest: opened.emoji?.digest ?? (await digestOf(wanted, opened.source)),
     rows: opened.source.size ?? null,
   };
@@ -132,6 +138,7 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
   const { limit } = request;
   const opened = await openWhole(request, options);
   if (limit === undefined) return opened;
+  if (opened.embeddings) return { ...opened, source: firstRows(opened.source, limit) };
   if (!opened.emoji) return { source: firstRows(opened.source, limit) };
   const sets = Object.entries(opened.emoji.split).map(([set, rows]) => [set, rows.slice(0, limit)]);
   return openedEmoji({ ...opened.emoji, split: Object.fromEntries(sets) });
@@ -143,7 +150,11 @@ const openedEmoji = (emoji: EmojiData) => ({
 });
 
 async function openWhole(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
-  const { path, columns, split, samples, validation = false, factors } = request;
+  const { path, texts, columns, split, samples, validation = false, factors } = request;
+  if (texts !== undefined) {
+    const embeddings = readEmbeddingPairs(path, texts);
+    return { source: embeddingSource(path, embeddings), embeddings };
+  }
   if (isMixture(request)) return { source: await openMixture(request) };
   if (factors)
     throw new UsageError('openSource', {
@@ -211,7 +222,14 @@ async function openMixture(request: DataRequest): Promise<Source> {
 
 async function digestOf(request: DataRequest, source: Source): Promise<string> {
   const hash = createHash('sha256');
-  const { path } = request;
+  const { path, texts } = request;
+  if (texts !== undefined) {
+    for (const file of [path, texts]) {
+      await pipeline(createReadStream(file), hash, { end: false });
+      hash.update(' ');
+    }
+    return hash.digest('hex');
+  }
   if (isMixture(request)) {
     for (const part of partsOf(request)) hash.update(await digestOf(part, source)); // no labelled sets
     return hash.update(JSON.stringify(request.factors ?? null)).digest('hex');

@@ -1,8 +1,8 @@
 /** The checkpoints of a run: a folder each, complete or not there at all; the newest few are kept. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { CheckpointError, DataError, HopgradError } from '../tensor/errors.js';
+import type { Learner } from './learner.js';
 import { type RunRecord, readRecord } from './record.js';
 import { type RunFolder, sync } from './run-folder.js';
 import { bestWeightsOf, isCheckpoint, saveTraining, type TrainingFacts, verifyTraining, weightsOf } from './state.js';
@@ -24,7 +24,7 @@ export function listCheckpoints(folder: RunFolder): string[] {
  */
 export async function writeCheckpoint(
   folder: RunFolder,
-  trainer: Trainer,
+  trainer: Trainer<Learner>,
   { record, keep }: { record: RunRecord; keep: number },
 ): Promise<void> {
   const path = join(folder.checkpoints, nameOf(trainer.position.step));
@@ -56,13 +56,9 @@ export async function writeCheckpoint(
  * moment: it is the old one or the new one.
  * @throws DataError when it cannot be written, DomainError for weights that are not finite
  */
-export async function writeBest(
-  folder: RunFolder,
-  { model, tokenizer }: Pick<Trainer, 'model' | 'tokenizer'>,
-  metadata: Record<string, string>,
-): Promise<void> {
+export async function writeBest(folder: RunFolder, learner: Learner, metadata: Record<string, string>): Promise<void> {
   folder.make(folder.best);
-  await saveCheckpoint(weightsOf(folder.best), { model, tokenizer, metadata, finite: true });
+  await learner.save(weightsOf(folder.best), metadata, { finite: true });
   sync(folder.best);
 }
 

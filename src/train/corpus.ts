@@ -1,6 +1,7 @@
 /** The data of a run: what it trains on, and an evaluation that ends in text and numbers. */
 import { tensor } from '../autograd/create.js';
 import { noGrad } from '../autograd/graph.js';
+import type { EmbeddingPairs } from '../data/embeddings.js';
 import { emojiSource } from '../data/emoji-source.js';
 import { Loader, type LoaderOptions } from '../data/loader.js';
 import { type DataRequest, type DataSpec, type OpenedData, openData } from '../data/open.js';
@@ -11,10 +12,11 @@ import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.
 import type { Preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import { DataError } from '../tensor/errors.js';
+import { DataError, UsageError } from '../tensor/errors.js';
 import { type EmbedOptions, embedSource } from './embed-source.js';
 import { embedEmojiSets, emojiSets, evaluateEmoji, evaluationSteps, prompts } from './evaluate.js';
 import type { HeldOutSource } from './held-out.js';
+import { type Learner, PictureLearner } from './learner.js';
 import { type Output, withProgress } from './progress.js';
 import { emojiTables, type PairResults, pairTable } from './report.js';
 import { type EmbeddedSet, type LossOptions, scoreSets, type Validation } from './validate.js';
@@ -47,18 +49,15 @@ export interface Corpus {
   spec: CorpusSpec;
   /** What is trained on. */
   source: Source;
+  /** Its embeddings, where these were given instead of pictures and words. */
+  embeddings?: EmbeddingPairs;
   /** Batches to train on. */
   loader(options: { batchSize: number; seed: number }): Loader;
   /**
    * Evaluates; null when there is nothing to evaluate on.
    * @param validation of the same weights: pairs that were embedded for it are not embedded again
    */
-  evaluate(
-    model: CloobModel,
-    tokenizer: ClipTokenizer,
-    label: string,
-    validation: Validation | null,
-  ): Promise<Evaluation | null>;
+  evaluate(learner: Learner, label: string, validation: Validation | null): Promise<Evaluation | null>;
   /** Pictures that an evaluation embeds, as far as is known; @param validated when there is a validation of the same weights */
   evaluationSize(validated: boolean): number;
   /** Data to choose by during training; null where there are none: test sets are not for choosing. */
@@ -76,11 +75,7 @@ export interface ValidationData {
   /** Whether its pictures have classes. */
   hasClasses: boolean;
   /** Scores a model, which is left in evaluation mode. @param onProgress pictures that are done */
-  validate(
-    model: CloobModel,
-    tokenizer: ClipTokenizer,
-    options: LossOptions & { onProgress?: (done: number) => void },
-  ): Promise<Validation>;
+  validate(learner: Learner, options: LossOptions & { onProgress?: (done: number) => void }): Promise<Validation>;
 }
 
 export interface CorpusOptions extends Pick<LoaderOptions, 'workers' | 'maxBadShare' | 'log'> {
@@ -120,7 +115,8 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     spec: { train: opened.spec, val: evaluated?.spec ?? null, ...(classes && { zeroShot: classes.spec }) },
     source,
     loader: (wanted) => new Loader(source, { ...wanted, ...loading, transform, train: true }),
-    async evaluate(model, tokenizer, label, validation) {
+    async evaluate(learner, label, validation) {
+      const { model, tokenizer } = picturesOf(learner);
       if (evaluated && validation) return pairEvaluation(validation.sets[0]!, label);
       if (evaluated) return evaluatePairs(model, tokenizer, evaluated.source, { label, output, ...loading });
       return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output }) : null;
@@ -132,6 +128,12 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     validation: evaluated ? pairValidation(evaluated.source, classes?.source, loading) : emojiValidation(opened),
     heldOut: evaluated || opened.emoji ? heldOutOf(evaluated ?? opened) : [],
   };
+}
+
+/** What looks at pictures is opened for a model that does. @throws UsageError for heads */
+function picturesOf(learner: Learner): PictureLearner {
+  if (learner instanceof PictureLearner) return learner;
+  throw new UsageError('train', { received: 'pictures for heads on embeddings', expected: 'embeddings' });
 }
 
 /** What of data to evaluate on is held out: the test sets of the emoji by their names, or the pairs themselves. */
@@ -150,7 +152,8 @@ function pairValidation(source: Source, classes: Source | undefined, loading: Em
     size,
     cost: size,
     hasClasses: classes !== undefined,
-    validate(model, tokenizer, { onProgress = () => {}, ...options }) {
+    validate(learner, { onProgress = () => {}, ...options }) {
+      const { model, tokenizer } = picturesOf(learner);
       const embed = async function* (): AsyncGenerator<EmbeddedSet> {
         const embedded = await embedPairs(model, tokenizer, source, { ...loading, onProgress });
         const classified = { ...loading, onProgress: (done: number) => onProgress((source.size ?? 0) + done) };
@@ -185,8 +188,10 @@ function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
     size,
     cost: 2 * size, // each picture is a class with prompts of its own
     hasClasses: true,
-    validate: (model, tokenizer, { onProgress, ...options }) =>
-      scoreSets(embedEmojiSets(model, tokenizer, emoji, onProgress), options),
+    validate(learner, { onProgress, ...options }) {
+      const { model, tokenizer } = picturesOf(learner);
+      return scoreSets(embedEmojiSets(model, tokenizer, emoji, onProgress), options);
+    },
   };
 }
 
@@ -271,7 +276,8 @@ export async function evaluatePairs(
   return pairEvaluation({ set: source.name, pairs: pairs.length, ...metrics, chance: chanceOfPairs(pairs) }, label);
 }
 
-function pairEvaluation(
+/** Retrieval among pairs, as a run keeps it and as people read it. */
+export function pairEvaluation(
   { set, pairs, imageToText, textToImage, chance }: PairResults & { set: string },
   label: string,
 ): Evaluation {

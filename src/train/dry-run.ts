@@ -1,7 +1,10 @@
 /** `--dry-run`: what a run would take, from a few steps of it; nothing is written. */
 import Table from 'cli-table3';
 import { deviceByName } from '../kernels/devices.js';
+import { CloobModel } from '../models/cloob/model.js';
+import type { TwoTowers } from '../models/cloob/two-towers.js';
 import { Forecast } from './forecast.js';
+import type { Learner } from './learner.js';
 import { clock, processorOf } from './progress.js';
 import { type RunOptions, trainerOf, workLeft } from './run.js';
 import type { StepReport, Trainer } from './trainer.js';
@@ -42,7 +45,7 @@ export async function dryRun(run: RunOptions): Promise<string> {
   }
 }
 
-async function someSteps(trainer: Trainer, signal: AbortSignal | undefined): Promise<StepReport[]> {
+async function someSteps(trainer: Trainer<Learner>, signal: AbortSignal | undefined): Promise<StepReport[]> {
   const reports: StepReport[] = [];
   const enough = new AbortController();
   await trainer.run({
@@ -57,6 +60,18 @@ async function someSteps(trainer: Trainer, signal: AbortSignal | undefined): Pro
 const megabytes = (bytes: number) => `${(bytes / 2 ** 20).toPrecision(3)} MiB`;
 const millions = (count: number) => `${(count / 1e6).toFixed(2)} M`;
 
+function sizesText(model: TwoTowers): string {
+  const { embed_dim } = model.config;
+  const all = `${millions(model.parameterCount())} parameters`;
+  if (!(model instanceof CloobModel)) return `${all}; embeddings of ${embed_dim}`;
+  const { visual, transformer, config } = model;
+  const { image_resolution: side, context_length } = config;
+  return (
+    `${all}: pictures ${millions(visual.parameterCount())}, texts ${millions(transformer.parameterCount())}; ` +
+    `embeddings of ${embed_dim}, pictures of ${side}×${side}, ${context_length} tokens`
+  );
+}
+
 function rows({
   trainer,
   reports,
@@ -64,7 +79,7 @@ function rows({
   validations,
   keep,
 }: {
-  trainer: Trainer;
+  trainer: Trainer<Learner>;
   reports: StepReport[];
   speed: Forecast;
   validations: number;
@@ -87,11 +102,7 @@ function rows({
   const done = position.step - reports.length;
   const { reservedBytes, peakBytes } = device.memory();
   return [
-    [
-      'model',
-      `${millions(parameters)} parameters: pictures ${millions(model.visual.parameterCount())}, texts ${millions(model.transformer.parameterCount())}; ` +
-        `embeddings of ${model.config.embed_dim}, pictures of ${model.config.image_resolution}×${model.config.image_resolution}, ${model.config.context_length} tokens`,
-    ],
+    ['model', sizesText(model)],
     [
       'steps',
       `${total} of ${options.batchSize} pairs${perEpoch ? `, ${perEpoch} an epoch` : ''}${done > 0 ? `, ${done} of them done` : ''}`,

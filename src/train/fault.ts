@@ -1,16 +1,14 @@
 /** Steps that come to numbers that are not finite: what they have moved is put back, and where it began is told. */
 import { join } from 'node:path';
 import { detectAnomaly } from '../autograd/anomaly.js';
-import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { Batch } from '../data/loader.js';
 import { writeSafetensors } from '../formats/safetensors.js';
-import { saveCheckpoint } from '../models/cloob/checkpoint.js';
-import type { CloobModel } from '../models/cloob/model.js';
-import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import type { TwoTowers } from '../models/cloob/two-towers.js';
 import { assign } from '../nn/module.js';
 import { DomainError } from '../tensor/errors.js';
+import type { Learner } from './learner.js';
 import type { Objective } from './objective.js';
 import type { PatternQueue } from './pattern-queue.js';
 import { weightsOf } from './state.js';
@@ -30,7 +28,7 @@ export class Statistics {
   readonly #buffers: Tensor[];
   readonly #queue: PatternQueue | null;
 
-  constructor(model: CloobModel, objective: Objective) {
+  constructor(model: TwoTowers, objective: Objective) {
     const modules = [model, objective];
     const trained = new Set(modules.flatMap((module) => module.parameters()).map(({ storage }) => storage));
     const all = modules.flatMap((module) => Object.values(module.stateDict()));
@@ -59,23 +57,13 @@ export class Statistics {
  * model.safetensors with the weights before the step. Those of an earlier fault are replaced.
  * @throws DataError when they cannot be written
  */
-export async function writeFault(
-  path: string,
-  { model, tokenizer }: { model: CloobModel; tokenizer: ClipTokenizer },
-  { step, batch: { images, captions, names, count }, error }: Fault,
-): Promise<void> {
-  const { image_resolution: size, context_length: contextLength } = model.config;
+export async function writeFault(path: string, learner: Learner, { step, batch, error }: Fault): Promise<void> {
   const metadata = { step: String(step), error: error.received };
-  await saveCheckpoint(weightsOf(path), { model, tokenizer, metadata });
-  const tensors = {
-    images: tensor(images, { shape: [count, 3, size, size], device: 'reference' }),
-    tokens: tensor(tokenizer.tokenize(captions, { contextLength }), {
-      shape: [count, contextLength],
-      device: 'reference',
-    }),
-  };
+  await learner.save(weightsOf(path), metadata);
+  const { captions, names } = batch;
+  const { image: images, text: tokens } = learner.inputs(batch, 'reference');
   const words = { captions: JSON.stringify(captions), names: JSON.stringify(names) };
-  await writeSafetensors(join(path, 'batch.safetensors'), tensors, { ...metadata, ...words });
+  await writeSafetensors(join(path, 'batch.safetensors'), { images, tokens }, { ...metadata, ...words });
 }
 
 /**

@@ -1,7 +1,7 @@
 /** The objective that options describe: a loss, on embeddings as they are or as Hopfield memories answer them. */
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
-import type { CloobModel } from '../models/cloob/model.js';
+import type { TwoTowers } from '../models/cloob/two-towers.js';
 import { bothWays, dclLoss, infoLoobOf, infoNceOf, sigLipOf, similarities } from '../nn/losses.js';
 import { Module, Parameter } from '../nn/module.js';
 import { type RetrievedSimilarities, retrievedSimilarities, retrievePairs } from '../nn/retrieved-pairs.js';
@@ -34,9 +34,9 @@ export class Objective extends Module {
   /** Pairs of earlier steps that the memories hold besides. */
   readonly queue: PatternQueue | null;
   readonly #options: Options;
-  readonly #model: CloobModel;
+  readonly #model: TwoTowers;
 
-  constructor(options: Options, model: CloobModel) {
+  constructor(options: Options, model: TwoTowers) {
     super();
     const { device, dtype } = model.logit_inv_tau;
     const scalar = (value: number) => new Parameter(tensor([value], { device, dtype }), { decay: false });

@@ -47,9 +47,10 @@ export const choice = (choices: readonly string[]): Kind => ({
 export const modelNames = Object.keys(configs);
 export const model: Kind = {
   type: 'text',
-  range: `one of ${modelNames.join(', ')}, a configuration (.json), or pretrained`,
+  range: `one of ${modelNames.join(', ')}, a configuration (.json), pretrained, or heads`,
   ok: (value) =>
-    typeof value === 'string' && (modelNames.includes(value) || value.endsWith('.json') || value === 'pretrained'),
+    typeof value === 'string' &&
+    (modelNames.includes(value) || value.endsWith('.json') || ['pretrained', 'heads'].includes(value)),
 };
 export const folder: Kind = {
   type: 'text',

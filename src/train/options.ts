@@ -10,7 +10,6 @@ import {
   choice,
   colour,
   decay,
-  folder,
   model,
   modelNames,
   notNegative,
@@ -18,13 +17,12 @@ import {
   onOff,
   percent,
   positive,
-  share,
   shareOrSteps,
   unit,
   weights,
   whole,
 } from './option-kinds.js';
-import { type MetricName, metricNames } from './validate.js';
+import { type RunSettings, settingsTable } from './settings.js';
 
 export const lossNames = ['infoloob', 'infonce', 'dcl', 'siglip'] as const;
 export type LossName = (typeof lossNames)[number];
@@ -33,7 +31,7 @@ export type SchedulerName = (typeof schedulers)[number];
 
 /** What a run is: it can be chosen at the beginning only, and decides every number that comes out. */
 export interface TrainOptions {
-  /** A model preset of hopgrad/models/cloob, the path of a configuration (.json), or `pretrained`: as that file says. */
+  /** A model preset of hopgrad/models/cloob, the path of a configuration (.json), `pretrained`: as that file says, or `heads`. */
   model: string;
   /** Weights to start from, a path or an address; null: none. */
   pretrained: string | null;
@@ -44,6 +42,8 @@ export interface TrainOptions {
   background: string | null;
   /** Whether the batch's mean is taken off the embeddings. */
   center: 'batch' | 'off';
+  /** Numbers of an embedding; null: the model's, of heads at most {@link headsDim}. */
+  embedDim: number | null;
   loss: LossName;
   /** Whether Hopfield memories of the batch answer for the embeddings before the loss. */
   hopfield: boolean;
@@ -83,6 +83,8 @@ export interface TrainOptions {
   lockText: boolean;
   /** Groups of a locked tower, counted from its end, that are trained all the same. */
   unlockLast: number;
+  /** Whether what a locked tower gives is computed once, without augmentation, and kept on disk. */
+  cacheEmbeddings: boolean;
   /** Factor on the rate from one group of a tower to the one before it; 1: all have the same. */
   layerDecay: number;
   /** A trained model whose similarities the model is to learn as well: a run, or a file of weights; null: none. */
@@ -94,37 +96,7 @@ export interface TrainOptions {
   vocabSize: number | null;
 }
 
-/** How a run is carried out: stored as well, but it may be chosen anew when the run goes on. */
-export interface RunSettings {
-  /** Threads that read pictures; null: one fewer than processors. */
-  workers: number | null;
-  /** Largest tolerated share of broken rows. */
-  maxBadShare: number;
-  /** Folder for prepared data. */
-  cache: string;
-  /** Epochs between checkpoints; 0: none because of epochs. */
-  saveFrequency: number;
-  /** Steps between checkpoints; 0: none because of steps. */
-  saveSteps: number;
-  /** Minutes between checkpoints; 0: none because of time. */
-  saveMinutes: number;
-  /** Checkpoints kept, the newest. */
-  keepCheckpoints: number;
-  /** Epochs between validations, where there are data to choose by; 0: none. */
-  valFrequency: number;
-  /** What the best checkpoint is chosen by. */
-  bestMetric: MetricName;
-  /** Validations without a better one after which the training ends; null: it goes on to its end. */
-  patience: number | null;
-  /** What to do at a loss or gradient that is not finite: end the training, or pass over the step. */
-  onNan: 'stop' | 'skip';
-  /** Steps between measurements of the embeddings for the log. */
-  logEveryNSteps: number;
-  /** Where the numbers of the log go besides. */
-  reportTo: 'tensorboard' | null;
-}
-
-const [objective, optimisation, run, data] = ['Objective', 'Model and optimisation', 'Run', 'Data'] as const;
+const [objective, optimisation] = ['Objective', 'Model and optimisation'] as const;
 
 export const trainTable: Record<keyof TrainOptions, Option> = {
   loss: { group: objective, kind: choice(lossNames), mark: 'name', help: 'loss, instead of the method’s' },
@@ -194,6 +166,13 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     mark: 'how',
     help: 'take the batch’s mean off the embeddings',
   },
+  embedDim: {
+    group: optimisation,
+    kind: whole(1, 65536),
+    mark: 'n',
+    help: 'numbers of an embedding, in the space that both sides share',
+    whenNull: 'the model’s; of heads 256, or as many as they are given',
+  },
   vocabSize: {
     group: optimisation,
     kind: whole(514, 1e6),
@@ -251,6 +230,11 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     mark: 'groups',
     help: 'of a locked encoder, train the last groups: projection or pooling, then block by block or stage by stage',
   },
+  cacheEmbeddings: {
+    group: optimisation,
+    kind: onOff,
+    help: 'embed each picture (or caption) of a locked encoder once, without augmentation, and keep that in --cache',
+  },
   layerDecay: {
     group: optimisation,
     kind: unit,
@@ -274,77 +258,8 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
   seed: { group: optimisation, kind: whole(0, Number.MAX_SAFE_INTEGER), mark: 'n', help: 'same seed, same numbers' },
 };
 
-export const settingsTable: Record<keyof RunSettings, Option> = {
-  workers: {
-    group: data,
-    kind: whole(0, 1024),
-    mark: 'n',
-    help: 'threads that read pictures',
-    whenNull: 'one fewer than processors',
-  },
-  maxBadShare: { group: data, kind: share, mark: 'n', help: 'largest tolerated share of broken rows' },
-  cache: { group: data, kind: folder, mark: 'folder', help: 'folder for prepared data' },
-  saveFrequency: { group: run, kind: whole(0), mark: 'epochs', help: 'epochs between checkpoints, 0: none by epochs' },
-  saveSteps: { group: run, kind: whole(0), mark: 'n', help: 'steps between checkpoints, 0: none by steps' },
-  saveMinutes: { group: run, kind: notNegative, mark: 'n', help: 'minutes between checkpoints, 0: none by time' },
-  keepCheckpoints: { group: run, kind: whole(1, 1e6), mark: 'n', help: 'checkpoints kept, the newest' },
-  valFrequency: {
-    group: run,
-    kind: whole(0),
-    mark: 'epochs',
-    help: 'epochs between validations on --val-data, or of the emoji by --validation; 0: none',
-  },
-  bestMetric: {
-    group: run,
-    kind: choice(metricNames),
-    mark: 'name',
-    help: 'what validation chooses the best checkpoint by, kept as checkpoints/best',
-  },
-  patience: {
-    group: run,
-    kind: whole(1),
-    mark: 'n',
-    help: 'stop early after this many validations without a better one',
-    whenNull: 'never',
-  },
-  onNan: {
-    group: run,
-    kind: choice(['stop', 'skip']),
-    mark: 'what',
-    help: 'at a loss or gradient that is not finite: stop, or skip the step, which changes nothing then',
-  },
-  logEveryNSteps: {
-    group: run,
-    kind: whole(1),
-    mark: 'n',
-    help: 'steps between measurements of the embeddings (similarities, p₁, patterns) for the log',
-  },
-  reportTo: {
-    group: run,
-    kind: choice(['tensorboard']),
-    mark: 'what',
-    help: 'write event files of TensorBoard beside the log',
-    whenNull: 'the log alone',
-  },
-};
-
-export const defaultSettings: RunSettings = {
-  workers: null,
-  maxBadShare: 0.1,
-  cache: '.cache',
-  saveFrequency: 5,
-  saveSteps: 0,
-  saveMinutes: 10,
-  keepCheckpoints: 3,
-  valFrequency: 1,
-  bestMetric: 'mean-recall',
-  patience: null,
-  onNan: 'stop',
-  logEveryNSteps: 1,
-  reportTo: null,
-};
-
 export { addedOptions, methods, presets, presetTexts } from './presets.js';
+export { defaultSettings, type RunSettings, settingsTable } from './settings.js';
 
 /** "--batch-size" of batchSize. */
 export const flagOf = (key: string) => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
@@ -370,7 +285,7 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
   const mistakes = tableMistakes(trainTable, options);
   const { loss, batchSize, learnableInvTau, initInvTau, model, pretrained, memorySize, hopfield } =
     options as unknown as TrainOptions;
-  const { lockImage, lockText, unlockLast } = options as unknown as TrainOptions;
+  const { lockImage, lockText, unlockLast, cacheEmbeddings, distillFrom = null } = options as unknown as TrainOptions;
   if (model === 'pretrained' && pretrained === null)
     mistakes.push({ received: '--model pretrained', expected: '--pretrained with it, which has the sizes' });
   if (batchSize === 1 && loss !== 'siglip')
@@ -385,6 +300,16 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
     mistakes.push({
       received: '--lock-image with --lock-text',
       expected: 'one of them, or --unlock-last with them: nothing is trained otherwise',
+    });
+  if (cacheEmbeddings && ((!lockImage && !lockText) || unlockLast > 0))
+    mistakes.push({
+      received: `--cache-embeddings${unlockLast > 0 ? ` with --unlock-last ${unlockLast}` : ''}`,
+      expected: '--lock-image or --lock-text with it, and nothing of the encoder unlocked: its embeddings must stay',
+    });
+  if (cacheEmbeddings && distillFrom !== null)
+    mistakes.push({
+      received: '--cache-embeddings with --distill-from',
+      expected: 'one of the two: the teacher looks at every picture again',
     });
   if (memorySize > 0 && hopfield === false)
     mistakes.push({

@@ -22,6 +22,8 @@ export const addedOptions = {
   layerDecay: 1,
   ema: null,
   distillFrom: null,
+  embedDim: null,
+  cacheEmbeddings: false,
 } satisfies Partial<TrainOptions>;
 
 const emoji: TrainOptions = {
@@ -56,6 +58,8 @@ export const presets = {
   emoji,
   /** For pictures of one's own, as long as nothing better is known about them: the small model, batches that few pairs fill. */
   pairs: { ...emoji, center: 'off', batchSize: 64, epochs: 30 },
+  /** For embeddings from elsewhere: heads are small, so batches may be large. */
+  embeddings: { ...emoji, model: 'heads', batchSize: 256, epochs: 30, lr: 1e-3 },
   /** The command of the official code for Conceptual Captions; its batch of 512 was spread over four cards. */
   'conceptual-captions': {
     ...emoji,
@@ -74,5 +78,6 @@ export const presets = {
 export const presetTexts: Record<keyof typeof presets, string> = {
   emoji: 'the embedded data',
   pairs: 'pictures of your own',
+  embeddings: 'embeddings of your own',
   'conceptual-captions': 'the official command',
 };

@@ -84,6 +84,7 @@ const columns = v.strictObject({
 
 const dataSpec = v.strictObject({
   path: v.string(),
+  texts: v.optional(v.string()),
   columns: v.optional(columns),
   factors: v.optional(v.array(v.number())),
   classes: v.optional(v.boolean()),

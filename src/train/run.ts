@@ -2,19 +2,21 @@
 import type { Loader } from '../data/loader.js';
 import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
+import { loadHeads } from '../models/cloob/heads.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DomainError, HopgradError } from '../tensor/errors.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
+import { checkSizes } from './embedding-corpus.js';
 import { type Fault, writeFault } from './fault.js';
 import { Forecast, type Work } from './forecast.js';
 import { writeHeldOut } from './held-out.js';
-import type { TrainOptions } from './options.js';
+import { HeadsLearner, type Learner, PictureLearner } from './learner.js';
 import { type Output, type Progress, processorOf, say, trainingNote, withProgress } from './progress.js';
 import type { RunRecord } from './record.js';
 import { type RunFolder, resultsFile } from './run-folder.js';
-import { cutNote, startModel } from './start.js';
+import { cutNote, startHeads, startModel } from './start.js';
 import { restoreTraining, weightsOf } from './state.js';
 import { Teacher } from './teacher.js';
 import { EventFile, scalarsOf } from './tensorboard.js';
@@ -86,45 +88,55 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
 }
 
 /** A trainer at the beginning, or where the checkpoint of the run stands. */
-export function trainerOf(
-  run: Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint'>,
-  loader: Loader,
-): Promise<Trainer> {
-  return run.checkpoint ? resumedTrainer(run, loader, run.checkpoint) : freshTrainer(run, loader);
+export async function trainerOf(run: Start, loader: Loader): Promise<Trainer<Learner>> {
+  const { corpus, checkpoint, record, output } = run;
+  const { options } = record;
+  if (corpus.embeddings) {
+    const model = checkpoint ? loadHeads(weightsOf(checkpoint.path)).model : startHeads(options, corpus.embeddings);
+    const { image_features: image, text_features: text, embed_dim } = model.config;
+    checkSizes(corpus.embeddings, { image, text });
+    const count = model.parameterCount().toLocaleString('en');
+    if (!checkpoint) output.write(`Heads: ${image} and ${text} → ${embed_dim} numbers, ${count} parameters\n`);
+    const learner = new HeadsLearner(model, corpus.embeddings);
+    return goingOn(run, new Trainer<Learner>({ learner, loader, options }));
+  }
+  const parts = checkpoint ? await checkpointParts(checkpoint.path) : await freshParts(run);
+  const teacher = options.distillFrom === null ? null : await Teacher.load(options.distillFrom, parts);
+  return goingOn(run, new Trainer<Learner>({ learner: new PictureLearner(parts), loader, options, teacher }));
 }
 
-async function freshTrainer(
-  { record: { options }, corpus, output }: Pick<RunOptions, 'record' | 'corpus' | 'output'>,
-  loader: Loader,
-): Promise<Trainer> {
+type Start = Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint' | 'signal'>;
+
+/** A trainer, put where the checkpoint stands if there is one. */
+function goingOn({ checkpoint, output }: Start, trainer: Trainer<Learner>): Trainer<Learner> {
+  if (!checkpoint) return trainer;
+  restoreTraining(checkpoint.path, trainer, checkpoint.facts);
+  output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);
+  return trainer;
+}
+
+interface PictureParts {
+  model: CloobModel;
+  tokenizer: ClipTokenizer;
+}
+
+async function freshParts({ record: { options }, corpus, output }: Start): Promise<PictureParts> {
   const { model, tokenizer } = await startModel(options, corpus.source, (text) => output.write(`${text}\n`));
   output.write(
     `Model ${options.model}: ${(model.parameterCount() / 1e6).toFixed(2)} M parameters, ${tokenizer.vocabSize} tokens\n`,
   );
   const note = await cutNote({ model, tokenizer }, corpus.source, options.seed);
   if (note) output.write(`${note}\n`);
-  return new Trainer({ model, tokenizer, loader, options, teacher: await teacherOf(options, { model, tokenizer }) });
+  return { model, tokenizer };
 }
 
-const teacherOf = ({ distillFrom }: TrainOptions, student: { model: CloobModel; tokenizer: ClipTokenizer }) =>
-  distillFrom === null ? null : Teacher.load(distillFrom, student);
-
-async function resumedTrainer(
-  { record: { options }, output }: Pick<RunOptions, 'record' | 'output'>,
-  loader: Loader,
-  { path, facts }: NonNullable<ResumePoint['checkpoint']>,
-): Promise<Trainer> {
+async function checkpointParts(path: string): Promise<PictureParts> {
   const { model, tokenizer } = await loadCheckpoint(weightsOf(path));
-  if (!tokenizer)
-    throw new CheckpointError('resume', {
-      received: `${weightsOf(path)} without a tokenizer`,
-      expected: 'one of a run',
-    });
-  const teacher = await teacherOf(options, { model, tokenizer });
-  const trainer = new Trainer({ model, tokenizer, loader, options, teacher });
-  restoreTraining(path, trainer, facts);
-  output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);
-  return trainer;
+  if (tokenizer) return { model, tokenizer };
+  throw new CheckpointError('resume', {
+    received: `${weightsOf(path)} without a tokenizer`,
+    expected: 'one of a run',
+  });
 }
 
 /** What watches a training. */
@@ -136,7 +148,7 @@ interface Watch {
 /** Validates the last weights, unless that has been done, and evaluates. */
 async function evaluate(
   { record: { method }, corpus, folder, output }: RunOptions,
-  trainer: Trainer,
+  trainer: Trainer<Learner>,
   { validator, events }: Watch,
 ): Promise<Evaluation | null> {
   const { step } = trainer.position;
@@ -148,9 +160,8 @@ async function evaluate(
     events?.add(step, validationScalars(row));
     say(`Validation at the end, step ${step}: ${scoresText(row)}`, output);
   }
-  const { model, tokenizer } = trainer;
   const evaluation = await trainer.withWeights(() =>
-    corpus.evaluate(model, tokenizer, method, validator?.at(step) ?? null),
+    corpus.evaluate(trainer.learner, method, validator?.at(step) ?? null),
   );
   const best = validator?.bestFacts;
   if (evaluation)
@@ -164,12 +175,13 @@ async function evaluate(
 }
 
 /** Measures held-out pairs into held-out.json. All else is saved by then: what cannot be measured fails no training. */
-async function writeFigures({ record, corpus, folder, output }: RunOptions, trainer: Trainer): Promise<void> {
+async function writeFigures({ record, corpus, folder, output }: RunOptions, trainer: Trainer<Learner>): Promise<void> {
   const { workers, maxBadShare } = record.settings;
-  if (corpus.heldOut.length === 0) return;
+  const { learner } = trainer;
+  if (corpus.heldOut.length === 0 || !(learner instanceof PictureLearner)) return;
   try {
     await trainer.withWeights(() =>
-      writeHeldOut(folder, trainer, corpus.heldOut, {
+      writeHeldOut(folder, learner, corpus.heldOut, {
         beta: record.options.scaleHopfield,
         step: trainer.position.step,
         data: (corpus.spec.val ?? corpus.spec.train).path,
@@ -184,7 +196,11 @@ async function writeFigures({ record, corpus, folder, output }: RunOptions, trai
 }
 
 /** What a run still has to do. */
-export function workLeft({ corpus }: Pick<RunOptions, 'corpus'>, trainer: Trainer, validator: Validator | null): Work {
+export function workLeft(
+  { corpus }: Pick<RunOptions, 'corpus'>,
+  trainer: Trainer<Learner>,
+  validator: Validator | null,
+): Work {
   const validations = validator ? validator.remaining(trainer) * validator.data.cost : 0;
   return {
     steps: trainer.total - trainer.position.step,
@@ -195,7 +211,7 @@ export function workLeft({ corpus }: Pick<RunOptions, 'corpus'>, trainer: Traine
 /** @returns whether the training is complete, and whether because nothing got better */
 async function loop(
   run: RunOptions,
-  trainer: Trainer,
+  trainer: Trainer<Learner>,
   { validator, events }: Watch,
 ): Promise<{ complete: boolean; stoppedEarly: boolean }> {
   const { folder, output, signal } = run;
@@ -268,11 +284,11 @@ const mostSkipped = 10;
  * @returns whether to pass over it
  * @throws DomainError that says where they are
  */
-async function keepFault(run: RunOptions, trainer: Trainer, fault: Fault, skipped: number): Promise<boolean> {
+async function keepFault(run: RunOptions, trainer: Trainer<Learner>, fault: Fault, skipped: number): Promise<boolean> {
   const { folder, record, output } = run;
   const { step, epoch, error } = fault;
   folder.make(folder.notFinite);
-  await writeFault(folder.notFinite, trainer, fault);
+  await writeFault(folder.notFinite, trainer.learner, fault);
   const kept = `Batch and weights are in ${folder.notFinite}.`;
   const goOn = skipped < mostSkipped - 1;
   if (record.settings.onNan === 'skip' && goOn) {
@@ -289,14 +305,14 @@ async function keepFault(run: RunOptions, trainer: Trainer, fault: Fault, skippe
   });
 }
 
-function save({ folder, record }: RunOptions, trainer: Trainer): Promise<void> {
+function save({ folder, record }: RunOptions, trainer: Trainer<Learner>): Promise<void> {
   return withFiniteWeights(trainer, () =>
     writeCheckpoint(folder, trainer, { record, keep: record.settings.keepCheckpoints }),
   );
 }
 
 /** @throws DomainError when there are weights that are not finite: the checkpoints before stay as they are */
-async function withFiniteWeights<T>(trainer: Trainer, write: () => Promise<T>): Promise<T> {
+async function withFiniteWeights<T>(trainer: Trainer<Learner>, write: () => Promise<T>): Promise<T> {
   try {
     return await write();
   } catch (error) {

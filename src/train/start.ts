@@ -1,7 +1,9 @@
 /** What a training starts from: the sizes of the model, its tokenizer, and weights of another training. */
+import type { EmbeddingPairs } from '../data/embeddings.js';
 import { captionsOf, type Source } from '../data/source.js';
 import { describeCheckpoint, loadCheckpoint } from '../models/cloob/checkpoint.js';
 import { type CloobConfig, resolveConfig } from '../models/cloob/config.js';
+import { HeadsModel } from '../models/cloob/heads.js';
 import { type CloobModel, createModel } from '../models/cloob/model.js';
 import { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError, printable } from '../tensor/errors.js';
@@ -10,12 +12,13 @@ import { modelConfig, type TrainOptions } from './options.js';
 
 /** Sizes of the model that the options describe, those of `--pretrained` included. @throws what reading the file throws */
 export async function startConfig(options: TrainOptions): Promise<CloobConfig> {
-  const { model, pretrained, center, imageSize, contextLength, background } = options;
+  const { model, pretrained, center, embedDim, imageSize, contextLength, background } = options;
   const fromFile = model === 'pretrained' && pretrained !== null;
   const config = fromFile ? (await describeCheckpoint(pretrained)).config : modelConfig(options);
   return resolveConfig({
     ...config,
     center,
+    ...(embedDim !== null && { embed_dim: embedDim }),
     ...(imageSize !== null && { image_resolution: imageSize }),
     ...(contextLength !== null && { context_length: contextLength }),
     ...(background !== null && { image_background: colourOf(background)! }),
@@ -86,6 +89,19 @@ async function takeWeights(model: CloobModel, path: string): Promise<string> {
     });
   const start = `Starting from ${printable(path, 500)}: ${taken.length} of ${wanted.length} tensors`;
   return left.length === 0 ? start : `${start}; initialised anew: ${missing}`;
+}
+
+/** The most numbers of an embedding that heads have unless told otherwise. */
+export const headsDim = 256;
+
+/** Heads before the first step. */
+export function startHeads(
+  { embedDim, center, seed, initInvTau }: TrainOptions,
+  { images, texts }: EmbeddingPairs,
+): HeadsModel {
+  const [image_features, text_features] = [images.dim, texts.dim];
+  const embed_dim = embedDim ?? Math.min(headsDim, image_features, text_features);
+  return new HeadsModel({ embed_dim, image_features, text_features, center }, { seed, initInvTau });
 }
 
 /** Captions that are looked at for {@link cutNote}. */

@@ -10,9 +10,9 @@ import * as v from 'valibot';
 import type { Tensor } from '../autograd/tensor.js';
 import { parseJson } from '../formats/files.js';
 import { openSafetensors, readSafetensors, writeSafetensors } from '../formats/safetensors.js';
-import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import type { ExponentialMovingAverage } from '../nn/average.js';
 import { CheckpointError } from '../tensor/errors.js';
+import type { Learner } from './learner.js';
 import { checked, count, type RunRecord, recordSchema } from './record.js';
 import type { Position, Trainer } from './trainer.js';
 
@@ -61,15 +61,15 @@ const prefixed = (prefix: string, tensors: Record<string, Tensor> | readonly Ten
  * Writes both files into a folder that is there.
  * @throws DataError when a file cannot be written; DomainError for numbers that are not finite
  */
-export async function saveTraining(checkpoint: string, trainer: Trainer, record: RunRecord): Promise<void> {
-  const { model, tokenizer, objective, optimizer, position } = trainer;
+export async function saveTraining(checkpoint: string, trainer: Trainer<Learner>, record: RunRecord): Promise<void> {
+  const { learner, objective, optimizer, position } = trainer;
   const metadata = { method: record.method, step: String(position.step) };
-  await saveCheckpoint(weightsOf(checkpoint), { model, tokenizer, metadata, finite: true });
+  await learner.save(weightsOf(checkpoint), metadata, { finite: true });
   const averaged = trainer.ema && {
     updates: trainer.ema.updates,
     weights: await trainer.ema.use(async () => {
       const path = averagedOf(checkpoint);
-      await saveCheckpoint(path, { model, tokenizer, metadata: { ...metadata, averaged: 'yes' }, finite: true });
+      await learner.save(path, { ...metadata, averaged: 'yes' }, { finite: true });
       return checksumOf(path);
     }),
   };
@@ -145,7 +145,7 @@ export function verifyTraining(checkpoint: string): TrainingFacts {
  */
 export function restoreTraining(
   checkpoint: string,
-  trainer: Trainer,
+  trainer: Trainer<Learner>,
   { position, updates, updatesOfEach, patterns = 0, averaged }: TrainingFacts,
 ): void {
   if (position.step > trainer.total)

@@ -8,6 +8,7 @@ import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { distillationLoss } from '../nn/losses.js';
 import { UsageError } from '../tensor/errors.js';
+import type { Inputs } from './learner.js';
 
 /** A trained model in evaluation mode, which sees the pictures and token ids that the student sees. */
 export class Teacher {
@@ -44,14 +45,14 @@ export class Teacher {
 
   /** What the student loses by thinking otherwise: {@link distillationLoss}. */
   loss(
-    batch: { pixels: Tensor; tokens: Tensor },
+    { image, text }: Inputs,
     { images, texts, invTau }: { images: Tensor; texts: Tensor; invTau: number | Tensor },
     microBatch: number | null,
   ): Tensor {
     const model = this.#model;
     const teacher = noGrad(() => ({
-      images: model.encodeImage(batch.pixels, { microBatch }).l2Normalize(),
-      texts: model.encodeText(batch.tokens, { microBatch }).l2Normalize(),
+      images: model.encodeImage(image, { microBatch }).l2Normalize(),
+      texts: model.encodeText(text, { microBatch }).l2Normalize(),
     }));
     return distillationLoss(images, texts, { invTau, teacher, teacherInvTau: model.invTau() });
   }

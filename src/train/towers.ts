@@ -1,7 +1,9 @@
 /** The encoders in groups, counted from their ends: what `--unlock-last` and `--layer-decay` go by. */
-import type { CloobModel } from '../models/cloob/model.js';
+import { HeadsModel } from '../models/cloob/heads.js';
+import { CloobModel } from '../models/cloob/model.js';
 import { ModifiedResNet } from '../models/cloob/resnet.js';
 import type { VisualTransformer } from '../models/cloob/transformers.js';
+import type { TwoTowers } from '../models/cloob/two-towers.js';
 import { Module, type Parameter } from '../nn/module.js';
 import type { Transformer } from '../nn/transformer.js';
 import { UsageError } from '../tensor/errors.js';
@@ -19,7 +21,9 @@ export type TowerGroup = readonly (Module | Parameter)[];
  * | vision transformer | projection; last block and final norm; the blocks before, one by one; the embeddings  |
  * | text transformer   | the same                                                                              |
  */
-export function towerGroups(model: CloobModel, tower: 'image' | 'text'): TowerGroup[] {
+export function towerGroups(model: TwoTowers, tower: 'image' | 'text'): TowerGroup[] {
+  if (model instanceof HeadsModel) return [[tower === 'text' ? model.text_head : model.image_head]];
+  if (!(model instanceof CloobModel)) return [];
   if (tower === 'text') {
     const { text_projection, ln_final, transformer, token_embedding, positional_embedding } = model.transformer;
     return ofTransformer(text_projection, ln_final, transformer, [token_embedding, positional_embedding]);
@@ -53,7 +57,7 @@ const parametersOf = (group: TowerGroup): Parameter[] =>
  * @throws UsageError for more groups than a tower has
  */
 export function lockTowers(
-  model: CloobModel,
+  model: TwoTowers,
   { lockImage, lockText, unlockLast }: Pick<TrainOptions, 'lockImage' | 'lockText' | 'unlockLast'>,
 ): Module[] {
   const locked = [...(lockImage ? (['image'] as const) : []), ...(lockText ? (['text'] as const) : [])];
@@ -81,7 +85,7 @@ export interface ScaledGroup {
  * tower has η. Only what is trained is there.
  * @source Clark et al. 2020, "ELECTRA", arXiv 2003.10555, appendix A; Bao et al. 2021, "BEiT", arXiv 2106.08254
  */
-export function scaledGroups(model: CloobModel, all: readonly Parameter[], decay: number): ScaledGroup[] {
+export function scaledGroups(model: TwoTowers, all: readonly Parameter[], decay: number): ScaledGroup[] {
   const scales = new Map<Parameter, number>();
   for (const tower of ['image', 'text'] as const)
     for (const [k, group] of towerGroups(model, tower).entries())

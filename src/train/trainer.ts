@@ -1,18 +1,16 @@
 /** The training loop: batches in, steps out, and a state from which it continues bit for bit. */
 
-import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { Batch, Loader, Place } from '../data/loader.js';
-import { checkCaptions } from '../data/source.js';
 import type { Device } from '../kernels/device.js';
-import type { CloobModel } from '../models/cloob/model.js';
-import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import { CloobModel } from '../models/cloob/model.js';
 import { ExponentialMovingAverage } from '../nn/average.js';
 import type { Module, Parameter } from '../nn/module.js';
 import { AdamW } from '../nn/optim/adamw.js';
 import { DataError, DomainError, UsageError } from '../tensor/errors.js';
 import { type Fault, faultError, Statistics } from './fault.js';
+import type { Embedded, Inputs, Learner, PictureLearner } from './learner.js';
 import { Objective } from './objective.js';
 import { firstHopfieldStep, type TrainOptions } from './options.js';
 import { learningRate } from './schedule.js';
@@ -59,18 +57,9 @@ export interface StepReport {
   vitals: Vitals | null;
 }
 
-/** What goes into the encoders, and the unit embeddings that come out, [batch, embed_dim] each. */
-interface Embedded {
-  pixels: Tensor;
-  tokens: Tensor;
-  images: Tensor;
-  texts: Tensor;
-}
-
-/** A training in memory: model, objective, optimiser, and the place in the data. */
-export class Trainer {
-  readonly model: CloobModel;
-  readonly tokenizer: ClipTokenizer;
+/** A training in memory: what learns, objective, optimiser, and the place in the data. */
+export class Trainer<L extends Learner = PictureLearner> {
+  readonly learner: L;
   readonly loader: Batches;
   readonly options: TrainOptions;
   readonly objective: Objective;
@@ -91,19 +80,18 @@ export class Trainer {
 
   /** @throws UsageError, DomainError for options that do not fit together */
   constructor(parts: {
-    model: CloobModel;
-    tokenizer: ClipTokenizer;
+    learner: L;
     loader: Batches;
     options: TrainOptions;
     teacher?: Teacher | null;
   }) {
-    const { model, loader, options } = parts;
-    this.model = model;
-    this.tokenizer = parts.tokenizer;
+    const { learner, loader, options } = parts;
+    const { model } = learner;
+    this.learner = learner;
     this.loader = loader;
     this.options = options;
     this.objective = new Objective(options, model);
-    model.setGradCheckpointing(options.gradCheckpointing);
+    if (model instanceof CloobModel) model.setGradCheckpointing(options.gradCheckpointing);
     this.#teacher = parts.teacher ?? null;
     this.#locked = lockTowers(model, options);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()].filter(
@@ -169,6 +157,10 @@ export class Trainer {
     return true;
   }
 
+  get model(): L['model'] {
+    return this.learner.model;
+  }
+
   /** The model in training mode, but for what is locked. */
   train(): void {
     this.model.train();
@@ -219,7 +211,10 @@ export class Trainer {
     let error: DomainError | null = null;
     if (faulty) {
       before.restore();
-      const again = () => this.#loss(this.#embed(batch), retrieve).backward();
+      const again = () => {
+        const inputs = this.learner.inputs(batch);
+        this.#loss(inputs, this.learner.encode(inputs, this.options.microBatch), retrieve).backward();
+      };
       error = faultError({ loss, refusal, step: step + 1 }, synchronous ? again : null);
       for (const parameter of this.#parameters) parameter.grad = null;
       before.restore();
@@ -242,9 +237,10 @@ export class Trainer {
     const { synchronous } = this.#device;
     const outcome = scoped(() => {
       const phase = stopwatch(synchronous);
-      const embedded = this.#embed(batch);
+      const inputs = this.learner.inputs(batch);
+      const embedded = this.learner.encode(inputs, this.options.microBatch);
       const { images, texts } = embedded;
-      const value = this.#loss(embedded, retrieve);
+      const value = this.#loss(inputs, embedded, retrieve);
       const forwardSeconds = phase();
       const [invTau, beta] = [this.objective.invTau(), this.objective.beta()];
       const vitals = measure ? measureEmbeddings(images, texts, { invTau, beta: retrieve ? beta : null }) : null;
@@ -275,23 +271,11 @@ export class Trainer {
   }
 
   /** The objective's loss, and the teacher's where there is one. */
-  #loss({ images, texts, ...inputs }: Embedded, retrieve: boolean): Tensor {
+  #loss(inputs: Inputs, { images, texts }: Embedded, retrieve: boolean): Tensor {
     const loss = this.objective.forward(images, texts, { retrieve });
     if (!this.#teacher) return loss;
     const student = { images, texts, invTau: this.objective.invTau() };
     return loss.add(this.#teacher.loss(inputs, student, this.options.microBatch));
-  }
-
-  #embed({ images: values, captions, count, names }: Batch): Embedded {
-    const { image_resolution: size, context_length: contextLength } = this.model.config;
-    const { device } = this.model.logit_inv_tau;
-    checkCaptions(captions, names);
-    const pixels = tensor(values, { shape: [count, 3, size, size], device });
-    const ids = this.tokenizer.tokenize(captions, { contextLength });
-    const tokens = tensor(ids, { shape: [count, contextLength], device });
-    const { microBatch } = this.options;
-    const images = this.model.encodeImage(pixels, { microBatch }).l2Normalize();
-    return { pixels, tokens, images, texts: this.model.encodeText(tokens, { microBatch }).l2Normalize() };
   }
 }
 

@@ -2,6 +2,7 @@
 
 import { writeBest } from './checkpoints.js';
 import type { ValidationData } from './corpus.js';
+import type { Learner } from './learner.js';
 import type { RunRecord } from './record.js';
 import type { RunFolder } from './run-folder.js';
 import type { Trainer } from './trainer.js';
@@ -31,14 +32,14 @@ export class Validator {
   }
 
   /** Whether the training stands where it should be validated, and was not yet. */
-  isDue({ position: { step, epoch, row }, total }: Pick<Trainer, 'position' | 'total'>): boolean {
+  isDue({ position: { step, epoch, row }, total }: Pick<Trainer<Learner>, 'position' | 'total'>): boolean {
     const { valFrequency } = this.#record.settings;
     if (valFrequency === 0 || step === 0 || this.#rows.at(-1)?.step === step) return false;
     return step === total || (row === 0 && epoch % valFrequency === 0);
   }
 
   /** How many validations a whole training has after `step`, the one at its end included. */
-  remaining({ position: { step }, total, loader }: Pick<Trainer, 'position' | 'total' | 'loader'>): number {
+  remaining({ position: { step }, total, loader }: Pick<Trainer<Learner>, 'position' | 'total' | 'loader'>): number {
     const { valFrequency } = this.#record.settings;
     const every = valFrequency * (loader.batchesPerEpoch ?? 0);
     if (valFrequency === 0 || step >= total) return 0;
@@ -46,15 +47,15 @@ export class Validator {
   }
 
   /** Validates, writes the line, and keeps the weights where they are the best so far. */
-  run(trainer: Trainer, onProgress: (done: number) => void): Promise<EvaluationRow> {
+  run(trainer: Trainer<Learner>, onProgress: (done: number) => void): Promise<EvaluationRow> {
     return trainer.withWeights(() => this.#run(trainer, onProgress));
   }
 
-  async #run(trainer: Trainer, onProgress: (done: number) => void): Promise<EvaluationRow> {
-    const { model, tokenizer, objective, options, position, retrieves: retrieval } = trainer;
-    const { training } = model;
+  async #run(trainer: Trainer<Learner>, onProgress: (done: number) => void): Promise<EvaluationRow> {
+    const { learner, objective, options, position, retrieves: retrieval } = trainer;
+    const { training } = learner.model;
     const start = performance.now();
-    const scores = await this.data.validate(model, tokenizer, {
+    const scores = await this.data.validate(learner, {
       batchSize: options.batchSize,
       loss: (images, texts) => objective.forward(images, texts, { retrieve: retrieval }),
       onProgress,
@@ -66,7 +67,7 @@ export class Validator {
     this.#rows.push(line);
     if (this.best === line) {
       const { method, settings } = this.#record;
-      await writeBest(this.#folder, trainer, { method, step: String(step), best: settings.bestMetric });
+      await writeBest(this.#folder, learner, { method, step: String(step), best: settings.bestMetric });
     }
     this.#folder.logEvaluation(line);
     return line;

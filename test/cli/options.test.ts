@@ -47,7 +47,7 @@ describe('options of hopgrad train', () => {
   it('have presets that pass their own checks, for models that exist', () => {
     for (const preset of Object.values(presets)) {
       assert.equal(checkTrainOptions(preset), preset);
-      assert.ok(modelConfig(preset).embed_dim > 0);
+      if (preset.model !== 'heads') assert.ok(modelConfig(preset).embed_dim > 0);
     }
   });
 

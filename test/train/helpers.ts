@@ -2,6 +2,7 @@
 import { Random } from 'hopgrad';
 import { ClipTokenizer, createModel, loadCheckpoint } from 'hopgrad/models/cloob';
 import type { Batch } from '#src/data/loader.js';
+import { PictureLearner } from '#src/train/learner.js';
 import { addedOptions, checkTrainOptions, defaultSettings, type TrainOptions } from '#src/train/options.js';
 import { newRecord, type RunRecord } from '#src/train/record.js';
 import { weightsOf } from '#src/train/state.js';
@@ -64,8 +65,10 @@ export function colourBatches(seed: number): Batches {
 export function makeTrainer(options: Partial<TrainOptions> = {}): Trainer {
   const all = checkTrainOptions({ ...defaults, ...options });
   return new Trainer({
-    model: createModel(tinyConfig, { seed: all.seed }),
-    tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
+    learner: new PictureLearner({
+      model: createModel(tinyConfig, { seed: all.seed }),
+      tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }),
+    }),
     loader: colourBatches(all.seed),
     options: all,
   });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { noGrad, tensor, UsageError } from 'hopgrad';
 import { ClipTokenizer, createModel, loadCheckpoint, saveCheckpoint } from 'hopgrad/models/cloob';
 import { distillationLoss } from 'hopgrad/nn';
+import { PictureLearner } from '#src/train/learner.js';
 import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
 import { Teacher } from '#src/train/teacher.js';
 import { Trainer } from '#src/train/trainer.js';
@@ -22,14 +23,15 @@ describe('a teacher', () => {
   before(async () => {
     const trained = makeTrainer({ steps: 40, hopfield: false, lr: 2e-2, wd: 0, seed: 9 });
     await losses(trained);
-    await saveCheckpoint(path, { model: trained.model, tokenizer: trained.tokenizer });
+    await saveCheckpoint(path, { model: trained.model, tokenizer: trained.learner.tokenizer });
   });
 
   const student = async (options = {}) => {
     const model = createModel(tinyConfig, { seed: 3 });
     const teacher = await Teacher.load(path, { model, tokenizer });
     const all = { ...defaults, ...options, distillFrom: path };
-    return new Trainer({ model, tokenizer, loader: colourBatches(3), options: all, teacher });
+    const learner = new PictureLearner({ model, tokenizer });
+    return new Trainer({ learner, loader: colourBatches(3), options: all, teacher });
   };
 
   it('adds its loss to that of the pairs, in training mode of the student and not of itself', async () => {

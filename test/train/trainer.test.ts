@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { CheckpointError, DataError, DomainError, memory, randn, UsageError } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { clipLoss, cloobLoss } from 'hopgrad/nn';
+import { PictureLearner } from '#src/train/learner.js';
 import { Objective } from '#src/train/objective.js';
 import { addedOptions, checkTrainOptions, firstHopfieldStep, type TrainOptions } from '#src/train/options.js';
 import { checkRecord } from '#src/train/record.js';
@@ -104,7 +105,8 @@ describe('Trainer', () => {
   });
 
   it('refuses an epoch without batches and unknown lengths', async () => {
-    const parts = { model: createModel(tinyConfig), tokenizer: ClipTokenizer.train(colours, { vocabSize: 520 }) };
+    const tokenizer = ClipTokenizer.train(colours, { vocabSize: 520 });
+    const parts = { learner: new PictureLearner({ model: createModel(tinyConfig), tokenizer }) };
     const empty = { ...colourBatches(1), batchesPerEpoch: 0 };
     assert.throws(() => new Trainer({ ...parts, loader: empty, options: defaults }), DataError);
     const unknown = { ...colourBatches(1), batchesPerEpoch: undefined };
@@ -122,8 +124,10 @@ describe('Trainer', () => {
     const trainer = makeTrainer();
     await saveTraining(path, trainer, record(trainer));
     const wider = new Trainer({
-      model: createModel({ ...tinyConfig, embed_dim: 12 }),
-      tokenizer: trainer.tokenizer,
+      learner: new PictureLearner({
+        model: createModel({ ...tinyConfig, embed_dim: 12 }),
+        tokenizer: trainer.learner.tokenizer,
+      }),
       loader: colourBatches(1),
       options: defaults,
     });

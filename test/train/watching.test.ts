@@ -160,7 +160,7 @@ describe('a step that is not finite', () => {
     );
     const path = join(root, 'not-finite');
     mkdirSync(path);
-    await writeFault(path, trainer, fault!);
+    await writeFault(path, trainer.learner, fault!);
     const { model, metadata } = await loadCheckpoint(join(path, 'model.safetensors'));
     assert.equal(metadata.step, '3');
     const { tensors, metadata: words } = readSafetensors(join(path, 'batch.safetensors'));

@@ -220,6 +220,8 @@ describe('data of strangers', () => {
   );
 
   const idx = bytesOf(0, 0, 8, 3, Buffer.of(0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4), new Uint8Array(24));
+  const npy = Buffer.from(JSON.parse(readFileSync(fixture('npy.json'), 'utf8')).fortran.file, 'base64');
+  property('survive any damage: npy', mutations, async (m) => void (await survives('npy', mutate(npy, m))), 60);
   property('survive any damage: idx', mutations, async (m) => void (await survives('idx', mutate(idx, m))), 60);
   property(
     'survive any damage: packed idx',

@@ -15,6 +15,7 @@ import { jsonLinesSource } from '#src/data/json-lines.js';
 import type { Source } from '#src/data/source.js';
 import { tableSource } from '#src/data/table.js';
 import { webDatasetSource } from '#src/data/webdataset.js';
+import { openNpy } from '#src/formats/npy.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'hopgrad-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -45,6 +46,7 @@ const readers: Record<string, (bytes: Uint8Array, path?: string) => unknown> = {
     close();
     return elements;
   },
+  npy: (bytes) => openNpy(bytes).read().length,
   idx: (bytes) => readIdx('x', bytes).shape,
   image: async (bytes, path) => {
     const { width, height } = await decode(path ? { path } : { bytes });

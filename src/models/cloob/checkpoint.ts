@@ -163,6 +163,12 @@ function readConfig(
   strict: boolean,
   beside: BesideFacts,
 ): CloobConfig {
+  if (metadata.heads !== undefined)
+    throw new CheckpointError(op, {
+      received: `${path}, which has heads on given embeddings`,
+      expected: 'encoders of pictures and words',
+      hint: 'loadHeads reads it, and hopgrad eval with --image-embeddings and --text-embeddings.',
+    });
   const shapes = shapesOf(stored);
   const empty = [...shapes].find(([, shape]) => shape.includes(0));
   if (empty)

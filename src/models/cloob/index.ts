@@ -52,5 +52,6 @@ export {
 } from './checkpoint.js';
 export { cleanText } from './clean-text.js';
 export { type CloobConfig, configs, type ModelName, type Preprocessing, preprocessing } from './config.js';
+export { type HeadsConfig, HeadsModel, loadHeads, saveHeads } from './heads.js';
 export { CloobModel, type CreateModelOptions, createModel, type EncodeOptions } from './model.js';
 export { ClipTokenizer, type TokenizeOptions } from './tokenizer.js';

@@ -1,10 +1,9 @@
 /** The CLOOB model: two encoders into one space, and the temperature between them. */
-import { noGrad } from '../../autograd/graph.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import { Center } from '../../nn/center.js';
 import * as init from '../../nn/init.js';
 import { inMicroBatches } from '../../nn/micro-batches.js';
-import { adopt, Module, type Parameter } from '../../nn/module.js';
+import { adopt, type Parameter } from '../../nn/module.js';
 import type { DType } from '../../tensor/dtype.js';
 import { DomainError, DTypeError, ShapeError } from '../../tensor/errors.js';
 import { Random } from '../../tensor/random.js';
@@ -12,6 +11,7 @@ import { formatShape } from '../../tensor/shape.js';
 import { type CloobConfig, isTransformer, resolveConfig } from './config.js';
 import { ModifiedResNet } from './resnet.js';
 import { TextTransformer, VisualTransformer } from './transformers.js';
+import { TwoTowers } from './two-towers.js';
 
 /** How a new model is made. */
 export interface CreateModelOptions {
@@ -38,7 +38,7 @@ export interface EncodeOptions {
  *
  * Encoders return raw embeddings; `.l2Normalize()` them for the losses and for retrieval.
  */
-export class CloobModel extends Module {
+export class CloobModel extends TwoTowers {
   /** ln τ⁻¹, one element. Trained only by those who pass `invTau()` to the loss. */
   readonly logit_inv_tau: Parameter;
   readonly visual: ModifiedResNet | VisualTransformer;
@@ -81,7 +81,15 @@ export class CloobModel extends Module {
     const embedded = microBatch
       ? inMicroBatches((x) => this.visual.forward(x), images, { size: microBatch })
       : this.visual.forward(images);
+    return this.imagesFrom(embedded);
+  }
+
+  imagesFrom(embedded: Tensor): Tensor {
     return this.image_center?.forward(embedded) ?? embedded;
+  }
+
+  textsFrom(embedded: Tensor): Tensor {
+    return this.text_center?.forward(embedded) ?? embedded;
   }
 
   /**
@@ -99,7 +107,7 @@ export class CloobModel extends Module {
     const embedded = microBatch
       ? inMicroBatches((x) => this.transformer.forward(x), tokens, { size: microBatch })
       : this.transformer.forward(tokens);
-    return this.text_center?.forward(embedded) ?? embedded;
+    return this.textsFrom(embedded);
   }
 
   /**
@@ -110,17 +118,6 @@ export class CloobModel extends Module {
     const towers = [this.visual instanceof ModifiedResNet ? this.visual : this.visual.transformer];
     for (const tower of [...towers, this.transformer.transformer]) tower.gradCheckpointing = on;
     return this;
-  }
-
-  /** τ⁻¹ = exp(logit_inv_tau), one element, differentiable. */
-  invTau(): Tensor {
-    return this.logit_inv_tau.exp();
-  }
-
-  /** Keeps ln τ⁻¹ in [0, ln 100], as the official training does after every step. */
-  clampInvTau(): void {
-    const clamped = noGrad(() => this.logit_inv_tau.maximum(0).minimum(Math.log(100)));
-    this.loadStateDict({ logit_inv_tau: clamped }, { strict: false });
   }
 }
 

@@ -1,0 +1,106 @@
+/**
+ * `npm run bench:large-batches`: one real training step (the trainer of `hopgrad train`: CLOOB, AdamW) of the official models
+ * with 32, 128 and 512 pairs within the 4 GiB of WebAssembly: peak memory and pairs a second. Pixels and words are random:
+ * the arithmetic is that of any others.
+ * Options: --write; --steps MODEL:BATCH[:MICRO-BATCH][:checkpoint],… instead of the table's. Each runs in a process of its own, since memory
+ * that was taken once stays.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { device, init, memory, Random, randn } from 'hopgrad';
+import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
+import { PictureLearner } from '#src/train/learner.js';
+import { presets, type TrainOptions } from '#src/train/options.js';
+import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
+import { table, writeSection } from './results.js';
+
+const { values: options } = parseArgs({
+  options: {
+    steps: {
+      type: 'string',
+      default: ['ViT-B-32', 'RN50']
+        .flatMap((name) =>
+          ['32:8', '32::checkpoint', '128:8', '128::checkpoint', '512:8'].map((how) => `${name}:${how}`),
+        )
+        .join(),
+    },
+    /** In a child: one step, told as JSON. */
+    one: { type: 'string' },
+    write: { type: 'boolean', default: false },
+  },
+});
+const head = ['model', 'pairs', 'at a time', '`--grad-checkpointing`', 's', 'pairs/s', 'peak MiB', 'CPU s'];
+
+/** Batches of random pixels and words. */
+function noise(count: number, side: number): Batches {
+  const random = new Random(1);
+  const word = () => String.fromCharCode(...Array.from({ length: 5 }, () => 97 + random.int(26)));
+  return {
+    source: { name: 'noise', size: count },
+    batchesPerEpoch: 1,
+    async *batches({ epoch }) {
+      const images = (await randn([count, 3, side, side], { seed: epoch, device: 'reference' }).data()) as Float32Array;
+      const captions = Array.from({ length: count }, () => Array.from({ length: 12 }, word).join(' '));
+      const next = { epoch, row: count, bad: 0 };
+      yield { count, images, captions, names: captions, labels: new Int32Array(count), indices: [], next };
+    },
+  };
+}
+
+async function oneStep(step: string): Promise<string[]> {
+  const [name, batch, micro, checkpoint] = step.split(':') as [string, string, string?, string?];
+  const batchSize = Number(batch);
+  const settings: TrainOptions = {
+    ...presets['conceptual-captions'],
+    ...{ model: name, batchSize, microBatch: micro ? Number(micro) : null },
+    gradCheckpointing: checkpoint === 'checkpoint',
+    warmup: 0,
+    steps: batchSize > 32 ? 1 : 2, // the first of two takes memory and compiles; of many pairs it hardly matters
+  };
+  await init({ device: 'wasm' });
+  const model = createModel(name, { seed: 1 });
+  const tokenizer = await ClipTokenizer.official();
+  const loader = noise(batchSize, model.config.image_resolution);
+  const learner = new PictureLearner({ model, tokenizer });
+  const trainer = new Trainer({ learner, loader, options: settings });
+  let last: StepReport | undefined;
+  let before = process.cpuUsage();
+  let used = before;
+  await trainer.run({
+    onStep(report) {
+      last = report;
+      used = process.cpuUsage(before);
+      before = process.cpuUsage();
+    },
+  });
+  const seconds = last!.seconds - last!.dataSeconds;
+  return [
+    ...[name, batch, micro || batch, checkpoint ? 'yes' : 'no'],
+    ...[seconds.toFixed(0), (batchSize / seconds).toFixed(2), (memory().peakBytes / 2 ** 20).toFixed(0)],
+    ((used.user + used.system) / 1e6).toFixed(0),
+  ];
+}
+
+if (options.one !== undefined) {
+  console.log(JSON.stringify({ row: await oneStep(options.one), description: device().description }));
+  process.exit(0); // worker threads of the device would wait for more
+}
+const rows: string[][] = [];
+let description = '';
+for (const step of options.steps.split(',')) {
+  const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url), '--one', step], { encoding: 'utf8' });
+  if (child.status === 0) {
+    const told = JSON.parse(child.stdout) as { row: string[]; description: string };
+    rows.push(told.row);
+    description = told.description;
+  } else {
+    const [name, batch, micro, checkpoint] = step.split(':');
+    const why = /error: .*/i.exec(child.stderr)?.[0] ?? `ended with ${child.status ?? child.signal}`;
+    rows.push([name!, batch!, micro || batch!, checkpoint ? 'yes' : 'no', why, '', '', '']);
+  }
+  console.error(rows.at(-1)!.join(' '));
+}
+const text = `${description}, one process a row.\n\n${table(head, rows)}`;
+console.log(text);
+if (options.write) writeSection('largeBatches', text);
