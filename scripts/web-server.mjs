@@ -40,12 +40,6 @@ export async function serve({ port = 0, also = [] } = {}) {
         response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
       }
       response.setHeader('Cache-Control', 'no-store');
-      if (pathname === '/data/drawings.json') {
-        response.setHeader('Content-Type', types['.json']);
-        const { drawings } = await import('./drawings.mjs');
-        response.end(JSON.stringify(await drawings(Number(searchParams.get('count') ?? 256))));
-        return;
-      }
       const path = normalize(pathname === '/' ? 'web/index.html' : decodeURIComponent(pathname).slice(1));
       if (![...served, ...also].some((folder) => path.startsWith(folder)))
         throw Object.assign(new Error('not served'), { code: 'ENOENT' });

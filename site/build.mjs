@@ -31,7 +31,7 @@ async function scripts(out) {
       start: at('web/start/index.js'),
       'start-worker': at('web/start/worker.js'),
       search: at('web/search.js'),
-      developer: at('web/main.js'),
+      developer: at('web/developer/index.js'),
       ...entryPoints,
     },
     outdir: join(out, 'assets'),

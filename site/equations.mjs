@@ -18,7 +18,7 @@ export const equations = [
     id: 'retrieval',
     part: 'Hopfield memory',
     title: 'Retrieval',
-    latex: String.raw`U_{x_i}=U\,\mathrm{softmax}(\beta U^\top x_i),\quad U_{y_i}=U\,\mathrm{softmax}(\beta U^\top y_i),\quad V_{x_i}=V\,\mathrm{softmax}(\beta V^\top x_i),\quad V_{y_i}=V\,\mathrm{softmax}(\beta V^\top y_i)`,
+    latex: String.raw`\begin{aligned}U_{x_i}&=U\,\mathrm{softmax}(\beta U^\top x_i),&U_{y_i}&=U\,\mathrm{softmax}(\beta U^\top y_i),\\V_{x_i}&=V\,\mathrm{softmax}(\beta V^\top x_i),&V_{y_i}&=V\,\mathrm{softmax}(\beta V^\top y_i)\end{aligned}`,
     words:
       'A memory of pictures U and one of captions V each answer to pictures and to captions; in training they hold the batch.',
     file: hopfield,

@@ -98,7 +98,8 @@ function apiPages(folder) {
   const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'));
   return files.map((name) => {
     const markdown = readFileSync(join(folder, name), 'utf8');
-    const title = titleOf(markdown, name).replace(/\\(.)/g, '$1').replace('()', '');
+    const title =
+      name === 'index.md' ? 'All modules' : titleOf(markdown, name).replace(/\\(.)/g, '$1').replace('()', '');
     return { url: `api/${name.replace(/\.md$/, '.html')}`, title, section: 'api', source: `api:${name}`, markdown };
   });
 }

@@ -5,6 +5,5 @@ const ui = new window.PagefindUI({
   showSubResults: true,
   showImages: false,
   autofocus: words === '',
-  resetStyles: false,
 });
 if (words) ui.triggerSearch(words);

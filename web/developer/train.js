@@ -1,5 +1,5 @@
 // A small CLOOB on emoji drawings, in the page. The pictures are drawn by the browser itself from their SVG.
-import { Random, scoped, tensor } from 'hopgrad';
+import { noGrad, Random, scoped, tensor } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { AdamW, cloobLoss, infoLoobLoss } from 'hopgrad/nn';
 
@@ -41,18 +41,21 @@ function plainLoss(images, texts) {
 
 export class Training {
   static async create({ device, pairs, concepts = 96 }) {
-    const response = await fetch(`/data/drawings.json?count=${concepts}`);
-    if (!response.ok) throw new Error(`the drawings: ${await response.text()}`);
-    const drawings = await response.json();
+    const response = await fetch(new URL('../data/drawings.json', import.meta.url)); // beside assets/, where this lies
+    if (!response.ok) throw new Error(`the drawings: ${response.status}`);
+    const { things, styles } = await response.json();
+    const drawings = things.slice(0, concepts);
     const canvas = Object.assign(document.createElement('canvas'), { width: size, height: size });
     const context = canvas.getContext('2d', { willReadFrequently: true });
-    return new Training(device, pairs, drawings, context);
+    return new Training(device, pairs, drawings, styles, context);
   }
 
-  constructor(device, pairs, things, context) {
+  constructor(device, pairs, things, styles, context) {
     this.device = device;
     this.pairs = pairs;
     this.things = things;
+    /** The last of them is held out. */
+    this.styles = styles;
     this.context = context;
     this.drawn = new Map();
     this.random = new Random(1);
@@ -83,7 +86,7 @@ export class Training {
       .map((i) => this.things[i]);
     const pixels = new Float32Array(pairs * 3 * size * size);
     for (const [i, { svgs }] of chosen.entries())
-      pixels.set(await this.pixels(svgs[this.random.int(svgs.length)]), i * 3 * size * size);
+      pixels.set(await this.pixels(svgs[this.random.int(svgs.length - 1)]), i * 3 * size * size);
     const ids = this.tokenizer.tokenize(
       chosen.map(({ name }) => name),
       { contextLength: config.context_length },
@@ -102,5 +105,27 @@ export class Training {
     loss.dispose();
     best.dispose();
     return { loss: lossValue, found: found.filter((text, image) => text === image).length };
+  }
+
+  /** Every thing in the style that no step has seen, and the name that is most like it. */
+  async heldOut() {
+    const { device, model, things } = this;
+    const pixels = new Float32Array(things.length * 3 * size * size);
+    for (const [i, { svgs }] of things.entries()) pixels.set(await this.pixels(svgs.at(-1)), i * 3 * size * size);
+    const names = things.map(({ name }) => name);
+    const ids = this.tokenizer.tokenize(names, { contextLength: config.context_length });
+    const best = scoped(() =>
+      noGrad(() => {
+        const count = things.length;
+        const images = model.encodeImage(tensor(pixels, { shape: [count, 3, size, size], device })).l2Normalize();
+        const texts = model.encodeText(tensor(ids, { shape: [count, config.context_length], device })).l2Normalize();
+        return images.matmul(texts.transpose()).argmax({ axis: 1 });
+      }),
+    );
+    const found = await best.data();
+    best.dispose();
+    const answers = things.map(({ name, svgs }, i) => ({ svg: svgs.at(-1), name, given: names[found[i]] }));
+    const right = answers.filter(({ name, given }) => name === given).length;
+    return { answers, recall: right / answers.length, style: this.styles.at(-1) };
   }
 }
