@@ -6,10 +6,10 @@ import type { Tensor } from '../autograd/tensor.js';
 import type { ImageInput } from '../data/decode.js';
 import { prepare } from '../data/preparer.js';
 import { normaliser } from '../data/transforms.js';
-import { bestOf } from '../evaluate/ranks.js';
 import { embedTexts } from '../evaluate/zero-shot.js';
 import { DataError } from '../tensor/errors.js';
 import type { ReadyModel } from './model.js';
+import { Nearest } from './nearest.js';
 import type { PictureIndex } from './picture-index.js';
 
 export interface Query {
@@ -33,12 +33,11 @@ export interface Match {
  *
  *     q = norm(Σ norm(e)),   s_i = ⟨v_i, q⟩
  *
- * e the embedding of the words, of the picture, or of both; v_i the unit vectors of the index. Every picture is compared: one
- * product of [pictures, dim] with [dim], which finds the best for certain (docs/search.md has the times).
+ * e the embedding of the words, of the picture, or of both; v_i the unit vectors of the index. What is found are the best for
+ * certain: see {@link Nearest} (docs/search.md has the times).
  */
 export class Finder {
-  readonly #vectors: Tensor;
-  /** Without the vectors, which are on the device: twice in memory is too much for a million. */
+  readonly #nearest: Nearest;
   readonly index: Omit<PictureIndex, 'vectors'>;
 
   /** @throws DataError when the vectors are not the model's */
@@ -47,7 +46,7 @@ export class Finder {
     readonly ready: ReadyModel,
   ) {
     const { vectors, ...rest } = index;
-    const { pictures, dim } = rest;
+    const { dim } = rest;
     this.index = rest;
     const own = ready.model.config.embed_dim;
     if (own !== dim)
@@ -55,28 +54,41 @@ export class Finder {
         received: `vectors of ${dim} numbers in the index, of ${own} from ${ready.path}`,
         expected: 'an index made with the same model',
       });
-    this.#vectors = tensor(vectors, { shape: [pictures.length, dim], device: ready.model.logit_inv_tau.device });
+    this.#nearest = new Nearest(vectors, dim);
   }
 
   /** The `top` best, best first; a picture of the index does not find itself. @throws DataError for a picture that cannot be read */
   async find({ words, picture, like }: Query, top: number): Promise<Match[]> {
     const pixels = picture && (await this.#pixels(picture));
     const { model, tokenizer } = this.ready;
-    const scores = noGrad(() =>
+    const query = noGrad(() =>
       scoped(() => {
         const parts: Tensor[] = [];
         if (words !== undefined) parts.push(embedTexts(model, tokenizer, [words]));
         if (pixels) parts.push(model.encodeImage(pixels));
-        if (like !== undefined) parts.push(this.#vectors.slice([[like, like + 1]]));
-        const query = parts.map((part) => part.l2Normalize()).reduce((sum, part) => sum.add(part));
-        return this.#vectors.matmul(query.l2Normalize(), { transposeB: true });
+        if (like !== undefined) parts.push(this.#vector(like));
+        return parts
+          .map((part) => part.l2Normalize())
+          .reduce((sum, part) => sum.add(part))
+          .l2Normalize();
       }),
     );
-    const values = await scores.data();
-    scores.dispose();
+    const values = await query.data();
+    query.dispose();
     pixels?.dispose();
-    const found = bestOf(values, top + (like === undefined ? 0 : 1)).filter((at) => at !== like);
-    return found.slice(0, top).map((at) => ({ at, name: this.index.pictures[at]!.name, similarity: values[at]! }));
+    const found = this.#nearest.find(values, top + (like === undefined ? 0 : 1)).filter(({ at }) => at !== like);
+    return found
+      .slice(0, top)
+      .map(({ at, product }) => ({ at, name: this.index.pictures[at]!.name, similarity: product }));
+  }
+
+  /** The embedding of a picture of the index, [1, dim]. */
+  #vector(at: number): Tensor {
+    const { vectors, dim } = this.#nearest;
+    return tensor(vectors.slice(at * dim, (at + 1) * dim), {
+      shape: [1, dim],
+      device: this.ready.model.logit_inv_tau.device,
+    });
   }
 
   /** A picture as those of the index were shown, [1, 3, S, S]. */

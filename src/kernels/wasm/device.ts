@@ -22,6 +22,7 @@ import {
 import { select } from '../scalar.js';
 import { kernelOf } from '../source/identity.js';
 import { flat, flatOperands } from '../walk.js';
+import { boundProducts, type CodedQuery, type CodedVectors } from './codes.js';
 import { at, type Context } from './context.js';
 import * as conv from './conv.js';
 import { applyOperation, fill } from './elementwise.js';
@@ -297,6 +298,11 @@ export class WasmDevice implements Device {
     if (x.dtype === 'float32') scatterAdd(this.#context, x, indices, y, outer, rows, inner);
     else scatterAddLoop(this.#view(x), this.#view(indices), this.#view(y), outer, rows, inner);
     return y;
+  }
+
+  /** Bounds of the products of coded vectors with one, for searching: see {@link boundProducts}. */
+  boundProducts(vectors: CodedVectors, query: CodedQuery): Storage {
+    return boundProducts(this.#context, vectors, query);
   }
 }
 
