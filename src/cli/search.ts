@@ -23,7 +23,7 @@ import { parseCount } from './parse.js';
 import { readIndex } from './picture-index.js';
 
 interface SearchFlags extends ModelFlags, TableFlags, ReadingFlags {
-  index: string;
+  index?: string;
   picture?: string;
   images?: string;
   top: number;
@@ -37,7 +37,7 @@ export function addSearchCommand(program: Command): void {
     .description('find pictures by words, by a picture, or by both')
     .argument('[words]', 'what to look for')
     .option('--picture <file>', 'a picture to look for others like it; with words, for what is like both')
-    .option('--index <file>', 'vectors of hopgrad embed', defaultIndex)
+    .option('--index <file>', `vectors of hopgrad embed (default: ${defaultIndex})`)
     .option('--images <path>', 'folder, table or shards of pictures to embed now, instead of an index')
     .option('--top <n>', 'how many to show', parseCount, 10)
     .option('--html <file>', 'write a page with the pictures');
@@ -81,15 +81,21 @@ export async function openFinder(flags: Omit<SearchFlags, 'top'>): Promise<Finde
       expected: '--images with them, which embeds pictures now',
     });
   if (flags.images !== undefined) {
+    if (flags.index !== undefined)
+      throw new UsageError('search', {
+        received: `--images ${flags.images} and --index ${flags.index}`,
+        expected: 'one of them: --images embeds pictures for this search alone, --index names a file of hopgrad embed',
+      });
     const ready = await loadModel(flags);
     const { index } = await embedPictures(dataRequest(flags.images, flags), readingOptions(flags), ready);
     return new Finder(index, ready);
   }
-  const index = readIndex(flags.index);
+  const path = flags.index ?? defaultIndex;
+  const index = readIndex(path);
   const ready = await loadModel({ ...flags, checkpoint: flags.checkpoint ?? index.checkpoint });
   const finder = new Finder(index, ready);
-  if (!index.complete) say(`${flags.index} has only part of its pictures: the embedding was interrupted`);
+  if (!index.complete) say(`${path} has only part of its pictures: the embedding was interrupted`);
   if ((await digestOfWeights(ready)) !== index.weights)
-    say(`${ready.path} is not as it was when ${flags.index} was made with it: embedding again makes them fit`);
+    say(`${ready.path} is not as it was when ${path} was made with it: embedding again makes them fit`);
   return finder;
 }

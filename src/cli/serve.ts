@@ -9,7 +9,7 @@ import { parseWhole } from './parse.js';
 import { openFinder } from './search.js';
 
 interface ServeFlags extends ModelFlags {
-  index: string;
+  index?: string;
   port: number;
 }
 
@@ -18,7 +18,7 @@ export function addServeCommand(program: Command): void {
   const command = program
     .command('serve')
     .description('open a local page to search embedded pictures')
-    .option('--index <file>', 'vectors of hopgrad embed', defaultIndex)
+    .option('--index <file>', `vectors of hopgrad embed (default: ${defaultIndex})`)
     .option('--port <n>', 'where it listens, on this machine only; 0: any that is free', parseWhole, 7700);
   addModelFlags(command).action(serve);
 }

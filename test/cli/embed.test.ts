@@ -132,6 +132,12 @@ describe('hopgrad embed and search', function () {
     assert.match((await embed('squares', '--fresh')).stdout, /^12 pictures as/);
   });
 
+  it('does not pass over an index that is named beside pictures to embed now', async () => {
+    const { code, stderr } = await run('search', 'red', '--images', 'squares', '--index', 'embeddings.safetensors');
+    assert.equal(code, 2);
+    assert.match(stderr, /--images squares and --index embeddings.safetensors; expected one of them/);
+  });
+
   it('finds by words, by a picture, by both, and by a picture of the index, as a sum of products finds', async () => {
     await embed('squares');
     const path = join(folder, 'tiny.safetensors');
