@@ -1,14 +1,13 @@
 /** From pictures to an index: only those are embedded whose vectors are not known yet. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { noGrad } from '../autograd/graph.js';
-import type { ImageInput } from '../data/decode.js';
 import { checkBadShare } from '../data/loader.js';
 import { type DataRequest, openData } from '../data/open.js';
 import type { Order, Source } from '../data/source.js';
+import { stampOf } from '../data/stamp.js';
 import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, pictureEncoder, shownAs } from '../train/embed-source.js';
 import { withProgress } from '../train/progress.js';
@@ -33,19 +32,6 @@ export interface Embedded {
 /** Saving takes a twentieth of the time at most, and is not done more often than every ten seconds. */
 const leastPause = 10_000;
 const pausePerSave = 20;
-
-/** Null for a file that is not there. */
-async function stampOf(image: ImageInput): Promise<string | null> {
-  if ('path' in image)
-    return stat(image.path, { bigint: true }).then(
-      ({ size, mtimeNs }) => `${size} ${mtimeNs}`,
-      () => null,
-    );
-  const hash = createHash('sha1');
-  if ('bytes' in image) return hash.update(image.bytes).digest('base64');
-  const { width, height, mode, data } = image.pixels;
-  return hash.update(`${width} ${height} ${mode} `).update(data).digest('base64');
-}
 
 const placeOf = ({ file, name }: IndexedPicture) => file ?? name;
 const keyOf = ({ file = '', stamp }: Pick<IndexedPicture, 'file' | 'stamp'>) => `${stamp} ${file}`;

@@ -194,7 +194,8 @@ async function run(parts: RunParts): Promise<void> {
     const report = parts.figures ? await tryReport(folder) : null;
     if (!result.complete) {
       if (report) console.log(report);
-      console.log(`Stopped at step ${result.steps}. Go on with: ${command}`);
+      if (existsSync(folder.record)) console.log(`Stopped at step ${result.steps}. Go on with: ${command}`);
+      else console.log(`Stopped before the first step. What was embedded is kept: the same command goes on.`);
       process.exitCode = interrupt.exitCode;
       return;
     }

@@ -11,10 +11,13 @@ import { DataError, printable } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 import { epochOrder, type Row, type Source } from './source.js';
 
+const op = 'embeddings';
+
 /** A table of vectors: what stands for a tower that is not trained. */
 export class EmbeddingTable {
   readonly dim: number;
   readonly #values: Float32Array;
+  readonly #keys: readonly (number | string)[] | null;
   readonly #places: ReadonlyMap<number | string, number> | null;
 
   /**
@@ -24,6 +27,7 @@ export class EmbeddingTable {
   constructor(values: Float32Array, dim: number, keys?: readonly (number | string)[]) {
     this.dim = dim;
     this.#values = values;
+    this.#keys = keys ?? null;
     this.#places = keys ? new Map(keys.map((key, place) => [key, place])) : null;
   }
 
@@ -35,11 +39,26 @@ export class EmbeddingTable {
     return this.#places ? this.#places.has(key) : (key as number) < this.count;
   }
 
-  /** The vectors of some keys, each of which is there: [keys, dim] on a device. */
+  /** The same vectors under other keys. */
+  renamed(name: (key: number) => string): EmbeddingTable {
+    const keys = this.#keys ?? Array.from({ length: this.count }, (_, place) => place);
+    return new EmbeddingTable(
+      this.#values,
+      this.dim,
+      keys.map((key) => name(key as number)),
+    );
+  }
+
+  /** The vectors of some keys: [keys, dim] on a device. @throws DataError for a key that is not there */
   rows(keys: readonly (number | string)[], device: string): Tensor {
     const { dim } = this;
     const found = new Float32Array(keys.length * dim);
     for (const [i, key] of keys.entries()) {
+      if (!this.has(key))
+        throw new DataError(op, {
+          received: `${typeof key === 'string' ? `the caption ${printable(key)}` : `row ${key}`} and no vector of it`,
+          expected: `one of ${this.count}`,
+        });
       const place = this.#places ? this.#places.get(key)! : (key as number);
       found.set(this.#values.subarray(place * dim, (place + 1) * dim), i * dim);
     }
@@ -56,8 +75,6 @@ export class EmbeddingTable {
     return distinct(Array.from({ length: count }, (_, row) => digest(row)));
   }
 }
-
-const op = 'embeddings';
 
 /** Whether a file is one that {@link readEmbeddings} reads, by its name. */
 export const isEmbeddings = (path: string) => /\.(npy|safetensors)$/i.test(path);

@@ -34,7 +34,7 @@ export function mixture(name: string, parts: readonly Part[]): Source & { size: 
     size: counts.reduce((sum, count) => sum + count, 0),
     async *rows(order): AsyncGenerator<Row | BadRow> {
       const left = [...counts];
-      const streams = parts.map((part, at) => passes(part, at, order));
+      const streams = parts.map((part, at) => passes(part, at, parts.length, order));
       const random = new Random(order.seed).fork(`turns of epoch ${order.epoch}`);
       for (let all = left.reduce((sum, count) => sum + count, 0); all > 0; all--) {
         const at = order.shuffle ? turn(left, random.uniform() * all) : left.findIndex((count) => count > 0);
@@ -57,6 +57,7 @@ function turn(left: readonly number[], point: number): number {
 async function* passes(
   { source, factor }: Part,
   at: number,
+  parts: number,
   { seed, epoch, shuffle }: Order,
 ): AsyncGenerator<Row | BadRow> {
   const every = Math.ceil(factor); // passes an epoch: no two of a training are in the same order
@@ -69,6 +70,7 @@ async function* passes(
       else
         yield {
           ...row,
+          index: row.index * parts + at, // no other data set has it
           visit,
           group: typeof row.group === 'string' ? row.group : `${at} ${row.group ?? `row ${row.index}`}`,
         };

@@ -1,7 +1,7 @@
 /** The data of a run: what it trains on, and an evaluation that ends in text and numbers. */
 import { tensor } from '../autograd/create.js';
 import { noGrad } from '../autograd/graph.js';
-import type { EmbeddingPairs } from '../data/embeddings.js';
+import type { EmbeddingPairs, EmbeddingTable } from '../data/embeddings.js';
 import { emojiSource } from '../data/emoji-source.js';
 import { Loader, type LoaderOptions } from '../data/loader.js';
 import { type DataRequest, type DataSpec, type OpenedData, openData } from '../data/open.js';
@@ -19,6 +19,7 @@ import type { HeldOutSource } from './held-out.js';
 import { type Learner, PictureLearner } from './learner.js';
 import { type Output, withProgress } from './progress.js';
 import { emojiTables, type PairResults, pairTable } from './report.js';
+import { embeddedRows } from './tower-cache.js';
 import { type EmbeddedSet, type LossOptions, scoreSets, type Validation } from './validate.js';
 
 export interface Evaluation {
@@ -51,8 +52,8 @@ export interface Corpus {
   source: Source;
   /** Its embeddings, where these were given instead of pictures and words. */
   embeddings?: EmbeddingPairs;
-  /** Batches to train on. */
-  loader(options: { batchSize: number; seed: number }): Loader;
+  /** Batches to train on. @param images vectors of its pictures, which are not read then: rows without one are bad */
+  loader(options: { batchSize: number; seed: number }, images?: EmbeddingTable): Loader;
   /**
    * Evaluates; null when there is nothing to evaluate on.
    * @param validation of the same weights: pairs that were embedded for it are not embedded again
@@ -114,7 +115,11 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     description: opened.description,
     spec: { train: opened.spec, val: evaluated?.spec ?? null, ...(classes && { zeroShot: classes.spec }) },
     source,
-    loader: (wanted) => new Loader(source, { ...wanted, ...loading, transform, train: true }),
+    loader: ({ batchSize, seed }, images) =>
+      new Loader(images ? embeddedRows(source, images) : source, {
+        ...{ batchSize, seed, ...loading, transform, train: true },
+        ...(images && { pictures: false }),
+      }),
     async evaluate(learner, label, validation) {
       const { model, tokenizer } = picturesOf(learner);
       if (evaluated && validation) return pairEvaluation(validation.sets[0]!, label);

@@ -16,9 +16,9 @@ const measured = 5;
 /** Does a few steps, and says what the whole would take. */
 export async function dryRun(run: RunOptions): Promise<string> {
   const { record, corpus, folder, signal } = run;
-  const loader = corpus.loader(record.options);
+  const trainer = await trainerOf(run);
+  if (!trainer) return 'Stopped.';
   try {
-    const trainer = await trainerOf(run, loader);
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
     const validator = data && new Validator({ data, folder, record });
     const work = workLeft(run, trainer, validator);
@@ -41,7 +41,7 @@ export async function dryRun(run: RunOptions): Promise<string> {
     ]);
     return table.toString();
   } finally {
-    await loader.close();
+    await trainer.loader.close();
   }
 }
 

@@ -38,7 +38,7 @@ export async function openEmbeddingCorpus(
     spec: { train: spec, val: held?.spec ?? null },
     source,
     embeddings: embeddings!,
-    loader: (wanted) => new Loader(source, { ...wanted, ...loading }),
+    loader: ({ batchSize, seed }) => new Loader(source, { batchSize, seed, ...loading }),
     async evaluate({ model }, label, validation) {
       if (!held) return null;
       return validation ? pairEvaluation(validation.sets[0]!, label) : evaluateEmbeddings(model, held, label);

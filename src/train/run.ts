@@ -20,6 +20,7 @@ import { cutNote, startHeads, startModel } from './start.js';
 import { restoreTraining, weightsOf } from './state.js';
 import { Teacher } from './teacher.js';
 import { EventFile, scalarsOf } from './tensorboard.js';
+import { lockedTables } from './tower-cache.js';
 import { Trainer } from './trainer.js';
 import { scoresText, validationScalars } from './validate.js';
 import { Validator } from './validator.js';
@@ -61,9 +62,12 @@ export interface RunResult {
  */
 export async function runTraining(run: RunOptions): Promise<RunResult> {
   const { record, corpus, folder } = run;
-  const loader = corpus.loader(record.options);
+  const trainer = await trainerOf(run);
+  if (!trainer) {
+    const steps = run.checkpoint?.facts.position.step ?? 0;
+    return { complete: false, steps, seconds: 0, evaluation: null, best: null, stoppedEarly: false };
+  }
   try {
-    const trainer = await trainerOf(run, loader);
     if (run.overwrite) folder.clear(); // not before all has been found that it needs
     folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
     folder.rewindLog(trainer.position.step);
@@ -83,14 +87,14 @@ export async function runTraining(run: RunOptions): Promise<RunResult> {
     const best = validator?.bestFacts ?? null;
     return { complete, steps: trainer.position.step, seconds, evaluation, best, stoppedEarly };
   } finally {
-    await loader.close();
+    await trainer.loader.close();
   }
 }
 
-/** A trainer at the beginning, or where the checkpoint of the run stands. */
-export async function trainerOf(run: Start, loader: Loader): Promise<Trainer<Learner>> {
-  const { corpus, checkpoint, record, output } = run;
-  const { options } = record;
+/** A trainer at the beginning, or where the checkpoint of the run stands; null when the signal came before. Close its loader. */
+export async function trainerOf(run: Start): Promise<RunTrainer | null> {
+  const { corpus, checkpoint, record, output, signal } = run;
+  const { options, settings } = record;
   if (corpus.embeddings) {
     const model = checkpoint ? loadHeads(weightsOf(checkpoint.path)).model : startHeads(options, corpus.embeddings);
     const { image_features: image, text_features: text, embed_dim } = model.config;
@@ -98,17 +102,29 @@ export async function trainerOf(run: Start, loader: Loader): Promise<Trainer<Lea
     const count = model.parameterCount().toLocaleString('en');
     if (!checkpoint) output.write(`Heads: ${image} and ${text} → ${embed_dim} numbers, ${count} parameters\n`);
     const learner = new HeadsLearner(model, corpus.embeddings);
-    return goingOn(run, new Trainer<Learner>({ learner, loader, options }));
+    return goingOn(run, new Trainer({ learner, loader: corpus.loader(options), options }));
   }
   const parts = checkpoint ? await checkpointParts(checkpoint.path) : await freshParts(run);
   const teacher = options.distillFrom === null ? null : await Teacher.load(options.distillFrom, parts);
-  return goingOn(run, new Trainer<Learner>({ learner: new PictureLearner(parts), loader, options, teacher }));
+  const { workers, maxBadShare, cache } = settings;
+  const { path: _, ...data } = corpus.spec.train; // wherever it lies
+  const reading = { maxBadShare, ...(workers !== null && { workers }) };
+  const log = (text: string) => say(text, output);
+  const tables = options.cacheEmbeddings
+    ? await lockedTables(parts, corpus.source, options, { cache, data, signal, output, log, ...reading })
+    : {};
+  if (!tables) return null;
+  const loader = corpus.loader(options, tables.image);
+  return goingOn(run, new Trainer({ learner: new PictureLearner({ ...parts, tables }), loader, options, teacher }));
 }
+
+/** A trainer on the batches of a corpus. */
+export type RunTrainer = Trainer<Learner, Loader>;
 
 type Start = Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint' | 'signal'>;
 
 /** A trainer, put where the checkpoint stands if there is one. */
-function goingOn({ checkpoint, output }: Start, trainer: Trainer<Learner>): Trainer<Learner> {
+function goingOn({ checkpoint, output }: Start, trainer: RunTrainer): RunTrainer {
   if (!checkpoint) return trainer;
   restoreTraining(checkpoint.path, trainer, checkpoint.facts);
   output.write(`Continuing at step ${trainer.position.step} of ${trainer.total}\n`);

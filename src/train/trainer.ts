@@ -58,9 +58,9 @@ export interface StepReport {
 }
 
 /** A training in memory: what learns, objective, optimiser, and the place in the data. */
-export class Trainer<L extends Learner = PictureLearner> {
+export class Trainer<L extends Learner = PictureLearner, B extends Batches = Batches> {
   readonly learner: L;
-  readonly loader: Batches;
+  readonly loader: B;
   readonly options: TrainOptions;
   readonly objective: Objective;
   readonly optimizer: AdamW;
@@ -81,7 +81,7 @@ export class Trainer<L extends Learner = PictureLearner> {
   /** @throws UsageError, DomainError for options that do not fit together */
   constructor(parts: {
     learner: L;
-    loader: Batches;
+    loader: B;
     options: TrainOptions;
     teacher?: Teacher | null;
   }) {

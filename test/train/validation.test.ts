@@ -146,12 +146,11 @@ describe('validation', () => {
 
   it('is counted in what is left of a run, and by --dry-run, which writes nothing', async () => {
     const run = makeRun({ valFrequency: 3 }, { epochs: 10 });
-    const loader = corpus.loader(run.record.options);
-    const trainer = await trainerOf(run, loader);
+    const trainer = (await trainerOf(run))!;
     const validator = new Validator({ data: corpus.validation!, folder: run.folder, record: run.record });
     assert.deepEqual(workLeft(run, trainer, validator), { steps: 30, pictures: 4 * 24 }); // after 3, 6, 9 and 10 epochs
     assert.deepEqual(workLeft(run, trainer, null), { steps: 30, pictures: 12 });
-    await loader.close();
+    await trainer.loader.close();
     const text = await dryRun(run);
     for (const part of [
       /30 of 4 pairs, 3 an epoch/,
