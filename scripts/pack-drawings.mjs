@@ -10,7 +10,7 @@ import { rasterise } from '../dist/data/rasterise.js';
 import { Random } from '../dist/index.js';
 
 const size = 32;
-const count = 128;
+const count = 96;
 const groups = ['Animals & Nature', 'Food & Drink', 'Travel & Places', 'Activities', 'Objects'];
 /** Alike but for a detail that 32 pixels do not show, or letters rather than pictures. */
 const alike = /moon|mailbox|speaker|globe|book|envelope|Japan|hotel|mobile|train|railway|clock|page|bell with|muted/;

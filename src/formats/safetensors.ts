@@ -10,7 +10,7 @@ import type { DType } from '../tensor/dtype.js';
 import { DataError, DomainError, describeValue, printable, UsageError } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
 import { checksumKey, readSums, seal, verifySum, withSums } from './checksums.js';
-import { asDataError, type ByteSource, chunkBytes, crc32, fileSystem, guarded, openNow } from './files.js';
+import { asDataError, type ByteSource, canSum, chunkBytes, crc32, fileSystem, guarded, openNow } from './files.js';
 import { HalfTensor, type HalfType, halfNames } from './half.js';
 import {
   encodeFloats,
@@ -309,13 +309,7 @@ export async function writeSafetensors(
   try {
     attempt(() => write(header));
     for (const [i, [name, value]] of values.entries()) {
-      const half = value instanceof HalfTensor;
-      const data = half ? value.bits : await value.data();
-      if (options.finite) checkFinite(path, name, half ? value.toFloat32() : data);
-      const bytes =
-        data instanceof Float32Array
-          ? encodeFloats(data, options.floats ?? 'F32')
-          : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      const bytes = await bytesOf(path, name, value, options);
       attempt(() => write(bytes));
       room[i] = crc32(bytes, 0);
     }
@@ -329,6 +323,41 @@ export async function writeSafetensors(
     fs.closeSync(file);
   }
   attempt(() => fs.renameSync(partial, path));
+}
+
+/** What {@link writeSafetensors} writes, as bytes: where there are no files, as in a page. Checksums are Node's alone. */
+export async function safetensorsBytes(
+  tensors: Record<string, Tensor | HalfTensor>,
+  metadata: Record<string, string> = {},
+  options: WriteOptions = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const parts: Uint8Array[] = [];
+  for (const [name, value] of Object.entries(tensors)) parts.push(await bytesOf('bytes', name, value, options));
+  const summed = () =>
+    withSums(
+      metadata,
+      parts.map((part) => crc32(part, 0)),
+    );
+  const header = canSum()
+    ? seal(safetensorsHeader(tensors, summed(), options))
+    : safetensorsHeader(tensors, metadata, options);
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, header.length));
+  let position = 0;
+  for (const part of [header, ...parts]) {
+    bytes.set(part, position);
+    position += part.length;
+  }
+  return bytes;
+}
+
+/** The bytes of one tensor as they are stored. */
+async function bytesOf(path: string, name: string, value: Tensor | HalfTensor, options: WriteOptions) {
+  const half = value instanceof HalfTensor;
+  const data = half ? value.bits : await value.data();
+  if (options.finite) checkFinite(path, name, half ? value.toFloat32() : data);
+  return data instanceof Float32Array
+    ? encodeFloats(data, options.floats ?? 'F32')
+    : new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
 function checkFinite(path: string, name: string, data: ArrayLike<number>): void {

@@ -2,7 +2,7 @@
 import { tensor } from '../../autograd/create.js';
 import type { Tensor } from '../../autograd/tensor.js';
 import { asDataError, type FileInput, parseJson } from '../../formats/files.js';
-import { type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
+import { safetensorsBytes, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
 import type { StoredTensor } from '../../formats/stored.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
@@ -74,10 +74,22 @@ function imageFacts(config: CloobConfig, other: Colour | null | undefined): Part
  * loadCheckpoint verifies.
  * @throws DataError when the file cannot be written; DomainError for weights that are not finite, with `finite`
  */
-export async function saveCheckpoint(
-  path: string,
-  { model, tokenizer, metadata = {}, layout = 'cloob', background, ...options }: SaveOptions,
-): Promise<void> {
+export async function saveCheckpoint(path: string, { floats, finite, ...contents }: SaveOptions): Promise<void> {
+  const { tensors, facts } = stored(contents);
+  await writeSafetensors(path, tensors, facts, { ...(floats && { floats }), ...(finite && { finite }) });
+}
+
+/**
+ * The file that {@link saveCheckpoint} writes, as bytes: for a page, which gives it to its visitor. The commands of hopgrad
+ * and loadCheckpoint read it.
+ * @throws DomainError for weights that are not finite, with `finite`
+ */
+export function checkpointBytes({ floats, finite, ...contents }: SaveOptions): Promise<Uint8Array<ArrayBuffer>> {
+  const { tensors, facts } = stored(contents);
+  return safetensorsBytes(tensors, facts, { ...(floats && { floats }), ...(finite && { finite }) });
+}
+
+function stored({ model, tokenizer, metadata = {}, layout = 'cloob', background }: SaveOptions) {
   const state = model.stateDict();
   const official = { ...state, logit_inv_tau: state.logit_inv_tau!.reshape([]) };
   const facts = {
@@ -86,7 +98,7 @@ export async function saveCheckpoint(
     config: JSON.stringify({ ...model.config, ...imageFacts(model.config, background) }),
     ...(tokenizer && { tokenizer: JSON.stringify(tokenizer.toJSON()) }),
   };
-  await writeSafetensors(path, writeLayout(layout, official, model.config), facts, options);
+  return { tensors: writeLayout(layout, official, model.config), facts };
 }
 
 /**

@@ -44,6 +44,7 @@ export {
 export { readSafetensors, type WriteOptions, writeSafetensors } from '../../formats/safetensors.js';
 export { openTorchFile, type TorchFile, TorchTensor } from '../../formats/torch-file.js';
 export {
+  checkpointBytes,
   type LoadedCheckpoint,
   type LoadOptions,
   loadCheckpoint,

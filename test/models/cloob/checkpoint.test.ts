@@ -11,6 +11,7 @@ import {
   ClipTokenizer,
   type CloobConfig,
   type CloobModel,
+  checkpointBytes,
   createModel,
   loadCheckpoint,
   preprocessing,
@@ -92,6 +93,8 @@ describe('checkpoints', () => {
       const model = createModel(config, { seed: 5 });
       const tokenizer = ClipTokenizer.train(['red heart', 'red star', 'red car'], { vocabSize: 520 });
       await saveCheckpoint(path, { model, tokenizer, metadata: { epoch: '3' } });
+      const bytes = await checkpointBytes({ model, tokenizer, metadata: { epoch: '3' } });
+      assert.ok(readFileSync(path).equals(bytes), 'the bytes for pages are those of the file');
       const back = await loadCheckpoint(path);
       same(back.model.stateDict(), model.stateDict());
       const { mean, std, background } = preprocessing(config);

@@ -113,11 +113,14 @@ export function predict<S extends object>(
 }
 
 /** Everything to where it starts, and a link to what is seen now. */
-export function footer<S extends object>(state: State<S>): HTMLElement {
+export function footer<S extends object>(state: State<S>, also: () => void = () => {}): HTMLElement {
   return h(
     'p',
     { class: 'again' },
-    button('Start over', () => state.reset()),
+    button('Start over', () => {
+      state.reset();
+      also();
+    }),
     ' The address holds what you see: a link to it shows the same.',
   );
 }

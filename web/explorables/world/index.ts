@@ -112,7 +112,7 @@ function build(): HTMLElement[] {
             h('th', { scope: 'row' }, features[i]!),
             ...values.map((value) => {
               const one = h('td', { class: value < 0 ? 'apart' : 'together' }, shown(value, 2).replace('0.', '.'));
-              one.style.setProperty('--share', `${Math.round((70 * Math.abs(value)) / largest)}%`);
+              one.style.setProperty('--share', `${Math.round((45 * Math.abs(value)) / largest)}%`);
               return one;
             }),
           ),
