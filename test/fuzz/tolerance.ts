@@ -43,7 +43,7 @@ const exact = new Set(
 const roundedOnce = new Set(['add', 'sub', 'mul', 'square', 'div', 'sqrt']);
 /** Sums of products: exact on small multiples of 1/16. */
 const polynomial = new Set(
-  'add sub mul square sum matmul conv2d conv2dInputGrad conv2dWeightGrad avgPool2dGrad scatterAdd'.split(' '),
+  'add sub mul square sum matmul conv2d conv2dInputGrad conv2dWeightGrad scatterAdd'.split(' '),
 );
 const products = new Set('matmul conv2d conv2dInputGrad conv2dWeightGrad'.split(' '));
 /** Fused ops that square what they are given. */
@@ -87,6 +87,8 @@ function whileRounding<T>(rounding: Rounding, seed: number, body: () => T): T {
   /** What overflows inside a fused op or a sum of products is not promised: NaN says so. */
   const outOfRange = (name: string, inputs: readonly (Storage | number)[], kernel: (inputs: never[]) => Storage) => {
     const data = inputs.map((x) => (x instanceof Storage ? x.device.readSync(x) : Float64Array.of(x)));
+    // A probability that float32 has as 0, times an infinity, is NaN.
+    if (name === 'attention' && data.some((list) => list.includes(Infinity) || list.includes(-Infinity))) return true;
     if (squares.has(name)) return data.some((list) => list.some((x) => Math.abs(x) > 1e18 && Number.isFinite(x)));
     if (!products.has(name)) return false;
     // The zeros around an image are multiplied or left out: with an infinity or a NaN that is not the same.
