@@ -11,7 +11,8 @@ const longest = [
   'cli/terminal',
   'cli/cli',
   'cli/resume',
-  'browser/page',
+  'site/developer',
+  'site/site',
   'conformance/node',
 ].map((name) => `.build/test/${name}.test.js`);
 const all = () =>

@@ -1,5 +1,6 @@
-// Serves the repository's page and built modules, isolated (COOP/COEP) so that WebAssembly threads may share memory;
-// a page asked for with ?isolated=no is served as most servers would, and runs on one thread.
+// Serves files to pages: of the repository for tests and benchmarks (serve), of a folder for the site (site/serve.mjs).
+// Pages are isolated (COOP/COEP), so that WebAssembly threads may share memory, but for those asked for with ?isolated=no,
+// which are served as most servers would, and run on one thread.
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -15,7 +16,6 @@ const served = [
   'test/fixtures/',
   'node_modules/@petamoriken/float16/src/',
   'node_modules/entities/dist/',
-  'node_modules/uplot/dist/',
 ];
 const types = {
   '.html': 'text/html; charset=utf-8',
@@ -24,31 +24,34 @@ const types = {
   '.css': 'text/css',
   '.wasm': 'application/wasm',
   '.json': 'application/json',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.woff2': 'font/woff2',
 };
 
 /**
- * Starts the server.
- * @param also further folders of the repository to serve
+ * Starts a server.
+ * @param fileOf from the path that is asked for, without its first /, to a file; undefined where there is none
+ * @param isolated whether pages may share memory between threads
  * @returns its address and a function that stops it
  */
-export async function serve({ port = 0, also = [] } = {}) {
+export async function listen({ port = 0, isolated = true, fileOf }) {
   const server = createServer(async (request, response) => {
     try {
       const { pathname, searchParams } = new URL(`http://localhost${request.url}`); // the path may begin with //
-      if (searchParams.get('isolated') !== 'no') {
+      if (isolated && searchParams.get('isolated') !== 'no') {
         response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
         response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
       }
       response.setHeader('Cache-Control', 'no-store');
-      const path = normalize(pathname === '/' ? 'web/index.html' : decodeURIComponent(pathname).slice(1));
-      if (![...served, ...also].some((folder) => path.startsWith(folder)))
-        throw Object.assign(new Error('not served'), { code: 'ENOENT' });
-      const body = await readFile(join(root, path));
-      response.setHeader('Content-Type', types[extname(path)] ?? 'application/octet-stream');
+      const file = fileOf(normalize(decodeURIComponent(pathname).slice(1)));
+      if (file === undefined) throw Object.assign(new Error('not served'), { code: 'ENOENT' });
+      const body = await readFile(file);
+      response.setHeader('Content-Type', types[extname(file)] ?? 'application/octet-stream');
       response.end(body);
     } catch (error) {
       const asked = error instanceof URIError || error.code === 'ERR_INVALID_URL' ? 400 : 500;
-      response.statusCode = ['ENOENT', 'EISDIR'].includes(error.code) ? 404 : asked;
+      response.statusCode = ['ENOENT', 'EISDIR', 'ENOTDIR'].includes(error.code) ? 404 : asked;
       response.end(`${error.message}\n`);
     }
   });
@@ -62,14 +65,12 @@ export async function serve({ port = 0, also = [] } = {}) {
   };
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const port = Number(process.env.PORT ?? 8080);
-  try {
-    const { url } = await serve({ port });
-    console.log(`hopgrad in the browser: ${url}`);
-  } catch (error) {
-    if (error.code !== 'EADDRINUSE') throw error;
-    console.error(`Port ${port} is taken: name another, PORT=8081 npm run web`);
-    process.exitCode = 1;
-  }
-}
+/**
+ * Serves parts of the repository.
+ * @param also further folders
+ */
+export const serve = ({ port = 0, also = [] } = {}) =>
+  listen({
+    port,
+    fileOf: (path) => ([...served, ...also].some((folder) => path.startsWith(folder)) ? join(root, path) : undefined),
+  });

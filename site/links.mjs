@@ -24,7 +24,8 @@ export class Links {
 
   /** The links of a page's HTML, as they must be where it lies. */
   rewrite(html, { url, source }) {
-    return html.replace(/ (href|src)="([^"]*)"/g, (all, attribute, link) => {
+    // Code that is wider than the page scrolls, by keys as well.
+    return html.replaceAll('<pre>', '<pre tabindex="0">').replace(/ (href|src)="([^"]*)"/g, (all, attribute, link) => {
       const target = this.target(link, url, source);
       return target === undefined ? all : ` ${attribute}="${target}"`;
     });

@@ -6,4 +6,5 @@ const ui = new window.PagefindUI({
   showImages: false,
   autofocus: words === '',
 });
+document.querySelector('.pagefind-ui__search-input').setAttribute('aria-label', 'Search this site');
 if (words) ui.triggerSearch(words);

@@ -1,15 +1,16 @@
-/** The page server answers whatever is asked, and goes on. */
+/** The servers of pages answer whatever is asked, and go on. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { request } from 'node:http';
 import { fileURLToPath } from 'node:url';
 
-const script = new URL('../../../scripts/web-server.mjs', import.meta.url);
+const repository = new URL('../../../scripts/web-server.mjs', import.meta.url);
+const script = new URL('../../../site/serve.mjs', import.meta.url);
 
-describe('the page server', () => {
+describe('the servers of pages', () => {
   let server: { url: string; close(): Promise<void> };
   before(async () => {
-    ({ serve: server } = await import(script.href).then(async ({ serve }) => ({ serve: await serve() })));
+    ({ serve: server } = await import(repository.href).then(async ({ serve }) => ({ serve: await serve() })));
   });
   after(() => server.close());
 
@@ -37,7 +38,7 @@ describe('the page server', () => {
       '/none',
     ])
       assert.ok([400, 404, 500].includes(await status(path)), path);
-    assert.equal(await status('/'), 200);
+    assert.equal(await status('/web/conformance.html'), 200);
   });
 
   it('says so in a line when its port is taken', () => {
@@ -48,6 +49,6 @@ describe('the page server', () => {
       timeout: 30_000,
     });
     assert.equal(code, 1);
-    assert.equal(stderr, `Port ${port} is taken: name another, PORT=8081 npm run web\n`);
+    assert.equal(stderr, `Port ${port} is taken: name another, PORT=8081 npm run site:serve\n`);
   });
 });

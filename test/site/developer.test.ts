@@ -1,16 +1,16 @@
-/** The page in headless Chromium: choose a device, check, measure, train, and see it. */
+/** The developer page in headless Chromium: choose a device, check, measure, train, stop, and see it. */
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import type { Page } from 'playwright-core';
-import { needBrowser, type Session } from './browser.js';
+import { needSite, type SiteSession } from './site.js';
 
-describe('the page', function () {
+describe('the developer page', function () {
   this.timeout(660_000);
-  let session: Session;
+  let session: SiteSession;
   let page: Page;
   before(async function () {
-    session = await needBrowser.call(this);
-    page = await session.open('?steps=30');
+    session = await needSite.call(this);
+    ({ page } = await session.open('developer.html?steps=30'));
   });
   after(() => session?.close());
 
@@ -67,11 +67,16 @@ describe('the page', function () {
     assert.ok(mean(losses.slice(18, 24)) < mean(losses.slice(0, 6)), losses.join(', '));
     assert.match(await text('#train-status'), /step 30 of 30 on wasm: loss .* names found/);
     assert.equal(await page.locator('#curve canvas').count(), 1);
+    assert.match(
+      await text('#recall'),
+      /never trained on \(fxemoji\), \d+ % of 96 drawings get their name; chance is 1 %/,
+    );
+    assert.equal(await page.locator('#pictures img').count(), 12);
   });
 
   it('has the same losses on every device, step by step', async () => {
     // Few pairs, since GPUs in software are slow. The last step asks the memories.
-    const small = await session.open('?steps=5&pairs=8');
+    const { page: small } = await session.open('developer.html?steps=5&pairs=8');
     const [expected, ...others] = [
       await train(small, 'wasm'),
       await train(small, 'webgpu'),
@@ -83,6 +88,28 @@ describe('the page', function () {
       assert.ok(apart[0]! < 1e-5 && Math.max(...apart) < 1e-4, `${losses.join()} instead of ${expected!.join()}`);
     }
     await small.close();
+  });
+
+  it('stops each of its actions where it is', async () => {
+    for (const [name, row] of [
+      ['bench', '#bench-table tbody tr'],
+      ['check', '#check-table tbody tr'],
+      ['train', '#pictures img'],
+    ] as const) {
+      await page.click(`#${name}`);
+      await page.locator(`#${name}-stop`).click();
+      await page.waitForFunction((id) => !(document.getElementById(id) as HTMLButtonElement).disabled, name);
+      const all = { bench: 5, check: 100, train: 13 }[name];
+      assert.ok((await page.locator(row).count()) < all, name);
+    }
+    assert.notEqual(
+      await page.evaluate(() => (window as unknown as { trainingLosses: number[] }).trainingLosses.length),
+      30,
+    );
+    await page.reload();
+    await page.selectOption('#device', 'wasm');
+    await page.click('#use');
+    await page.waitForSelector('#bench:enabled');
   });
 
   it('measures', async () => {
