@@ -16,19 +16,38 @@ export interface Interrupt {
   release(): void;
 }
 
+/**
+ * While nothing is begun that could be saved: a signal ends the process as ever, but what waits for its end (`process.on('exit')`)
+ * has its turn. @returns what gives the signals their usual meaning back
+ */
+export function quitOnSignal(): () => void {
+  return hear((name) => process.exit(128 + constants.signals[name]));
+}
+
+/** Who hears signals, the innermost last: it alone does. */
+const hearing: ((name: NodeJS.Signals) => void)[] = [];
+const onSignal = (name: NodeJS.Signals) => hearing.at(-1)?.(name);
+
+function hear(listener: (name: NodeJS.Signals) => void): () => void {
+  if (hearing.push(listener) === 1) for (const name of signals) process.on(name, onSignal);
+  return () => {
+    hearing.splice(hearing.indexOf(listener), 1);
+    if (hearing.length === 0) for (const name of signals) process.off(name, onSignal);
+  };
+}
+
 /** Listens for signals. @param notice what to say at the first one */
 export function listenForInterrupt(notice: string): Interrupt {
   const controller = new AbortController();
   let exitCode = 0;
   let last: string | null = null;
-  const onSignal = (name: NodeJS.Signals) => {
+  const release = hear((name) => {
     exitCode = 128 + constants.signals[name];
     if (last !== null && !controller.signal.aborted) say(last);
     if (last !== null || controller.signal.aborted) process.exit(exitCode);
     say(notice);
     controller.abort();
-  };
-  for (const name of signals) process.on(name, onSignal);
+  });
   return {
     signal: controller.signal,
     get exitCode() {
@@ -37,8 +56,6 @@ export function listenForInterrupt(notice: string): Interrupt {
     quitAtOnce: (text) => {
       last = text;
     },
-    release: () => {
-      for (const name of signals) process.off(name, onSignal);
-    },
+    release,
   };
 }

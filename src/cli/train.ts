@@ -24,7 +24,7 @@ import { isCheckpoint, weightsOf } from '../train/state.js';
 import { applyConfig, isGiven } from './config-file.js';
 import { columnFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
-import { listenForInterrupt } from './interrupt.js';
+import { listenForInterrupt, quitOnSignal } from './interrupt.js';
 import {
   addDataFlags,
   type DataFlags,
@@ -96,12 +96,18 @@ async function train(flags: RunFlags, command: Command): Promise<void> {
   if (flags.config !== undefined) applyConfig(command, flags.config); // changes flags
   const folder = flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command);
   const release = await lockFolder(folder.path);
+  // Where something was wrong, or somebody stopped it, before the first step.
+  const tidy = () => flags.resume === undefined && folder.removeUnlessBegun();
+  process.once('exit', tidy);
+  const opened = quitOnSignal();
   try {
     removeLeftovers(folder);
     await (flags.resume === undefined ? begin(flags, folder) : goOn(flags, folder, command));
   } finally {
+    opened();
     release();
-    if (flags.resume === undefined) folder.removeUnlessBegun(); // where something was wrong before the first step
+    process.off('exit', tidy);
+    tidy();
   }
 }
 

@@ -38,13 +38,18 @@ import { recompute } from './recompute.js';
  *   when it returns
  * @param inputs [batch, …]
  * @param size   most rows of a piece, ≥ 1
+ * @param onPiece called after each piece that is encoded, in backward once more
  * @returns what `encode(inputs)` gives, to rounding
  * @example
  * const images = inMicroBatches((x) => model.encodeImage(x), pixels, { size: 32 }).l2Normalize();
  * @throws DomainError for a size that is no whole number ≥ 1; ShapeError when `encode` gives another number of rows
  * @source Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup", arXiv 2101.06983 (GradCache)
  */
-export function inMicroBatches(encode: (rows: Tensor) => Tensor, inputs: Tensor, { size }: { size: number }): Tensor {
+export function inMicroBatches(
+  encode: (rows: Tensor) => Tensor,
+  inputs: Tensor,
+  { size, onPiece = () => {} }: { size: number; onPiece?: () => void },
+): Tensor {
   if (!(Number.isSafeInteger(size) && size >= 1))
     throw new DomainError('inMicroBatches', { received: `size ${size}`, expected: 'a whole number ≥ 1' });
   if (inputs.rank === 0)
@@ -56,7 +61,11 @@ export function inMicroBatches(encode: (rows: Tensor) => Tensor, inputs: Tensor,
   for (let k = 0; k < parts; k++) {
     const [from, to] = [Math.floor((k * count) / parts), Math.floor(((k + 1) * count) / parts)] as const;
     // Rows are taken inside, so that no second copy of the batch waits for backward.
-    const piece = recompute((whole) => encode(whole.slice([[from, to]])), inputs);
+    const piece = recompute((whole) => {
+      const encoded = encode(whole.slice([[from, to]]));
+      onPiece();
+      return encoded;
+    }, inputs);
     if (piece.rank === 0 || piece.shape[0] !== to - from)
       throw new ShapeError('inMicroBatches', {
         received: `a result of shape ${formatShape(piece.shape)} for ${to - from} rows`,

@@ -7,7 +7,7 @@ import { checkCaptions } from '../data/source.js';
 import type { WriteOptions } from '../formats/safetensors.js';
 import { saveCheckpoint } from '../models/cloob/checkpoint.js';
 import { type HeadsModel, saveHeads } from '../models/cloob/heads.js';
-import type { CloobModel } from '../models/cloob/model.js';
+import type { CloobModel, EncodeOptions } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import type { TwoTowers } from '../models/cloob/two-towers.js';
 
@@ -27,8 +27,9 @@ export interface Learner {
   readonly model: TwoTowers;
   /** @param device default the model's @throws DataError for a picture without words */
   inputs(batch: Batch, device?: string): Inputs;
-  /** @param microBatch pairs encoded at a time; null: all */
-  encode(inputs: Inputs, microBatch: number | null): Embedded;
+  encode(inputs: Inputs, options: EncodeOptions): Embedded;
+  /** How often a step of so many pairs calls `onPiece`: forward and, of what is trained, backward; 0 in one piece. */
+  pieces(count: number, microBatch: number | null): number;
   /** Writes the weights, with all that using them needs. @throws DataError, DomainError */
   save(path: string, metadata: Record<string, string>, options?: WriteOptions): Promise<void>;
 }
@@ -60,13 +61,21 @@ export class PictureLearner implements Learner {
     };
   }
 
-  encode({ image, text }: Inputs, microBatch: number | null): Embedded {
+  encode({ image, text }: Inputs, options: EncodeOptions): Embedded {
     const { model } = this;
     const { image: images, text: texts } = this.#tables;
     return {
-      images: (images ? model.imagesFrom(image) : model.encodeImage(image, { microBatch })).l2Normalize(),
-      texts: (texts ? model.textsFrom(text) : model.encodeText(text, { microBatch })).l2Normalize(),
+      images: (images ? model.imagesFrom(image) : model.encodeImage(image, options)).l2Normalize(),
+      texts: (texts ? model.textsFrom(text) : model.encodeText(text, options)).l2Normalize(),
     };
+  }
+
+  pieces(count: number, microBatch: number | null): number {
+    if (microBatch === null || microBatch >= count) return 0;
+    const { image, text } = this.#tables;
+    const encoders = [...(image ? [] : [this.model.visual]), ...(text ? [] : [this.model.transformer])];
+    const passes = encoders.map((encoder) => (encoder.parameters().some((p) => p.requiresGrad) ? 2 : 1));
+    return Math.ceil(count / microBatch) * passes.reduce((sum, own) => sum + own, 0);
   }
 
   save(path: string, metadata: Record<string, string>, options: WriteOptions = {}): Promise<void> {
@@ -98,6 +107,10 @@ export class HeadsLearner implements Learner {
 
   encode({ image, text }: Inputs): Embedded {
     return { images: this.model.imagesFrom(image).l2Normalize(), texts: this.model.textsFrom(text).l2Normalize() };
+  }
+
+  pieces(): number {
+    return 0;
   }
 
   save(path: string, metadata: Record<string, string>, options: WriteOptions = {}): Promise<void> {

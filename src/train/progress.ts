@@ -87,6 +87,11 @@ function startLines(title: string, total: number | undefined, output: Output): D
 /** A bar, from the beginning when the total is known, else from the first update on: a number where none ever is. */
 function startBar(title: string, total: number | undefined, output: Output, done: number): Display {
   let bar: cliProgress.SingleBar | null = null;
+  let drawn = performance.now();
+  const draw = () => {
+    drawn = performance.now();
+    (bar as unknown as { render(): void } | null)?.render();
+  };
   const start = (of: number | undefined) => {
     bar = new cliProgress.SingleBar({
       format: of === undefined ? `${title} {value}  {note}` : `${title} {bar} {value}/{total}  {note}`,
@@ -105,12 +110,13 @@ function startBar(title: string, total: number | undefined, output: Output, done
   return {
     update(now, note = '', of = total) {
       (bar ?? start(of)).update(of === undefined ? now : Math.min(now, of), { note });
+      if (performance.now() - drawn > 1000) draw(); // its own timer has no turn in a long computation
     },
     say(text) {
       output.write(`\r\x1b[K${text}\n`); // over the bar, which is drawn again below
       if (!bar) return;
       output.write('\x1b7'); // the place that the bar returns to when it ends
-      (bar as unknown as { render(): void }).render();
+      draw();
     },
     stop: () => bar?.stop(),
   };

@@ -42,6 +42,8 @@ export interface RunRecord {
   method: string;
   options: TrainOptions;
   data: CorpusSpec;
+  /** Digest of the weights of the model that it learns from; runs of earlier programs do not say. */
+  teacher?: string | undefined;
   settings: RunSettings;
   sessions: Session[];
 }
@@ -118,6 +120,7 @@ export const recordSchema = v.strictObject({
     val: v.nullable(dataSpec),
     zeroShot: v.optional(v.nullable(dataSpec)),
   } satisfies Each<CorpusSpec>),
+  teacher: v.optional(v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/))),
   settings: options((values) => tableMistakes(settingsTable, values), defaultSettings),
   sessions: v.pipe(v.array(session), v.minLength(1)),
 });

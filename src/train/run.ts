@@ -60,13 +60,15 @@ export interface RunResult {
  * nothing is evaluated.
  * @throws CheckpointError when the checkpoint to resume belongs to another training; what data and training throw
  */
-export async function runTraining(run: RunOptions): Promise<RunResult> {
-  const { record, corpus, folder } = run;
-  const trainer = await trainerOf(run);
+export async function runTraining(asked: RunOptions): Promise<RunResult> {
+  const { corpus, folder } = asked;
+  const trainer = await trainerOf(asked);
   if (!trainer) {
-    const steps = run.checkpoint?.facts.position.step ?? 0;
+    const steps = asked.checkpoint?.facts.position.step ?? 0;
     return { complete: false, steps, seconds: 0, evaluation: null, best: null, stoppedEarly: false };
   }
+  const record = { ...asked.record, ...(trainer.teacher && { teacher: trainer.teacher.digest }) };
+  const run = { ...asked, record };
   try {
     if (run.overwrite) folder.clear(); // not before all has been found that it needs
     folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
@@ -106,6 +108,12 @@ export async function trainerOf(run: Start): Promise<RunTrainer | null> {
   }
   const parts = checkpoint ? await checkpointParts(checkpoint.path) : await freshParts(run);
   const teacher = options.distillFrom === null ? null : await Teacher.load(options.distillFrom, parts);
+  if (teacher && record.teacher !== undefined && teacher.digest !== record.teacher)
+    throw new CheckpointError('resume', {
+      received: `--distill-from ${options.distillFrom}, whose weights have changed since the run began`,
+      expected: 'the same teacher',
+      hint: 'Bring its weights back, or begin a new run.',
+    });
   const { workers, maxBadShare, cache } = settings;
   const { path: _, ...data } = corpus.spec.train; // wherever it lies
   const reading = { maxBadShare, ...(workers !== null && { workers }) };
@@ -254,6 +262,7 @@ async function loop(
       }
       if (validator?.outOfPatience) early.abort();
     };
+    let latest = '';
     await validate(); // where a run was stopped between an epoch and its validation
     return trainer.run({
       signal: AbortSignal.any([early.signal, ...(signal ? [signal] : [])]),
@@ -266,14 +275,13 @@ async function loop(
         events?.add(step, scalarsOf('train', numbers));
         skipped = 0;
         for (const warning of warnings.after(report)) say(warning, output);
-        update(
-          report.step,
-          trainingNote(report, { speed, processor, left: speed.seconds(workLeft(run, trainer, validator)) }),
-        );
+        latest = trainingNote(report, { speed, processor, left: speed.seconds(workLeft(run, trainer, validator)) });
+        update(report.step, latest);
         if (report.step === total) return; // saved anyway
         const late = saveMinutes > 0 && performance.now() - saved >= 60_000 * saveMinutes;
         if (late || (saveSteps > 0 && report.step % saveSteps === 0)) await saveNow();
       },
+      onPiece: (done, pieces) => update(trainer.position.step, `piece ${done}/${pieces}  ${latest}`.trimEnd()),
       measureEvery,
       onFault: async (fault) => {
         const skip = await keepFault(run, trainer, fault, skipped);

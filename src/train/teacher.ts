@@ -9,12 +9,17 @@ import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { distillationLoss } from '../nn/losses.js';
 import { UsageError } from '../tensor/errors.js';
 import type { Inputs } from './learner.js';
+import { weightsDigest } from './weights-digest.js';
 
 /** A trained model in evaluation mode, which sees the pictures and token ids that the student sees. */
 export class Teacher {
   readonly #model: CloobModel;
 
-  private constructor(model: CloobModel) {
+  /** Of its weights: a run that goes on must learn from the same. */
+  readonly digest: string;
+
+  private constructor(model: CloobModel, digest: string) {
+    this.digest = digest;
     this.#model = model.eval();
     model.requiresGrad_(false);
   }
@@ -40,7 +45,7 @@ export class Teacher {
       refuse('whose vocabulary is another', 'the same vocabulary');
     if (own.context_length < theirs.context_length)
       refuse(`which reads ${own.context_length} tokens`, `at least the ${theirs.context_length} of the student`);
-    return new Teacher(model);
+    return new Teacher(model, await weightsDigest(model));
   }
 
   /** What the student loses by thinking otherwise: {@link distillationLoss}. */

@@ -18,11 +18,11 @@ import { preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import type { Module } from '../nn/module.js';
-import { bytesOf } from '../tensor/bytes.js';
 import { DataError, HopgradError, UsageError } from '../tensor/errors.js';
 import type { Tables } from './learner.js';
 import type { TrainOptions } from './options.js';
 import { type Output, say, withProgress } from './progress.js';
+import { weightsDigest } from './weights-digest.js';
 
 /** Raised when the same key may come to other numbers: another way to decode, to cut or to compute. */
 const version = 1;
@@ -178,10 +178,7 @@ async function captionsThatStay(source: Source): Promise<string[]> {
 
 /** A digest of all that the vectors depend on. */
 async function keyOf(tower: string, module: Module, facts: object): Promise<string> {
-  const weights = createHash('sha256');
-  for (const [name, value] of Object.entries(module.stateDict()))
-    weights.update(JSON.stringify([name, value.shape])).update(bytesOf(await value.data()));
-  const all = { version, tower, weights: weights.digest('hex'), ...facts };
+  const all = { version, tower, weights: await weightsDigest(module), ...facts };
   return createHash('sha256').update(JSON.stringify(all)).digest('hex');
 }
 

@@ -57,6 +57,13 @@ export interface StepReport {
   vitals: Vitals | null;
 }
 
+/** How a step is watched. */
+interface StepOptions {
+  /** Whether the embeddings are measured. */
+  measure: boolean;
+  onPiece(done: number, pieces: number): void;
+}
+
 /** A training in memory: what learns, objective, optimiser, and the place in the data. */
 export class Trainer<L extends Learner = PictureLearner, B extends Batches = Batches> {
   readonly learner: L;
@@ -69,7 +76,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   /** Steps in all. */
   readonly total: number;
   position: Position = { step: 0, epoch: 0, row: 0, bad: 0 };
-  readonly #teacher: Teacher | null;
+  readonly teacher: Teacher | null;
   /** Those that are trained. */
   readonly #parameters: Parameter[];
   /** Modules of locked towers: they stay in evaluation mode. */
@@ -92,7 +99,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     this.options = options;
     this.objective = new Objective(options, model);
     if (model instanceof CloobModel) model.setGradCheckpointing(options.gradCheckpointing);
-    this.#teacher = parts.teacher ?? null;
+    this.teacher = parts.teacher ?? null;
     this.#locked = lockTowers(model, options);
     this.#parameters = [...model.parameters(), ...this.objective.parameters()].filter(
       ({ requiresGrad }) => requiresGrad,
@@ -117,6 +124,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
    * @param onStep    after every step
    * @param onEpoch   after every epoch but the last
    * @param onFault   at a step that came to numbers that are not finite; says whether to pass over it. Default: to stop
+   * @param onPiece   after each piece of a step that is encoded in several, of how many
    * @param measureEvery steps between measurements of embeddings
    * @returns whether training is complete
    * @throws DomainError when the loss or a gradient is no longer finite; DataError when an epoch has no batch
@@ -125,12 +133,14 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     onStep = () => {},
     onEpoch = async () => {},
     onFault = async () => false,
+    onPiece = () => {},
     measureEvery = 1,
     signal,
   }: {
     onStep?: (report: StepReport) => void | Promise<void>;
     onEpoch?: (epochsDone: number) => Promise<void>;
     onFault?: (fault: Fault) => Promise<boolean>;
+    onPiece?: (done: number, pieces: number) => void;
     measureEvery?: number;
     signal?: AbortSignal;
   } = {}): Promise<boolean> {
@@ -141,7 +151,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       for await (const batch of this.loader.batches(this.position)) {
         if (signal?.aborted) return false;
         const measure = (this.position.step + 1) % measureEvery === 0;
-        const outcome = await this.#step(batch, { start, measure });
+        const outcome = await this.#step(batch, { start, measure, onPiece });
         const fault = 'batch' in outcome ? outcome : null;
         if (fault && !(await onFault(fault))) throw fault.error;
         if (!fault) this.ema?.update();
@@ -178,7 +188,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   }
 
   /** @param start when the wait for the batch began */
-  async #step(batch: Batch, { start, measure }: { start: number; measure: boolean }): Promise<StepReport | Fault> {
+  async #step(batch: Batch, { start, ...how }: StepOptions & { start: number }): Promise<StepReport | Fault> {
     const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
     const retrieve = this.retrieves;
@@ -186,7 +196,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     const lr = this.#rate(step);
     this.optimizer.lr = lr;
     const before = this.#statistics.hold();
-    const outcome = this.#compute(batch, { retrieve, measure });
+    const outcome = this.#compute(batch, { ...how, retrieve });
     if (this.options.learnableInvTau) this.model.clampInvTau();
     const [loss, invTau, beta, vitals] = await Promise.all([
       read(outcome.loss),
@@ -213,7 +223,8 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       before.restore();
       const again = () => {
         const inputs = this.learner.inputs(batch);
-        this.#loss(inputs, this.learner.encode(inputs, this.options.microBatch), retrieve).backward();
+        const { microBatch } = this.options;
+        this.#loss(inputs, this.learner.encode(inputs, { microBatch }), retrieve).backward();
       };
       error = faultError({ loss, refusal, step: step + 1 }, synchronous ? again : null);
       for (const parameter of this.#parameters) parameter.grad = null;
@@ -233,12 +244,15 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   }
 
   /** Loss, gradients and update. Where the loss can be read at once, nothing follows from one that is not finite. */
-  #compute(batch: Batch, { retrieve, measure }: { retrieve: boolean; measure: boolean }) {
+  #compute(batch: Batch, { retrieve, measure, onPiece }: StepOptions & { retrieve: boolean }) {
     const { synchronous } = this.#device;
     const outcome = scoped(() => {
       const phase = stopwatch(synchronous);
       const inputs = this.learner.inputs(batch);
-      const embedded = this.learner.encode(inputs, this.options.microBatch);
+      const { microBatch } = this.options;
+      const pieces = this.learner.pieces(batch.count, microBatch);
+      let done = 0;
+      const embedded = this.learner.encode(inputs, { microBatch, onPiece: () => onPiece(++done, pieces) });
       const { images, texts } = embedded;
       const value = this.#loss(inputs, embedded, retrieve);
       const forwardSeconds = phase();
@@ -273,9 +287,9 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   /** The objective's loss, and the teacher's where there is one. */
   #loss(inputs: Inputs, { images, texts }: Embedded, retrieve: boolean): Tensor {
     const loss = this.objective.forward(images, texts, { retrieve });
-    if (!this.#teacher) return loss;
+    if (!this.teacher) return loss;
     const student = { images, texts, invTau: this.objective.invTau() };
-    return loss.add(this.#teacher.loss(inputs, student, this.options.microBatch));
+    return loss.add(this.teacher.loss(inputs, student, this.options.microBatch));
   }
 }
 

@@ -137,6 +137,15 @@ describe('hopgrad train, stopped and resumed', function () {
     assert.ok(existsSync(file('kept', 'model.safetensors')));
   });
 
+  it('leaves nothing either when it is stopped while its data are opened', async () => {
+    const child = spawn(process.execPath, [main, 'train', '--name', 'early', '--cache', 'fresh'], { cwd: folder });
+    child.stdout.on('data', (text) => {
+      if (/hopgrad train:/.test(String(text))) child.kill('SIGINT'); // the emoji are not drawn yet
+    });
+    assert.equal(await new Promise((resolve) => child.on('close', resolve)), 130);
+    assert.equal(existsSync(file('early', '')), false);
+  });
+
   it('saves when the system or a closing terminal tells it to stop', async () => {
     for (const [signal, code] of [
       ['SIGTERM', 143],

@@ -1,12 +1,16 @@
 /** Learning from a trained model: what it adds to the loss, and who cannot be a teacher. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { noGrad, tensor, UsageError } from 'hopgrad';
+import { CheckpointError, noGrad, tensor, UsageError } from 'hopgrad';
 import { ClipTokenizer, createModel, loadCheckpoint, saveCheckpoint } from 'hopgrad/models/cloob';
 import { distillationLoss } from 'hopgrad/nn';
+import { listSource } from '#src/data/source.js';
+import type { Corpus } from '#src/train/corpus.js';
 import { PictureLearner } from '#src/train/learner.js';
+import { checkRecord } from '#src/train/record.js';
+import { trainerOf } from '#src/train/run.js';
 import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
 import { Teacher } from '#src/train/teacher.js';
 import { Trainer } from '#src/train/trainer.js';
@@ -73,6 +77,36 @@ describe('a teacher', () => {
     restoreTraining(checkpoint, resumed, verifyTraining(checkpoint));
     assert.deepEqual([...before, ...(await losses(resumed))], expected);
     assert.deepEqual(weights(resumed), weights(whole));
+  });
+
+  it('must be the same when a run goes on, whatever its file is called', async () => {
+    const corpus: Pick<Corpus, 'source' | 'loader' | 'spec'> = {
+      source: listSource(
+        'words',
+        colours.map((caption, index) => ({ index, name: '', image: { path: '' }, caption })),
+      ),
+      loader: () => ({ ...colourBatches(3), close: async () => {} }) as never,
+      spec: record(makeTrainer()).data,
+    };
+    const own = join(folder, 'tiny.json');
+    writeFileSync(own, JSON.stringify(tinyConfig));
+    const start = (distillFrom: string, teacher?: string) => {
+      const options = { ...defaults, model: own, vocabSize: 520, distillFrom };
+      const run = { ...record(makeTrainer()), options, ...(teacher !== undefined && { teacher }) };
+      return trainerOf({ record: run, corpus: corpus as Corpus, output: { write: () => true }, checkpoint: null });
+    };
+    const { digest } = (await start(path))!.teacher!;
+    assert.match(digest, /^[0-9a-f]{64}$/);
+    assert.equal(checkRecord({ ...record(makeTrainer()), teacher: digest }, 'x').teacher, digest);
+    const copy = join(folder, 'copy.safetensors');
+    copyFileSync(path, copy);
+    await start(copy, digest);
+    const other = makeTrainer({ seed: 5 });
+    await saveCheckpoint(copy, { model: other.model, tokenizer: other.learner.tokenizer });
+    await assert.rejects(
+      start(copy, digest),
+      (error) => error instanceof CheckpointError && /weights have changed since the run began/.test(error.message),
+    );
   });
 
   it('must see what the student sees', async () => {

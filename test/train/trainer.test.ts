@@ -104,6 +104,34 @@ describe('Trainer', () => {
     await assert.rejects(losses(trainer), (error) => error instanceof DomainError && /finite loss/.test(error.message));
   });
 
+  for (const [what, options, pieces] of [
+    ['both encoders', {}, 8],
+    ['a locked encoder, forward only', { lockImage: true }, 6],
+    ['one piece', { microBatch: null }, 0],
+  ] as const)
+    it(`tells of its pieces: ${what}`, async () => {
+      const trainer = makeTrainer({ microBatch: 2, steps: 1, warmup: 0, ...options });
+      const told: [number, number][] = [];
+      await trainer.run({ onPiece: (...piece) => told.push(piece) });
+      assert.deepEqual(
+        told,
+        Array.from({ length: pieces }, (_, i) => [i + 1, pieces]),
+      );
+    });
+
+  it('looks for what is not finite in pieces too', async () => {
+    const trainer = makeTrainer({ microBatch: 2, lr: 1e30, warmup: 0 });
+    const { visual } = trainer.model;
+    const forward = visual.forward.bind(visual);
+    const sizes = new Set<number>();
+    visual.forward = (x) => {
+      sizes.add(x.shape[0]!);
+      return forward(x);
+    };
+    await assert.rejects(losses(trainer), DomainError);
+    assert.deepEqual([...sizes], [2]);
+  });
+
   it('refuses an epoch without batches and unknown lengths', async () => {
     const tokenizer = ClipTokenizer.train(colours, { vocabSize: 520 });
     const parts = { learner: new PictureLearner({ model: createModel(tinyConfig), tokenizer }) };

@@ -133,6 +133,18 @@ describe('validation', () => {
     assert.deepEqual(lines(run.folder, 'evaluations.jsonl'), lines(whole.folder, 'evaluations.jsonl'));
   });
 
+  it('looks at the averages of the weights, and keeps these as the best', async () => {
+    const run = makeRun({ valFrequency: 2 }, { ema: 0.9, epochs: 2 });
+    const { best, steps } = await runTraining(run);
+    assert.equal(best!.step, steps);
+    const checkpoint = findResumePoint(run.folder).checkpoint!.path;
+    const state = (path: string) =>
+      Object.values(readSafetensors(path).tensors).map((value) => Array.from(value.dataSync()));
+    const kept = state(join(run.folder.best, 'model.safetensors'));
+    assert.deepEqual(kept, state(join(checkpoint, 'averaged.safetensors')));
+    assert.notDeepEqual(kept, state(join(checkpoint, 'model.safetensors')));
+  });
+
   it('ends a training when patience is at its end, also one that goes on', async () => {
     const run = makeRun({ valFrequency: 1, patience: 2, bestMetric: 'loss' }, { lr: 0, epochs: 30 }); // nothing gets better
     const { complete, stoppedEarly, steps, best } = await runTraining(run);

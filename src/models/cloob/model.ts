@@ -31,6 +31,8 @@ export interface CreateModelOptions {
 export interface EncodeOptions {
   /** Rows encoded at a time, see {@link inMicroBatches}; centring is over all rows. Default: all. */
   microBatch?: number | null;
+  /** Called after each piece, see {@link inMicroBatches}. */
+  onPiece?: (() => void) | undefined;
 }
 
 /**
@@ -70,7 +72,7 @@ export class CloobModel extends TwoTowers {
    * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError for other shapes
    */
-  encodeImage(images: Tensor, { microBatch }: EncodeOptions = {}): Tensor {
+  encodeImage(images: Tensor, { microBatch, onPiece }: EncodeOptions = {}): Tensor {
     const side = this.config.image_resolution;
     if (images.rank !== 4 || images.shape[1] !== 3 || images.shape[2] !== side || images.shape[3] !== side)
       throw new ShapeError('encodeImage', {
@@ -79,7 +81,7 @@ export class CloobModel extends TwoTowers {
         hint: 'Channels come first; resize and crop to the resolution of the model.',
       });
     const embedded = microBatch
-      ? inMicroBatches((x) => this.visual.forward(x), images, { size: microBatch })
+      ? inMicroBatches((x) => this.visual.forward(x), images, { size: microBatch, ...(onPiece && { onPiece }) })
       : this.visual.forward(images);
     return this.imagesFrom(embedded);
   }
@@ -97,7 +99,7 @@ export class CloobModel extends TwoTowers {
    * @returns [batch, embed_dim], centred where the configuration says so, not normalised
    * @throws ShapeError, DTypeError, DomainError (an id outside the vocabulary)
    */
-  encodeText(tokens: Tensor, { microBatch }: EncodeOptions = {}): Tensor {
+  encodeText(tokens: Tensor, { microBatch, onPiece }: EncodeOptions = {}): Tensor {
     if (tokens.dtype !== 'int32')
       throw new DTypeError('encodeText', {
         received: `${tokens.dtype} tokens`,
@@ -105,7 +107,7 @@ export class CloobModel extends TwoTowers {
         hint: 'ClipTokenizer.tokenize gives them.',
       });
     const embedded = microBatch
-      ? inMicroBatches((x) => this.transformer.forward(x), tokens, { size: microBatch })
+      ? inMicroBatches((x) => this.transformer.forward(x), tokens, { size: microBatch, ...(onPiece && { onPiece }) })
       : this.transformer.forward(tokens);
     return this.textsFrom(embedded);
   }
