@@ -161,7 +161,13 @@ describe('hopgrad serve', function () {
       await page.waitForSelector('figure');
       assert.equal(await page.locator('figure').count(), 13);
       const named = page.locator('figure').filter({ hasText: '<img src=x' });
-      assert.ok((await named.locator('figcaption').textContent())!.endsWith(`squares/${hostile}`));
+      assert.match(
+        (await named.locator('figcaption').textContent())!,
+        /^-?\d\.\d{3} <img/,
+        'without the folder of all',
+      );
+      assert.ok((await named.locator('figcaption').textContent())!.endsWith(hostile));
+      assert.equal(await named.locator('figcaption').getAttribute('title'), `squares/${hostile}`);
       await named.locator('.more').click();
       await page.waitForFunction(() => document.querySelectorAll('figure').length === 12);
       assert.equal(await page.locator('#like span').textContent(), `squares/${hostile}`);

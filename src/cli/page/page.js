@@ -7,7 +7,7 @@ const file = find('input[type=file]');
 const about = await (await fetch('/about')).json();
 document.title = `${about.data} – pictures`;
 const pictures = about.pictures === 1 ? '1 picture' : `${about.pictures.toLocaleString()} pictures`;
-status.textContent = `${pictures} of ${about.data}${about.complete ? '' : ' (part of them: embedding was interrupted)'}`;
+status.textContent = `${pictures} of ${about.data}${about.complete ? '' : ' (part of them: embedding was interrupted)'}. Type words, or choose, drop or paste a picture, or both.`;
 
 /** A picture from outside to search with, or null. */
 let picture = null;
@@ -20,7 +20,16 @@ function make(tag, properties, ...children) {
   return element;
 }
 
-function figure({ at, name, similarity }) {
+/** How many characters of all these names are the folders that they share: in a narrow caption they would be all there is. */
+function sharedFolders(names) {
+  const [first = '', ...others] = names;
+  let length = first.lastIndexOf('/') + 1;
+  while (length > 0 && !others.every((name) => name.startsWith(first.slice(0, length))))
+    length = first.lastIndexOf('/', length - 2) + 1;
+  return length;
+}
+
+function figure({ at, name, similarity }, folders) {
   const image = make('img', { src: `/picture/${at}`, alt: name, loading: 'lazy' });
   image.onerror = () => image.replaceWith('cannot be shown');
   const show = make('button', { className: 'show', title: name }, image);
@@ -35,7 +44,7 @@ function figure({ at, name, similarity }) {
     'figure',
     {},
     show,
-    make('figcaption', { textContent: `${similarity.toFixed(3)} ${name}`, title: name }),
+    make('figcaption', { textContent: `${similarity.toFixed(3)} ${name.slice(folders)}`, title: name }),
     more,
   );
 }
@@ -64,7 +73,8 @@ async function search() {
     const found = await answer.json();
     if (mine !== latest) return;
     if (!answer.ok) throw new Error(found.error);
-    results.replaceChildren(...found.matches.map(figure));
+    const folders = sharedFolders(found.matches.map(({ name }) => name));
+    results.replaceChildren(...found.matches.map((match) => figure(match, folders)));
     status.textContent = `${found.matches.length} of ${pictures}, in ${found.milliseconds} ms`;
     scrollTo(0, 0);
   } catch (error) {
