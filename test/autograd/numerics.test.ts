@@ -96,6 +96,31 @@ for (const [device, dtype] of places)
       }
     });
 
+    it('the gradient of logSoftmax keeps them, too', () => {
+      for (const row of [
+        [0, -12, -14],
+        [-80, 0],
+        [30, 20],
+        [...Array(1000).fill(-20), 0],
+      ]) {
+        const best = row.indexOf(Math.max(...row));
+        const terms = row.map((x) => Math.exp(x - row[best]!));
+        const others = terms.reduce((sum, e, i) => (i === best ? sum : sum + e), 0);
+        const gradient = values(
+          grad((x: Tensor) =>
+            x
+              .logSoftmax()
+              .slice([[best, best + 1]])
+              .sum(),
+          )(make(row)),
+        );
+        close(
+          gradient,
+          terms.map((e, i) => (i === best ? others : -e) / (1 + others)),
+        );
+      }
+    });
+
     it('NaN spreads through reductions and comparisons, and is the extreme', () => {
       const x = make([1, Number.NaN, 3]);
       for (const f of [x.sum(), x.mean(), x.max(), x.min(), x.maximum(2).slice([[1, 2]]), x.relu().slice([[1, 2]])])

@@ -26,11 +26,17 @@ const softmaxOp = defineBuiltIn<void>({
 const logSoftmaxOp = defineBuiltIn<void>({
   name: 'logSoftmax',
   equation: 'y_i = x_i − ln Σ_j e^{x_j}',
-  derivative: 'x̄ = ȳ − e^y Σ_j ȳ_j',
+  derivative: 'x̄_i = ȳ_i − p_i Σ_j ȳ_j = ȳ_i (1 − p_i) − p_i Σ_{j≠i} ȳ_j for p = e^y',
   int32: 'float32',
   saves: { output: true },
   kernel: ([x], { device, shapes }) => fused(device).logSoftmax(x as Storage, ...rowsOf(shapes[0]!)),
-  vjp: [({ gradOutput, output }) => gradOutput.sub(output.exp().mul(gradOutput.sum({ axis: -1, keepDims: true })))],
+  vjp: [
+    ({ gradOutput, output }) => {
+      const others = gradOutput.sum({ axis: -1, keepDims: true }).sub(gradOutput);
+      // The second form: near p = 1 the first takes nearly equal numbers from each other.
+      return gradOutput.mul(output.expm1()).neg().sub(output.exp().mul(others));
+    },
+  ],
   fusedVjp({ gradOutput: { storage }, output, shapes: [shape] }) {
     const grad = storage.device.fused.logSoftmaxGrad?.(storage, output.storage, ...rowsOf(shape!));
     return grad ? [new Tensor(grad, shape!)] : null;

@@ -231,13 +231,28 @@ function logSoftmaxRow(x: usize, y: usize, n: i32): void {
   }
 }
 
-/** x̄ = g − e^y Σ g */
+/** x̄ = g − e^y Σ g. For the one probability e^y beyond ½ that is g (1 − e^y) − e^y (Σ g − g), which keeps its digits near 1. */
 function logSoftmaxGradRow(g: usize, y: usize, dx: usize, n: i32): void {
-  const whole = f32x4.splat(<f32>sum(g, n));
+  const all = sum(g, n);
+  const whole = f32x4.splat(<f32>all);
+  const half = f32x4.splat(-0.69);
+  let near = -1;
+  let own: f64 = 0;
   for (let i = 0; i < n; i += 4) {
     const at = <usize>i << 2;
-    put(dx + at, f32x4.sub(v128.load(g + at), f32x4.mul(exp(v128.load(y + at)), whole)), n - i);
+    const logarithm = v128.load(y + at);
+    if (v128.any_true(f32x4.gt(logarithm, half)))
+      for (let k = i; k < min(n, i + 4); k++)
+        if (load<f32>(y + (<usize>k << 2)) > -0.69) {
+          near = k;
+          own = <f64>load<f32>(g + (<usize>k << 2)); // x̄ may be g
+        }
+    put(dx + at, f32x4.sub(v128.load(g + at), f32x4.mul(exp(logarithm), whole)), n - i);
   }
+  if (near < 0) return;
+  const at = <usize>near << 2;
+  const logarithm = <f64>load<f32>(y + at);
+  store<f32>(dx + at, <f32>(-own * Math.expm1(logarithm) - Math.exp(logarithm) * (all - own)));
 }
 
 /** x̄ = e^(x − lse) g */
