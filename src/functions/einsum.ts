@@ -64,9 +64,10 @@ function planOf(equation: string, shapes: readonly Shape[]): Plan {
     const indices = indicesOf(term, rest);
     indices.forEach((index, axis) => {
       const [known = 1, size] = [sizes.get(index), shape[axis]!];
-      if (known !== size && known !== 1 && size !== 1)
+      const first = shape[indices.indexOf(index)]!; // an index that comes twice takes a diagonal, which repeats nothing
+      if (first !== size || (known !== size && known !== 1 && size !== 1))
         throw new ShapeError('einsum', {
-          received: `sizes ${known} and ${size} for the index ${index} of ${describeValue(equation)}`,
+          received: `sizes ${first === size ? known : first} and ${size} for the index ${index} of ${describeValue(equation)}`,
           expected: 'one size an index (or 1, which is repeated)',
         });
       sizes.set(index, known === 1 ? size : known);

@@ -12,6 +12,15 @@ it('einsum says which index does not fit, or what of the equation it cannot read
     assert.throws(() => einsum(equation, a, b), UsageError, equation);
   assert.throws(() => einsum(3 as never, a), UsageError);
   assert.throws(() => einsum('', a), ShapeError);
+  for (const [equation, ...shapes] of [
+    ['ii', [1, 3]],
+    ['ii->i', [3, 1]],
+    ['i,ii', [3], [1, 3]],
+  ] as const)
+    assert.throws(
+      () => einsum(equation, ...shapes.map((shape) => ones([...shape]))),
+      /sizes [13] and [13] for the index i/,
+    );
   assert.throws(() => einsum('ij,jk->ik', a, [[1]] as never), UsageError);
   assert.throws(() => einsum('ij->ji', tensor([[1]], { dtype: 'int32' })), DTypeError);
   assert.throws(() => outer(a, ones([2])), ShapeError);
