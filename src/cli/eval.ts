@@ -1,8 +1,9 @@
 /** `hopgrad eval`: retrieval both ways, on pairs of your own or on the embedded emoji. */
+
 import { existsSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
-import { type DataSpec, openData } from '../data/open.js';
+import { type DataSpec, isDrawn, openData } from '../data/open.js';
 import { requireCaptions } from '../data/source.js';
 import { loadHeads } from '../models/cloob/heads.js';
 import { UsageError } from '../tensor/errors.js';
@@ -43,11 +44,11 @@ export function addEvalCommand(program: Command): void {
     .optionsGroup('Data:')
     .option(
       '--val-data <path>',
-      'table (.tsv, .csv) or shards (.tar) of captioned pictures (default: the embedded emoji)',
+      'table (.tsv, .csv) or shards (.tar) of captioned pictures, or icons (default: the embedded emoji)',
     )
     .option('--image-embeddings <file>', 'for heads: embeddings of pictures, a row each (.npy, .safetensors)')
     .option('--text-embeddings <file>', 'and those of their texts, row by row')
-    .option('--validation', 'of the emoji, the validation split instead of the test sets')
+    .option('--validation', 'of the emoji or icons, the validation split instead of the test sets')
     .option('--cache <folder>', 'folder for prepared data', '.cache')
     .option('--figures', 'look at the pairs closely as well, into the run’s held-out.json, for hopgrad report')
     .option('--json', 'print the results as JSON');
@@ -117,10 +118,10 @@ async function evaluate(flags: EvalFlags): Promise<void> {
       received: `--${textEmbeddings === undefined ? 'image' : 'text'}-embeddings alone`,
       expected: '--image-embeddings and --text-embeddings: row i of both are a pair',
     });
-  if (flags.validation && flags.valData !== undefined)
+  if (flags.validation && flags.valData !== undefined && !isDrawn(flags.valData))
     throw new UsageError('eval', {
       received: '--validation with --val-data',
-      expected: 'one of the two: the split is that of the embedded emoji',
+      expected: 'one of the two: the split is that of the embedded emoji, and of icons',
     });
   const run = flags.figures ? runOf(checkpointPath(flags)) : null;
   const { path, model, tokenizer, label, step } = await loadModel(flags);

@@ -11,6 +11,7 @@ import { addConvertCommand } from './convert.js';
 import { addEmbedCommand } from './embed.js';
 import { addEvalCommand } from './eval.js';
 import { addExperimentCommand } from './experiment.js';
+import { addDataCommand } from './install-data.js';
 import { addProbeCommand } from './probe.js';
 import { addReportCommand } from './report.js';
 import { addRunsCommand } from './runs.js';
@@ -36,6 +37,7 @@ function makeProgram(): Command {
   addSearchCommand(program);
   addServeCommand(program);
   addConvertCommand(program);
+  addDataCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
   return program;
 }

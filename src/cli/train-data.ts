@@ -1,6 +1,6 @@
 /** The flags of `hopgrad train` that say what it is trained and evaluated on, and the data that they stand for. */
 import type { Command } from 'commander';
-import { type Columns, type DataRequest, isShards } from '../data/open.js';
+import { type Columns, type DataRequest, isDrawn, isShards } from '../data/open.js';
 import { type CloobConfig, preprocessing } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import { type Corpus, type CorpusRequest, type CorpusSpec, openCorpus } from '../train/corpus.js';
@@ -30,7 +30,7 @@ export function addDataFlags(command: Command): void {
     .optionsGroup('Data:')
     .option(
       '--train-data <path>',
-      'captioned pictures: a table (.tsv, .csv), .jsonl, COCO’s .json or shards (.tar) (default: the embedded emoji)',
+      'captioned pictures: a table (.tsv, .csv), .jsonl, COCO’s .json, shards (.tar), or icons (default: the embedded emoji)',
     )
     .option('--val-data <path>', 'the same, to evaluate on')
     .option(
@@ -50,13 +50,16 @@ export function addDataFlags(command: Command): void {
       (text) => text.split('::').map(parseNumber),
     )
     .option('--train-num-samples <n>', 'pairs in the shards, when not given by --steps', parseCount)
-    .option('--validation', 'of the emoji, a split inside the training data instead of the test sets: tune with this');
+    .option(
+      '--validation',
+      'of the emoji or icons, a split inside the training data instead of the test sets: tune with this',
+    );
   addColumnFlags(command);
 }
 
 /** What kind of data flags name. */
 export const kindOfData = ({ trainData, imageEmbeddings, textEmbeddings }: DataFlags) => ({
-  ownData: trainData !== undefined,
+  ownData: trainData !== undefined && !isDrawn(trainData),
   embeddings: imageEmbeddings !== undefined || textEmbeddings !== undefined,
 });
 
@@ -78,10 +81,11 @@ export function requestOf(flags: DataFlags, limit?: number): CorpusRequest {
     throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
   if (zeroShotData !== undefined && valData === undefined)
     throw new UsageError('train', { received: '--zero-shot-data without --val-data', expected: 'both, or none' });
-  if (validation && trainData !== undefined)
+  const drawn = trainData === undefined || isDrawn(trainData);
+  if (validation && !drawn)
     throw new UsageError('train', {
       received: '--validation with --train-data',
-      expected: '--val-data, pairs of your own to choose by: the split is that of the embedded emoji',
+      expected: '--val-data, pairs of your own to choose by: the split is that of the embedded emoji, and of icons',
     });
   if (samples !== undefined && !trainData?.split('::').some(isShards))
     throw new UsageError('train', {

@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import type { Command } from 'commander';
+import { isDrawn } from '../data/open.js';
 import type { InitResult } from '../kernels/init.js';
 import { describeCheckpoint } from '../models/cloob/checkpoint.js';
 import { writeReport } from '../report/write.js';
@@ -83,9 +84,9 @@ export function addTrainCommand(program: Command): void {
  */
 export function checkTrainFlags(flags: RunFlags): void {
   const { train, val } = requestOf(flags);
-  resolveTrainOptions(flags, { ownData: flags.trainData !== undefined });
+  resolveTrainOptions(flags, kindOfData(flags));
   resolveSettings(flags);
-  if (train.path !== 'emoji' && val === null)
+  if (!isDrawn(train.path) && val === null)
     throw new UsageError('experiment', {
       received: `--train-data ${train.path} without --val-data`,
       expected: 'pairs to measure every run by',

@@ -1,4 +1,4 @@
-/** The embedded data made ready: drawn, split, and as sources for training and evaluation. */
+/** The embedded data, or icons, made ready: drawn, split, and as sources for training and evaluation. */
 import { createHash } from 'node:crypto';
 import type { Colour } from '../models/cloob/config.js';
 import { DataError } from '../tensor/errors.js';
@@ -18,7 +18,12 @@ import {
 import { type Images, rasterise } from './rasterise.js';
 import { epochOrder, type Order, type Row, type Source } from './source.js';
 
+/** Drawings of concepts: the embedded emoji, or icons. */
 export interface EmojiData {
+  /** What they are, for people. */
+  name: string;
+  /** What each set of the split tests. */
+  titles: Record<string, string>;
   concepts: Concept[];
   drawings: Drawing[];
   images: Images;
@@ -64,16 +69,21 @@ export async function prepareEmoji({
   const split = splitDrawings(concepts, drawings, { validation });
   const hash = createHash('sha256').update(JSON.stringify([concepts, split]));
   for (const { svg } of drawings) hash.update(svg);
-  return { concepts, drawings, images, split, digest: hash.digest('hex') };
+  return { name: 'embedded emoji', titles: emojiTitles, concepts, drawings, images, split, digest: hash.digest('hex') };
 }
+
+const emojiTitles = {
+  A: 'concepts trained on, in a style never seen',
+  B: 'concepts never trained on, in a style trained on',
+  C: 'concepts never trained on, in a style never seen',
+};
 
 /** What is said about a drawing: something else at every visit (`sampleCaption`), its name, or its keywords. */
 export type EmojiWords = 'sampled' | 'names' | 'keywords';
 
 /** Some drawings of the embedded data as a source. Drawings of one concept are a group. */
 export function emojiSource(
-  { concepts, drawings, images }: EmojiData,
-  name: string,
+  { name, concepts, drawings, images }: EmojiData,
   rows: readonly number[],
   words: EmojiWords,
 ): Source & { size: number } {
@@ -82,7 +92,11 @@ export function emojiSource(
   const conceptOf = (row: number) => concepts[drawings[row]!.concept]!;
   const caption = (row: number, { seed, epoch }: Order) => {
     if (words === 'sampled')
-      return sampleCaption(conceptOf(row), new Random(seed).fork(`caption of row ${row} in epoch ${epoch}`));
+      return sampleCaption(
+        conceptOf(row),
+        new Random(seed).fork(`caption of row ${row} in epoch ${epoch}`),
+        drawings[row]!.variant,
+      );
     return words === 'names' ? conceptOf(row).name : keywordLine(conceptOf(row));
   };
   return {
@@ -92,6 +106,7 @@ export function emojiSource(
     *captions() {
       for (const concept of new Set(rows.map(conceptOf)))
         yield* [concept.name, `a drawing of ${concept.name}`, ...concept.keywords];
+      yield* new Set(rows.flatMap((row) => drawings[row]!.variant ?? []));
     },
     *rows(order): Generator<Row> {
       for (const at of epochOrder(rows.length, order)) {

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { DataError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
 import { alikeEmoji } from './emoji-alike.js';
+import { type IconSet, renderIcon } from './iconify.js';
 
 export interface Concept {
   /** The emoji itself. */
@@ -27,6 +28,8 @@ export interface Drawing {
   /** Index into the concepts. */
   concept: number;
   style: string;
+  /** What tells it from other drawings of the style, such as "outline". */
+  variant?: string;
   /** The picture as a whole SVG document. */
   svg: string;
 }
@@ -107,13 +110,6 @@ export function loadConcepts(): Concept[] {
     });
 }
 
-interface IconSet {
-  icons: Record<string, { body: string; width?: number; height?: number }>;
-  aliases?: Record<string, { parent: string; hFlip?: boolean; vFlip?: boolean; rotate?: number }>;
-  width?: number;
-  height?: number;
-}
-
 const codePoints = (symbol: string) =>
   Array.from(symbol, (char) => char.codePointAt(0)!.toString(16))
     .filter((point) => point !== 'fe0f')
@@ -142,27 +138,9 @@ export function loadDrawings(style: string, concepts: readonly Concept[]): Drawi
   );
   return concepts.flatMap(({ symbol, name }, concept) => {
     const icon = byCode.get(codePoints(symbol)) ?? byName.get(fold(name));
-    const svg = icon && render(set, icon);
+    const svg = icon && renderIcon(set, icon);
     return svg ? [{ concept, style, svg }] : [];
   });
-}
-
-/** An icon as an SVG document; aliases may turn or mirror their parent. */
-function render(set: IconSet, icon: string): string | null {
-  let transform = '';
-  let name = icon;
-  for (let depth = 0; !set.icons[name] && depth < 5; depth++) {
-    const alias = set.aliases?.[name];
-    if (!alias) return null;
-    const { width = set.width ?? 16, height = set.height ?? 16 } = set.icons[alias.parent] ?? {};
-    if (alias.hFlip) transform += `translate(${width} 0) scale(-1 1) `;
-    if (alias.vFlip) transform += `translate(0 ${height}) scale(1 -1) `;
-    if (alias.rotate) transform += `rotate(${alias.rotate * 90} ${width / 2} ${height / 2}) `;
-    name = alias.parent;
-  }
-  const { body, width = set.width ?? 16, height = set.height ?? 16 } = set.icons[name]!;
-  const content = transform ? `<g transform="${transform.trim()}">${body}</g>` : body;
-  return `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 ${width} ${height}">${content}</svg>`;
 }
 
 export interface Split {
@@ -174,6 +152,8 @@ export interface Split {
   testB: number[];
   /** … and the same concepts in the held-out style. */
   testC: number[];
+  /** Of icons: known words in a combination never trained on. */
+  testD?: number[];
 }
 
 /** The number that fixes which concepts are never trained on. */
@@ -249,7 +229,12 @@ export function splitDrawings(
 }
 
 /** One of the forms in which a concept is described, drawn anew at each visit. */
-export function sampleCaption({ name, keywords }: Concept, random: Random): string {
+export function sampleCaption(
+  { name: plain, keywords }: Pick<Concept, 'name' | 'keywords'>,
+  random: Random,
+  variant?: string,
+): string {
+  const name = variant !== undefined && random.int(2) === 0 ? `${plain} ${variant}` : plain;
   const form = random.int(keywords.length > 0 ? 4 : 2);
   const some = () => random.shuffle(keywords).slice(0, 1 + random.int(4));
   if (form === 0) return name;

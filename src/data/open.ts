@@ -10,6 +10,7 @@ import { cocoSource } from './coco.js';
 import { type EmbeddingPairs, embeddingSource, readEmbeddingPairs } from './embeddings.js';
 import { type EmojiData, emojiSource, prepareEmoji } from './emoji-source.js';
 import { folderSource, imageFiles, imagesSource } from './folder.js';
+import { prepareIcons } from './icons-source.js';
 import { jsonLinesSource } from './json-lines.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
 import { mixture, type Part } from './mixture.js';
@@ -27,7 +28,7 @@ export type Columns = Pick<
 /** A data set as it is asked for. All of it is plain JSON. */
 export interface DataRequest {
   /**
-   * `emoji` (the embedded data), a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of pictures, tar shards
+   * `emoji` (the embedded data), `icons` (`hopgrad data icons` installs them), a labelled set (`mnist`, `fashion-mnist`, `openclipart`), a folder of pictures, tar shards
    * (`shard-{000..127}.tar`), a table (`pairs.tsv`; of `.csv` files the separator is a comma unless another is given), JSON
    * lines (`pairs.jsonl`), or captions of COCO (`captions_val2017.json`). Several, joined by `::`, are mixed.
    */
@@ -42,7 +43,7 @@ export interface DataRequest {
   classes?: boolean;
   /** Part of an idx set. */
   split?: 't10k' | 'train';
-  /** Of the emoji, the split inside the training data. */
+  /** Of the emoji and icons, the split inside the training data. */
   validation?: boolean;
   /** Samples in shards that do not say so themselves. */
   samples?: number;
@@ -66,7 +67,7 @@ export interface DataSpec extends DataRequest {
 export interface OpenedData {
   source: Source;
   spec: DataSpec;
-  /** The whole of the embedded data, when that is what was opened. */
+  /** The whole of the embedded data, or of the icons, when that is what was opened. */
   emoji?: EmojiData;
   /** The embeddings, when these are what was opened. */
   embeddings?: EmbeddingPairs;
@@ -90,6 +91,8 @@ const isFolder = (path: string) =>
   );
 /** Whether all that a path joins are tar shards. */
 export const isShards = (path: string) => path.split('::').every((part) => /\.(tar|tgz|tar\.gz)\}?$/i.test(part));
+/** Whether a path names drawings with a split of their own: the embedded emoji, or icons. */
+export const isDrawn = (path: string) => path === 'emoji' || path === 'icons';
 const isTable = (path: string) => /\.(csv|tsv|txt)$/i.test(path);
 const isJsonLines = (path: string) => /\.jsonl$/i.test(path);
 const isCoco = (path: string) => /\.json$/i.test(path);
@@ -145,7 +148,7 @@ async function open(request: DataRequest, options: OpenOptions): Promise<Omit<Op
 }
 
 const openedEmoji = (emoji: EmojiData) => ({
-  source: emojiSource(emoji, 'embedded emoji', emoji.split.train, 'sampled'),
+  source: emojiSource(emoji, emoji.split.train, 'sampled'),
   emoji,
 });
 
@@ -162,9 +165,10 @@ async function openWhole(request: DataRequest, options: OpenOptions): Promise<Om
       expected: 'several, joined by ::',
     });
   if (await isFolder(path)) return { source: await (request.classes ? folderSource(path) : imagesSource(path)) };
-  if (path === 'emoji') {
+  if (isDrawn(path)) {
     const { cacheFolder = '.cache' } = options;
-    return openedEmoji(await prepareEmoji({ ...options, cacheFolder, validation }));
+    const prepare = path === 'emoji' ? prepareEmoji : prepareIcons;
+    return openedEmoji(await prepare({ ...options, cacheFolder, validation }));
   }
   const labelled = asLabelled(path);
   if (labelled) return { source: await labelledSet(labelled, split ? { split } : {}) };
@@ -175,7 +179,7 @@ async function openWhole(request: DataRequest, options: OpenOptions): Promise<Om
   if (isCoco(path)) return { source: await cocoSource(path, columns) };
   throw new DataError('openSource', {
     received: `"${path}"`,
-    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), JSON lines (.jsonl), captions of COCO (.json), or one of emoji, ${labelledNames.join(', ')}`,
+    expected: `a folder of pictures, shards (.tar), a table (.csv, .tsv), JSON lines (.jsonl), captions of COCO (.json), or one of emoji, icons, ${labelledNames.join(', ')}`,
   });
 }
 
@@ -211,8 +215,8 @@ async function openMixture(request: DataRequest): Promise<Source> {
     });
   const sources: Part[] = [];
   for (const [i, part] of parts.entries()) {
-    if (part.path === 'emoji')
-      throw new UsageError('openSource', { received: `emoji in ${path}`, expected: 'the embedded data alone' });
+    if (isDrawn(part.path))
+      throw new UsageError('openSource', { received: `${part.path} in ${path}`, expected: 'such data alone' });
     const { source } = await open(part, {});
     await requireCaptions(source);
     sources.push({ source, factor: factors[i]! });

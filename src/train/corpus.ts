@@ -146,7 +146,7 @@ export function heldOutOf({ source, emoji }: OpenedData): HeldOutSource[] {
   if (!emoji) return [{ set: source.name, source }];
   return emojiSets(emoji).map(({ rows, ...own }) => ({
     ...own,
-    source: emojiSource(emoji, 'embedded emoji', rows, 'names'),
+    source: emojiSource(emoji, rows, 'names'),
   }));
 }
 
@@ -211,7 +211,7 @@ export async function openShown(
   }: Pick<Preprocessing, 'size'> & Partial<Preprocessing> & { cacheFolder?: string; output?: Output },
 ): Promise<OpenedData & { description: string }> {
   const opened = await withProgress(
-    'Drawing emoji',
+    'Drawing',
     undefined, // nothing is drawn, and no bar shown, where the cache has them
     ({ update }) =>
       openData(request, {
@@ -227,10 +227,11 @@ export async function openShown(
 
 function describe({ source, emoji, spec }: OpenedData, size: number): string {
   if (!emoji) return `${source.name}, ${source.size ?? 'an unknown number of'} pairs at ${size}×${size}`;
-  const { train, testA, testB, testC } = emoji.split;
+  const sets = emojiSets(emoji).map(({ set, rows }) => `${set} ${rows.length}`);
+  const { train } = emoji.split;
   return (
-    `embedded emoji, ${size}×${size}: ${train.length} drawings to train on; held out: ` +
-    `A ${testA.length}, B ${testB.length}, C ${testC.length}${spec.validation ? ' (validation split)' : ''}`
+    `${emoji.name}, ${size}×${size}: ${train.length} drawings to train on; held out: ` +
+    `${sets.join(', ')}${spec.validation ? ' (validation split)' : ''}`
   );
 }
 
@@ -252,7 +253,7 @@ export async function evaluateOpened(
   const { label, output = process.stderr } = options;
   const results = await withProgress(
     'Evaluating',
-    evaluationSteps,
+    evaluationSteps(emoji),
     ({ update }) => evaluateEmoji(model, tokenizer, emoji, (done) => update(done)),
     { output },
   );

@@ -43,19 +43,16 @@ export interface EmojiResults {
 export const prompts = ['{}', 'a drawing of {}'];
 
 /** The held-out sets of the data: their drawings and what they test. */
-export function emojiSets({ split }: EmojiData): { set: string; title: string; rows: number[] }[] {
-  return [
-    { set: 'A', title: 'concepts trained on, in a style never seen', rows: split.testA },
-    { set: 'B', title: 'concepts never trained on, in a style trained on', rows: split.testB },
-    { set: 'C', title: 'concepts never trained on, in a style never seen', rows: split.testC },
-  ];
+export function emojiSets({ split, titles }: EmojiData): { set: string; title: string; rows: number[] }[] {
+  const sets = { A: split.testA, B: split.testB, C: split.testC, D: split.testD ?? [] };
+  return Object.entries(sets).flatMap(([set, rows]) => (rows.length > 0 ? [{ set, title: titles[set]!, rows }] : []));
 }
 
 /** Steps that {@link evaluateEmoji} tells of. */
-export const evaluationSteps = 13;
+export const evaluationSteps = (data: EmojiData) => 1 + 4 * emojiSets(data).length;
 
 /**
- * Evaluates on A, B and C, with names and with keyword lines, and by zero-shot classification into the names.
+ * Evaluates on the held-out sets, with names and with keyword lines, and by zero-shot classification into the names.
  * @param onProgress called {@link evaluationSteps} times
  */
 export async function evaluateEmoji(
@@ -113,7 +110,7 @@ export async function* embedEmojiSets(
 ): AsyncGenerator<EmbeddedSet> {
   let before = 0;
   for (const { set, rows } of emojiSets(data)) {
-    const source = emojiSource(data, 'embedded emoji', rows, 'names');
+    const source = emojiSource(data, rows, 'names');
     const { features, captions } = await embedSource(model, source, {
       batchSize: 128,
       onProgress: (done) => onProgress(before + done),
@@ -143,7 +140,7 @@ interface BothFeatures {
 }
 
 async function bothFeatures(model: CloobModel, data: EmojiData, rows: readonly number[]): Promise<BothFeatures> {
-  const { features } = await embedSource(model, emojiSource(data, 'embedded emoji', rows, 'names'), { batchSize: 128 });
+  const { features } = await embedSource(model, emojiSource(data, rows, 'names'), { batchSize: 128 });
   const embedding = noGrad(() => features.l2Normalize());
   features.dispose();
   return { embedding, pixels: drawingPixels(data, rows) };

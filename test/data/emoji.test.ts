@@ -133,8 +133,8 @@ describe('pictures', () => {
       workers: 0,
     });
     const [batch] = await all(loader.batches({ epoch: 0 }));
-    const data = { concepts, drawings: few, images, split: noSplit, digest: '' };
-    const own = new Loader(emojiSource(data, 'emoji', [...few.keys()], 'names'), {
+    const data = { name: 'emoji', titles: {}, concepts, drawings: few, images, split: noSplit, digest: '' };
+    const own = new Loader(emojiSource(data, [...few.keys()], 'names'), {
       batchSize: 12,
       transform: { size: 16 },
     });
@@ -207,8 +207,8 @@ describe('pictures', () => {
   });
 
   it('make batches of different concepts, said in other words at every visit', async () => {
-    const data = { concepts, drawings: few, images, split: noSplit, digest: '' };
-    const source = emojiSource(data, 'emoji', [...few.keys()], 'sampled');
+    const data = { name: 'emoji', titles: {}, concepts, drawings: few, images, split: noSplit, digest: '' };
+    const source = emojiSource(data, [...few.keys()], 'sampled');
     const loader = new Loader(source, {
       batchSize: 4,
       transform: { size: 16, view: source.view! },

@@ -22,7 +22,8 @@ function smallData(): EmojiData {
   const concepts = words.map((name, i) => ({ id: String(i), name, keywords: name.split(' '), family: name }));
   const drawings = words.flatMap((_, concept) => ['one', 'two'].map((style) => ({ concept, style, svg: '' })));
   const split = { train: [0, 2, 4, 6], testA: [1, 3, 5, 7], testB: [8, 10], testC: [9, 11] };
-  return { concepts, drawings, images, split, digest: '' } as unknown as EmojiData;
+  const titles = { A: 'a', B: 'b', C: 'c' };
+  return { name: 'words', titles, concepts, drawings, images, split, digest: '' } as unknown as EmojiData;
 }
 
 describe('training on webgpu', () => {
