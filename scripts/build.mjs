@@ -1,4 +1,5 @@
-// Builds dist/: the WebAssembly kernels, the TypeScript, what stands in modules instead of files, the kernels' texts.
+// Builds dist/: the WebAssembly kernels, the TypeScript, what stands in modules instead of files, the kernels' texts,
+// one file for pages.
 import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -19,3 +20,4 @@ run(join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'), '-p', 
 run(join(root, 'scripts/build-embedded.mjs'));
 run(join(root, 'scripts/build-descriptions.mjs'));
 run(join(root, 'scripts/build-texts.mjs'));
+run(join(root, 'scripts/build-single-file.mjs'));

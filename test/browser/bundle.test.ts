@@ -45,6 +45,13 @@ async function bundle(): Promise<void> {
     logLevel: 'silent',
   });
   writeFileSync(
+    `${folder}/single.html`,
+    `<!doctype html><link rel="icon" href="data:,"><script type="module">
+import * as hopgrad from '/dist/hopgrad.js';
+window.hopgrad = hopgrad;
+</script>`,
+  );
+  writeFileSync(
     `${folder}/index.html`,
     '<!doctype html><link rel="icon" href="data:,"><script type="module" src="main.js"></script>',
   );
@@ -172,6 +179,18 @@ describe('bundled by esbuild and minified, in headless Chromium', () => {
       });
     });
   }
+
+  it('trains as one file in a page without a bundler, with all of its modules', async function () {
+    this.timeout(120_000);
+    const single = await session.open('.build/test/bundle/single.html');
+    await single.waitForFunction('window.hopgrad !== undefined');
+    assert.deepEqual(await single.evaluate(train, 'wasm'), await plain.evaluate(train, 'wasm'));
+    const names = await single.evaluate(() => {
+      const { cloob, data } = hopgrad as unknown as Record<'cloob' | 'data', object>;
+      return ['loadCheckpoint' in cloob, 'evalTransform' in data];
+    });
+    assert.deepEqual(names, [true, true]);
+  });
 
   it('keeps the names of errors', async () => {
     const names = await bundled.evaluate(() => {
