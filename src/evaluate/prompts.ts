@@ -1,7 +1,7 @@
 /** Prompt templates and class names as text: one a line. For `zeroShotClassifier`. */
 
 import { readText } from '../formats/files.js';
-import { DataError } from '../tensor/errors.js';
+import { DataError, printable } from '../tensor/errors.js';
 
 /** Where a class name goes: `{}`, or `{name}` with any word in the braces. */
 const place = /\{\w*\}/g;
@@ -21,7 +21,7 @@ export function parseTemplates(text: string, source = 'the text'): string[] {
     if (line === '') return [];
     if (line.search(place) < 0)
       throw new DataError('parseTemplates', {
-        received: `${JSON.stringify(line)} in line ${i + 1} of ${source}`,
+        received: `${JSON.stringify(printable(line))} in line ${i + 1} of ${source}`,
         expected: 'a place for the class name, {} or {name}',
         hint: 'For example: a photo of a {}.',
       });

@@ -220,6 +220,24 @@ describe('data of strangers', () => {
   );
 
   const idx = bytesOf(0, 0, 8, 3, Buffer.of(0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4), new Uint8Array(24));
+  const lines = Buffer.from('a photo of a {}.\r\na drawing of the {name}\n\na {} at night');
+  for (const reader of ['templates', 'classes'] as const)
+    property(
+      `survive any damage: ${reader}`,
+      mutations,
+      async (m) => void (await survives(reader, mutate(lines, m))),
+      60,
+    );
+
+  it('tells of long lines shortly', async () => {
+    await refuses(
+      'templates',
+      Buffer.from('no place '.repeat(100_000)),
+      /in line 1 of .*prompts\.txt; expected a place/,
+    );
+    await refuses('templates', Buffer.from('\n \r\n'), /no template/);
+  });
+
   const npy = Buffer.from(JSON.parse(readFileSync(fixture('npy.json'), 'utf8')).fortran.file, 'base64');
   property('survive any damage: npy', mutations, async (m) => void (await survives('npy', mutate(npy, m))), 60);
   property('survive any damage: idx', mutations, async (m) => void (await survives('idx', mutate(idx, m))), 60);

@@ -7,7 +7,15 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HopgradError } from 'hopgrad';
-import { loadCheckpoint, openTorchFile, readSafetensors, type TorchTensor } from 'hopgrad/models/cloob';
+import {
+  loadCheckpoint,
+  loadHeads,
+  openTorchFile,
+  readClassNames,
+  readSafetensors,
+  readTemplates,
+  type TorchTensor,
+} from 'hopgrad/models/cloob';
 import { cocoSource } from '#src/data/coco.js';
 import { decode } from '#src/data/decode.js';
 import { readIdx } from '#src/data/idx.js';
@@ -16,6 +24,8 @@ import type { Source } from '#src/data/source.js';
 import { tableSource } from '#src/data/table.js';
 import { webDatasetSource } from '#src/data/webdataset.js';
 import { openNpy } from '#src/formats/npy.js';
+import { modelConfig } from '#src/train/options.js';
+import { readRecord } from '#src/train/record.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'hopgrad-'));
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -46,6 +56,11 @@ const readers: Record<string, (bytes: Uint8Array, path?: string) => unknown> = {
     close();
     return elements;
   },
+  heads: (bytes) => loadHeads(bytes).model.parameterCount(),
+  templates: (bytes) => readTemplates(placed(bytes, 'prompts.txt')).length,
+  classes: (bytes) => readClassNames(placed(bytes, 'classes.txt')).length,
+  model: (bytes) => modelConfig({ model: placed(bytes, 'model.json'), center: 'off' }).embed_dim,
+  record: (bytes) => readRecord(placed(bytes, 'manifest.json')).sessions.length,
   npy: (bytes) => openNpy(bytes).read().length,
   idx: (bytes) => readIdx('x', bytes).shape,
   image: async (bytes, path) => {

@@ -6,10 +6,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { tensor } from 'hopgrad';
-import { ClipTokenizer, type CloobConfig, createModel, saveCheckpoint, writeSafetensors } from 'hopgrad/models/cloob';
+import {
+  ClipTokenizer,
+  type CloobConfig,
+  createModel,
+  HeadsModel,
+  saveCheckpoint,
+  writeSafetensors,
+} from 'hopgrad/models/cloob';
 import { leastElements } from '#src/models/cloob/checkpoint.js';
 import { configs } from '#src/models/cloob/config.js';
 import { fixture, property } from '../helpers.js';
+import { makeTrainer, record } from '../train/helpers.js';
 import { bytesOf, mutate, mutations, pickled, readerProcess, torchFile, zip } from './readers.js';
 
 const { text, int, global, long, nested } = pickled;
@@ -316,6 +324,46 @@ describe('weight files of strangers', () => {
 
   const json = fc.jsonValue({ maxDepth: 2 });
   const facts = fc.oneof(json, fc.constantFrom(-1, 0, 0.5, 1e9, 1e300, 2 ** 40, '1', null, [1, 1, 1, 1], [], {}));
+  const sizes = Buffer.from(JSON.stringify(small));
+  property(
+    'survive any damage: model.json',
+    mutations,
+    async (m) => void (await survives('model', mutate(sizes, m))),
+    60,
+  );
+  const run = Buffer.from(JSON.stringify(record(makeTrainer())));
+  property(
+    'survive any damage: manifest.json',
+    mutations,
+    async (m) => void (await survives('record', mutate(run, m))),
+    60,
+  );
+  const headsFile = async (config: unknown) => {
+    const path = join(folder, 'heads.safetensors');
+    const model = new HeadsModel({ embed_dim: 2, image_features: 3, text_features: 4 });
+    await writeSafetensors(path, model.stateDict(), { heads: JSON.stringify(config) });
+    return readFileSync(path);
+  };
+  it('reads heads, and refuses those that are not of their weights', async () => {
+    const right = { embed_dim: 2, image_features: 3, text_features: 4 };
+    assert.equal((await survives('heads', await headsFile(right))).result, '19');
+    for (const wrong of [
+      { ...right, embed_dim: 1e9 },
+      { ...right, embed_dim: 1 },
+      { ...right, center: 3 },
+      [],
+      null,
+      7,
+    ])
+      await refuses('heads', await headsFile(wrong), /./);
+    const huge = { embed_dim: 2 ** 20, image_features: 2 ** 20, text_features: 1 };
+    await refuses('heads', await headsFile(huge), /sizes of its weights/);
+  });
+  it('survives any damage of heads', async () => {
+    const whole = await headsFile({ embed_dim: 2, image_features: 3, text_features: 4 });
+    const survive = async (m: Parameters<typeof mutate>[1]) => void (await survives('heads', mutate(whole, m)));
+    await fc.assert(fc.asyncProperty(mutations, survive), { numRuns: Number(process.env.HOPGRAD_RUNS ?? 60), seed: 1 });
+  });
   property(
     'survive any configuration and tokenizer in a header',
     fc.record({
