@@ -5,6 +5,7 @@ const { readdirSync } = require('node:fs');
 const longest = [
   'package/package',
   'browser/conformance',
+  'browser/explorables',
   'models/cloob/golden',
   'browser/webgl2',
   'fuzz/devices',

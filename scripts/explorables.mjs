@@ -5,14 +5,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { packDrawings } from './pack-drawings.mjs';
+import { listen } from './web-server.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = join(root, 'web/explorables');
 const has = (name, file) => existsSync(join(folder, name, file));
 
-/** Folders of web/explorables that are pages. */
+/** In which they are best read; others come after. */
+const order = ['retrieval', 'saturation', 'world', 'training', 'gradients'];
+
+/** Folders of web/explorables that are pages, in order. */
 export const explorables = () =>
-  existsSync(folder) ? readdirSync(folder).filter((name) => has(name, 'index.ts')) : [];
+  [...new Set([...order, ...readdirSync(folder)])].filter((name) => has(name, 'index.ts'));
 
 /** What esbuild is to make for them: explorable-NAME mounts one, NAME-worker is the worker of one that has one. */
 export function explorableScripts() {
@@ -73,9 +77,11 @@ export async function buildExplorables(out = join(root, '.build/explorables')) {
   return out;
 }
 
+/** Serves the plain pages. @returns the address and a function that stops the server */
+export const serveExplorables = (out, { port = 0 } = {}) => listen({ port, fileOf: (path) => join(out, path) });
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { serveSite } = await import('../site/serve.mjs');
-  const { url } = await serveSite({ folder: await buildExplorables(), port: Number(process.env.PORT ?? 8090) });
+  const { url } = await serveExplorables(await buildExplorables(), { port: Number(process.env.PORT ?? 8090) });
   console.log(
     explorables()
       .map((name) => `${url}${name}.html`)

@@ -1,6 +1,7 @@
 // All pages of the site but the sources: what each is made from, where it lies, what stands beside it.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, posix } from 'node:path';
+import { explorables } from '../scripts/explorables.mjs';
 import { chapterText } from './chapter.mjs';
 import { equationsPage } from './equations.mjs';
 
@@ -71,27 +72,24 @@ function chapterPages(root, apiUrl) {
 /** Explorables: web/explorables/NAME/index.ts, which exports mount(element), and page.md with a title and words. */
 function explorablePages(root) {
   const folder = join(root, 'web/explorables');
-  const names = existsSync(folder) ? readdirSync(folder) : [];
-  return names
-    .filter((name) => existsSync(join(folder, name, 'index.ts')))
-    .map((name) => {
-      const file = join(folder, name, 'page.md');
-      const text = existsSync(file) ? readFileSync(file, 'utf8') : `# ${name}\n`;
-      const place = '<div class="explorable" id="explorable"></div>';
-      const markdown = text.includes('{{explorable}}')
-        ? text.replace('{{explorable}}', `\n${place}\n`)
-        : `${text}\n\n${place}\n`;
-      return {
-        url: `explorables/${name}.html`,
-        title: titleOf(text, name),
-        section: 'explorables',
-        source: `web/explorables/${name}/page.md`,
-        markdown,
-        scripts: [`explorable-${name}.js`],
-        styles: [`explorable-${name}.css`],
-        wide: true,
-      };
-    });
+  return explorables().map((name) => {
+    const file = join(folder, name, 'page.md');
+    const text = existsSync(file) ? readFileSync(file, 'utf8') : `# ${name}\n`;
+    const place = '<div class="explorable" id="explorable"></div>';
+    const markdown = text.includes('{{explorable}}')
+      ? text.replace('{{explorable}}', `\n${place}\n`)
+      : `${text}\n\n${place}\n`;
+    return {
+      url: `explorables/${name}.html`,
+      title: titleOf(text, name),
+      section: 'explorables',
+      source: `web/explorables/${name}/page.md`,
+      markdown,
+      scripts: [`explorable-${name}.js`],
+      styles: [`explorable-${name}.css`],
+      wide: true,
+    };
+  });
 }
 
 function apiPages(folder) {

@@ -84,7 +84,7 @@ function build(): HTMLElement[] {
       : `Wrong${wrong.length > 0 ? ` at coordinate ${wrong.join(', ')}` : ''}. ${text.split('\n')[0]!.replace(/:$/, '.')}`;
     const th = (title: string) => h('th', { scope: 'col' }, title);
     table.replaceChildren(
-      h('thead', {}, h('tr', {}, ...['i', 'x', 'your derivative', 'difference', ''].map(th))),
+      h('thead', {}, h('tr', {}, ...['i', 'x', 'yours', 'difference', ''].map(th))),
       h(
         'tbody',
         {},

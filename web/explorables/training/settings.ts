@@ -89,7 +89,7 @@ export function laneControls(state: State<Values>, name: LaneName): HTMLElement 
   const memories = h(
     'div',
     {},
-    slider(state, `${key}From`, { label: 'from step', digits: 0 }),
+    slider(state, `${key}From`, { label: 'they begin at step', digits: 0 }),
     slider(state, `${key}Beta`, { label: 'β', digits: 1, logarithmic: true }),
   );
   state.hear((values) => {
