@@ -1,6 +1,7 @@
 /** `npm run study [-- NAME …]`: runs chapters, prints what they find, and keeps it for their texts and in RESULTS.md. */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { bugZoo } from './bug-zoo.js';
 import { covariance } from './covariance.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
@@ -10,7 +11,7 @@ import { saddle } from './saddle.js';
 import { saturation } from './saturation.js';
 
 /** In the order in which they are read. */
-const chapters: Chapter[] = [saturation, hopfield, covariance, mutualInformation, saddle, gram];
+const chapters: Chapter[] = [saturation, hopfield, covariance, mutualInformation, saddle, gram, bugZoo];
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !chapters.some((chapter) => chapter.name === name));

@@ -1,0 +1,68 @@
+/** The study's programs in their quick forms: properties see the bugs, and the small world is what it says. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { init, Random } from 'hopgrad';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+describe('the study', function () {
+  this.timeout(300_000);
+  // biome-ignore lint/suspicious/noExplicitAny: compiled here, so not known to this compilation
+  let world: any;
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  let zoo: any;
+  before(async () => {
+    const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
+    execFileSync(process.execPath, [tsc, '-p', join(root, 'study')], { stdio: 'pipe' });
+    const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
+    [world, zoo] = [await load('world'), await load('bug-zoo')];
+  });
+
+  it('has a property for each bug, which the right program has and the wrong one has not', async () => {
+    const all = await zoo.specimens();
+    assert.equal(all.length, 8);
+    for (const { id, right, wrong, bound } of all)
+      assert.ok(right <= bound && wrong > 1e-3, `${id}: ${right}, ${wrong}`);
+  });
+
+  it('measures as by hand: reciprocal ranks and areas, ties halved', () => {
+    // rows: ranks 1, 2 (of two), 1.5 of a tie; columns the same way round
+    assert.equal(world.reciprocalRank([1, 0, 0, 5], 2), 1);
+    assert.equal(world.reciprocalRank([0, 1, 1, 0], 2), 1 / 2);
+    assert.equal(world.reciprocalRank([1, 1, 1, 1], 2), 1 / 1.5);
+    assert.equal(world.area([0.1, 0.4, 0.35, 0.8], [false, false, true, true]), 0.75);
+    assert.equal(world.area([1, 1, 1], [true, false, true]), 0.5);
+  });
+
+  it('has a world in which attributes occur together, and a twin of the same frequencies in which they do not', () => {
+    const made = world.makeWorld();
+    const look = (correlated: boolean) => {
+      const things: { has: boolean[] }[] = world.makeThings(made, 3000, correlated, new Random(3));
+      const share = (test: (has: boolean[]) => boolean) => things.filter(({ has }) => test(has)).length / things.length;
+      const frequency = made.frequency.map((_: number, i: number) => share((has) => has[i]!));
+      let together = 0;
+      for (let i = 0; i < 40; i++)
+        for (let j = 0; j < i; j++)
+          together += Math.abs(share((has) => has[i]! && has[j]!) - frequency[i] * frequency[j]) / 780;
+      const off = Math.max(...frequency.map((f: number, i: number) => Math.abs(f - made.frequency[i])));
+      return { together, off };
+    };
+    const [main, twin] = [look(true), look(false)];
+    assert.ok(main.off < 0.04 && twin.off < 0.04, `${main.off}, ${twin.off}`);
+    assert.ok(main.together > 5 * twin.together, `${main.together}, ${twin.together}`);
+  });
+
+  it('learns in it: partners, and attributes that captions seldom name, are found far above chance', async () => {
+    await init({ device: 'wasm', threads: 1 });
+    for (const loss of ['infonce', 'cloob']) {
+      const short = { loss, center: true, steps: 80, batch: 64, lr: 3e-3, objects: 200 };
+      const [found, again] = [await world.live(short), await world.live(short)];
+      assert.ok(found.mrr > 0.06, `${loss}: ${found.mrr}`); // 0.016 by chance, of 400
+      assert.ok(found.probe > 0.7 && found.zeroShot > 0.6, `${loss}: ${found.probe}, ${found.zeroShot}`);
+      assert.deepEqual(again, found);
+    }
+  });
+});
