@@ -106,7 +106,7 @@ export const faults: Fault[] = [
     changes: [
       change(`${assembly}/rows.ts`, 'min(finiteMax(x, n, 1), 3.4028234663852886e38)', 'finiteMax(x, n, 1)'),
       change(
-        'kernels/fused.ts',
+        'kernels/decomposed.ts',
         'zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38)',
         'shifted(x, rows, length).max',
       ),
@@ -159,13 +159,7 @@ export const faults: Fault[] = [
   },
   {
     name: 'where of two numbers by a float64 condition is float32',
-    changes: [
-      change(
-        'autograd/op.ts',
-        "else if (storage.dtype === 'float64') choosing = 'float64';",
-        "else choosing = 'float32';",
-      ),
-    ],
+    changes: [change('autograd/op.ts', "if (operand.dtype === 'float64') choosing = 'float64';", '')],
     steps: 'where',
   },
   {
