@@ -39,6 +39,9 @@ export function load(app) {
     Converter.EVENT_RESOLVE_END,
     ({ project }) => {
       const kinds = ReflectionKind.Property | ReflectionKind.Method | ReflectionKind.Accessor;
+      // The interfaces through which ops give tensors their methods are nobody's business but the compiler's.
+      for (const tensor of project.getReflectionsByKind(ReflectionKind.Class))
+        if (tensor.name === 'Tensor') tensor.extendedTypes = undefined;
       for (const member of project.getReflectionsByKind(kinds))
         if (member.inheritedFrom && member.parent) project.removeReflection(member);
     },
