@@ -53,8 +53,8 @@ function build(): HTMLElement[] {
   const status = h('p', { role: 'status', class: 'status' });
   const table = h('table', { class: 'coordinates' });
   const curves = h('div');
-  const report = h('pre', { class: 'report', tabindex: 0, 'aria-label': 'The report' });
-  const line = h('pre', { class: 'in-node', tabindex: 0, 'aria-label': 'The program for Node' });
+  const report = h('pre', { class: 'report', role: 'region', tabindex: 0, 'aria-label': 'The report' });
+  const line = h('pre', { class: 'in-node', role: 'region', tabindex: 0, 'aria-label': 'The program for Node' });
   // An empty text stands for the program's own, so that addresses stay short.
   const codeOf = (v: Readonly<Values>) => v.code || programs[v.program].code;
   const pointsOf = (v: Readonly<Values>) => v.points || programs[v.program].points;
