@@ -6,6 +6,7 @@ import type { Colour } from '../models/cloob/config.js';
 import { UsageError } from '../tensor/errors.js';
 import type { EmbedOptions } from '../train/embed-source.js';
 import { parseColour, parseNumber, parseWhole } from './parse.js';
+import { ownWorkers, ranks } from './ranks.js';
 
 export interface TableFlags {
   csvImgKey?: string;
@@ -70,8 +71,10 @@ export function addReadingFlags(command: Command): Command {
 
 /** What {@link embedSource} takes from these flags. */
 export function readingOptions({ workers, background, maxBadShare }: ReadingFlags): EmbedOptions {
+  const threads = workers ?? ownWorkers();
   return {
-    ...(workers !== undefined && { workers }),
+    ...(threads !== undefined && { workers: threads }),
+    ...(ranks().size > 1 && { ranks: ranks() }),
     ...(background !== undefined && { background }),
     ...(maxBadShare !== undefined && { maxBadShare }),
   };

@@ -1,7 +1,9 @@
 /** The flags about where to compute, shared by all commands. */
 import { type Command, Option } from 'commander';
 import { type InitOptions, type InitResult, init } from '../kernels/init.js';
+import { UsageError } from '../tensor/errors.js';
 import { parseWhole } from './parse.js';
+import { ownCores, ranks } from './ranks.js';
 
 export interface DeviceFlags {
   device: NonNullable<InitOptions['device']>;
@@ -20,5 +22,15 @@ export function addDeviceFlags(command: Command): Command {
 
 /** @throws UsageError for a number of threads below 1; DeviceError when the device cannot run here */
 export async function startDevice({ device, threads }: DeviceFlags): Promise<InitResult> {
-  return init({ device, ...(threads !== undefined && { threads }) });
+  const group = ranks();
+  if (group.size === 1) return init({ device, ...(threads !== undefined && { threads }) });
+  if (device !== 'wasm' && device !== 'reference')
+    throw new UsageError('--device', {
+      received: `${device} on ${group.size} ranks`,
+      expected: 'wasm or reference: what ranks send is read at once, which graphics devices cannot',
+    });
+  const own = process.env.HOPGRAD_THREADS === undefined ? ownCores() : undefined;
+  const count = threads ?? own;
+  const result = await init({ device, ...(count !== undefined && { threads: count }) });
+  return { ...result, description: `${group.size} ranks (${group.transport.name}), each on ${result.description}` };
 }

@@ -1,4 +1,5 @@
 /** From pictures to an index: only those are embedded whose vectors are not known yet. */
+
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
@@ -8,6 +9,7 @@ import { checkBadShare } from '../data/loader.js';
 import { type DataRequest, openData } from '../data/open.js';
 import type { Order, Source } from '../data/source.js';
 import { stampOf } from '../data/stamp.js';
+import { Group } from '../distributed/group.js';
 import { DataError } from '../tensor/errors.js';
 import { type EmbedOptions, pictureEncoder, shownAs } from '../train/embed-source.js';
 import { withProgress } from '../train/progress.js';
@@ -58,6 +60,7 @@ export async function embedPictures(
   { known, save = async () => {}, signal }: Embedding = {},
 ): Promise<Embedded> {
   const shown = shownAs(ready.model.config, options);
+  const { ranks: group = new Group() } = options;
   const { source, spec } = await openData(request, shown);
   const weights = await digestOfWeights(ready);
   const dim = ready.model.config.embed_dim;
@@ -73,7 +76,7 @@ export async function embedPictures(
     ...source,
     async *rows(order: Order) {
       for await (const row of source.rows(order)) {
-        if (signal?.aborted) return;
+        if (signal?.aborted && group.size === 1) return; // ranks stop together, between two batches
         rows++;
         const stamp = 'bad' in row ? null : await stampOf(row.image);
         if ('bad' in row || stamp === null) {
@@ -116,23 +119,25 @@ export async function embedPictures(
   };
 
   let fresh = 0;
+  let stopped = false;
   let due = performance.now() + leastPause;
   try {
     await withProgress('Embedding pictures', source.size, async ({ update }) => {
       for await (const batch of loader.batches({ epoch: 0 })) {
-        const features = encode(batch);
+        const { features, rows: embedded } = encode(batch);
         const vectors = await noGrad(() => features.l2Normalize()).data();
         features.dispose();
-        batch.indices.forEach((row, i) => {
+        embedded.forEach(({ index: row, name }, i) => {
           const vector = Float32Array.from(vectors.subarray(i * dim, (i + 1) * dim));
-          found.push({ picture: { name: batch.names[i]!, row, ...pending.get(row)! }, vector });
+          found.push({ picture: { name, row, ...pending.get(row)! }, vector });
           pending.delete(row);
         });
-        fresh += batch.count;
+        fresh += embedded.length;
         update(found.length + loader.badRows.size);
-        if (signal?.aborted) return;
+        stopped = group.any(signal?.aborted ?? false);
+        if (stopped) return;
         const start = performance.now();
-        if (start < due) continue;
+        if (start < due || group.rank > 0) continue;
         await save(snapshot(false));
         due = performance.now() + Math.max(leastPause, pausePerSave * (performance.now() - start));
       }
@@ -141,8 +146,8 @@ export async function embedPictures(
   } finally {
     await loader.close();
   }
-  const index = snapshot(!signal?.aborted);
-  if (index.pictures.length > 0) await save(index);
+  const index = snapshot(!(stopped || group.any(signal?.aborted ?? false)));
+  if (index.pictures.length > 0 && group.rank === 0) await save(index);
   if (index.complete) checkBadShare(source.name, { row: rows, bad: loader.badRows.size }, share, loader.badRows);
   if (index.pictures.length === 0 && index.complete)
     throw new DataError('embed', { received: `${source.name}: no picture that can be read`, expected: 'at least one' });

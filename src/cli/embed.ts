@@ -16,6 +16,7 @@ import { listenForInterrupt } from './interrupt.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { checkOutput } from './output.js';
 import { readIndex, writeIndex } from './picture-index.js';
+import { addRankFlags, ranks } from './ranks.js';
 
 export const defaultIndex = 'embeddings.safetensors';
 
@@ -34,7 +35,7 @@ export function addEmbedCommand(program: Command): void {
     .option('--fresh', 'embed all, whatever the output has already');
   addTableFlags(command);
   addReadingFlags(command);
-  addModelFlags(command).action(embed);
+  addRankFlags(addModelFlags(command)).action(embed);
 }
 
 async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
@@ -55,6 +56,7 @@ async function embed(pictures: string, flags: EmbedFlags): Promise<void> {
   if (!complete) {
     say(`Stopped: ${count} pictures are in ${output}. Go on with the same command.`);
     process.exitCode = interrupt.exitCode;
+    ranks().leave();
     return;
   }
   const kept = count - fresh > 0 ? ` (${fresh} of them new or changed)` : '';

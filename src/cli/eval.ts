@@ -26,6 +26,7 @@ import {
 } from './data.js';
 import { startDevice } from './device.js';
 import { addModelFlags, checkFinite, checkpointPath, loadModel, type ModelFlags } from './model.js';
+import { addRankFlags, ranks } from './ranks.js';
 
 interface EvalFlags extends ModelFlags, TableFlags, ReadingFlags {
   valData?: string;
@@ -54,7 +55,7 @@ export function addEvalCommand(program: Command): void {
     .option('--json', 'print the results as JSON');
   addTableFlags(command);
   addReadingFlags(command);
-  addModelFlags(command).action(evaluate);
+  addRankFlags(addModelFlags(command)).action(evaluate);
 }
 
 /** The run that weights belong to. @throws UsageError for others, which have no place for figures */
@@ -62,7 +63,7 @@ function runOf(weights: string): RunFolder {
   const own = dirname(weights);
   const outside = basename(dirname(own)) === 'checkpoints' ? dirname(dirname(own)) : own;
   const folder = [own, outside].find((path) => existsSync(join(path, 'manifest.json')));
-  if (folder !== undefined) return new RunFolder(folder);
+  if (folder !== undefined) return new RunFolder(folder, { writes: ranks().rank === 0 });
   throw new UsageError('eval', {
     received: `--figures for ${weights}`,
     expected: 'the weights of a run of hopgrad train, in whose folder the figures are kept',
@@ -126,7 +127,9 @@ async function evaluate(flags: EvalFlags): Promise<void> {
   const run = flags.figures ? runOf(checkpointPath(flags)) : null;
   const { path, model, tokenizer, label, step } = await loadModel(flags);
   const request = { ...dataRequest(flags.valData ?? 'emoji', flags), ...(flags.validation && { validation: true }) };
-  const opened = await openShown(request, { ...shownAs(model.config, flags), cacheFolder: flags.cache });
+  const opened = await ranks().firstThenOthers(() =>
+    openShown(request, { ...shownAs(model.config, flags), cacheFolder: flags.cache }),
+  );
   await requireCaptions(opened.source);
   const { results, text } = await evaluateOpened(model, tokenizer, opened, { label, ...readingOptions(flags) });
   if (run) {

@@ -1,5 +1,7 @@
 /** Ctrl-C, and the other ways to be told to stop: once to stop in good order, twice to quit at once. */
 import { constants } from 'node:os';
+import { parentPort } from 'node:worker_threads';
+import { isRank } from '../distributed/workers.js';
 import { say } from '../train/progress.js';
 
 /** Ctrl-C; what `kill` and a shutdown send; what a closed terminal sends. */
@@ -27,12 +29,19 @@ export function quitOnSignal(): () => void {
 /** Who hears signals, the innermost last: it alone does. */
 const hearing: ((name: NodeJS.Signals) => void)[] = [];
 const onSignal = (name: NodeJS.Signals) => hearing.at(-1)?.(name);
+/** A rank that is a thread hears no signals: the process tells it. */
+const onMessage = ({ signal }: { signal?: NodeJS.Signals }) => signal && onSignal(signal);
 
 function hear(listener: (name: NodeJS.Signals) => void): () => void {
-  if (hearing.push(listener) === 1) for (const name of signals) process.on(name, onSignal);
+  if (hearing.push(listener) === 1) {
+    for (const name of signals) process.on(name, onSignal);
+    if (isRank()) parentPort!.on('message', onMessage);
+  }
   return () => {
     hearing.splice(hearing.indexOf(listener), 1);
-    if (hearing.length === 0) for (const name of signals) process.off(name, onSignal);
+    if (hearing.length > 0) return;
+    for (const name of signals) process.off(name, onSignal);
+    if (isRank()) parentPort!.off('message', onMessage);
   };
 }
 

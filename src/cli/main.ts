@@ -13,6 +13,7 @@ import { addEvalCommand } from './eval.js';
 import { addExperimentCommand } from './experiment.js';
 import { addDataCommand } from './install-data.js';
 import { addProbeCommand } from './probe.js';
+import { failTogether, joinRanks } from './ranks.js';
 import { addReportCommand } from './report.js';
 import { addRunsCommand } from './runs.js';
 import { addSearchCommand } from './search.js';
@@ -39,6 +40,7 @@ function makeProgram(): Command {
   addConvertCommand(program);
   addDataCommand(program);
   for (const command of program.commands) command.copyInheritedSettings(program);
+  program.hook('preAction', (_, command) => joinRanks(command));
   return program;
 }
 
@@ -58,7 +60,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof HopgradError) {
-    say(`hopgrad: ${error.message}`);
     process.exitCode = error instanceof UsageError ? 2 : 1;
+    await failTogether(error);
+    say(`hopgrad: ${error.message}`);
   } else throw error; // a fault of ours: the stack helps
 }

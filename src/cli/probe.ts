@@ -8,6 +8,7 @@ import { accuracyLine } from '../train/report.js';
 import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
 import { parseNumber, parseWhole } from './parse.js';
+import { addRankFlags } from './ranks.js';
 
 interface ProbeFlags extends ModelFlags, LabelledFlags {
   trainData: string;
@@ -28,7 +29,7 @@ export function addProbeCommand(program: Command): void {
     .optionsGroup('Classifier:')
     .option('--l2 <n>', 'fixed penalty λ (default: chosen on a fifth of the training pictures)', parseNumber)
     .option('--seed <n>', 'which fifth', parseWhole, 0);
-  addModelFlags(command).action(probe);
+  addRankFlags(addModelFlags(command)).action(probe);
 }
 
 async function probe(flags: ProbeFlags): Promise<void> {

@@ -9,6 +9,7 @@ import { flagOf, type RunSettings } from '../train/options.js';
 import { say } from '../train/progress.js';
 import { addColumnFlags, columnFlags, dataRequest, type TableFlags } from './data.js';
 import { parseCount, parseNumber } from './parse.js';
+import { ownWorkers, ranks } from './ranks.js';
 import type { TrainFlags } from './train-flags.js';
 
 export interface DataFlags extends Omit<TableFlags, 'maxBadShare'> {
@@ -163,17 +164,19 @@ export function movedRequest(flags: DataFlags, { train, val, zeroShot = null }: 
   };
 }
 
-/** Opens the data of a run. @param config of the encoders; null: heads, which see embeddings */
+/** Opens the data of a run, on the ranks of this command. @param config of the encoders; null: heads, which see embeddings */
 export function openRun(request: CorpusRequest, config: CloobConfig | null, settings: RunSettings): Promise<Corpus> {
-  if (config === null) return openEmbeddingCorpus(request, { log: say });
-  const { workers, maxBadShare, cache: cacheFolder } = settings;
-  return openCorpus(request, {
-    preprocessing: preprocessing(config),
-    cacheFolder,
-    log: say,
-    maxBadShare,
-    ...(workers !== null && { workers }),
-  });
+  const group = ranks();
+  if (config === null) return openEmbeddingCorpus(request, { log: say, ranks: group });
+  const { workers = null, maxBadShare, cache: cacheFolder } = settings;
+  const threads = workers ?? ownWorkers();
+  // The first draws what is missing in the cache.
+  return group.firstThenOthers(() =>
+    openCorpus(request, {
+      ...{ preprocessing: preprocessing(config), cacheFolder, log: say, maxBadShare, ranks: group },
+      ...(threads !== undefined && { workers: threads }),
+    }),
+  );
 }
 
 /** @throws UsageError when a flag about validation can have no effect */

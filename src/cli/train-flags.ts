@@ -29,9 +29,7 @@ export type TrainFlags = Partial<TrainOptions> &
     accumFreq?: number;
     /** Another name of `--pretrained`. */
     initFrom?: string;
-    /** Batch norm by the whole batch: what holds without pieces, so it changes nothing and is not kept. */
-    syncBatchnorm?: boolean;
-    /** open_clip's name of it. */
+    /** open_clip's name of `--sync-batchnorm`. */
     useBnSync?: boolean;
   };
 
@@ -94,10 +92,6 @@ export function addTrainFlags(command: Command): Command {
     ).argParser(parseWhole),
   );
   command.option('--init-from <path>', 'the same as --pretrained');
-  command.option(
-    '--sync-batchnorm',
-    'batch norm by the whole batch: so it is without --micro-batch, and cannot be with it',
-  );
   command.option('--use-bn-sync', 'the same as --sync-batchnorm, as in open_clip');
   command.optionsGroup('Run:');
   addGroup(command, 'Run');
@@ -107,7 +101,7 @@ export function addTrainFlags(command: Command): Command {
 /** Names of the flags that fix a training: they cannot be given again when it is resumed. */
 export const trainingFlags = [
   ...Object.keys(trainTable),
-  ...['method', 'preset', 'accumFreq', 'initFrom', 'syncBatchnorm', 'useBnSync'],
+  ...['method', 'preset', 'accumFreq', 'initFrom', 'useBnSync'],
 ];
 
 const chosen = <T extends object>(flags: object, table: Record<keyof T & string, unknown>): Partial<T> =>
@@ -141,12 +135,7 @@ export function resolveTrainOptions(
     if (accumFreq > 1) options.microBatch = options.batchSize;
     options.batchSize *= accumFreq;
   }
-  if ((flags.syncBatchnorm || flags.useBnSync) && options.microBatch !== null && options.microBatch < options.batchSize)
-    throw new UsageError('train', {
-      received: `${flags.syncBatchnorm ? '--sync-batchnorm' : '--use-bn-sync'} with pieces of ${options.microBatch} of ${options.batchSize} pairs`,
-      expected:
-        'no pieces, whose statistics are their own: --grad-checkpointing saves memory and is exact for batch norm; vision transformers have none, and need no such flag',
-    });
+  if (flags.useBnSync) options.syncBatchnorm = true;
   // Files are found again from anywhere.
   if (options.model.endsWith('.json')) options.model = resolve(options.model);
   for (const key of ['pretrained', 'distillFrom'] as const)

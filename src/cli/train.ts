@@ -13,7 +13,7 @@ import { debugOptions, debugRows, debugSettings, debugSteps } from '../train/deb
 import { dryRun } from '../train/dry-run.js';
 import { lockFolder } from '../train/lock.js';
 import { checkTrainOptions, flagOf, type TrainOptions } from '../train/options.js';
-import { clock, say } from '../train/progress.js';
+import { clock, type Output, say } from '../train/progress.js';
 import { prolong } from '../train/prolong.js';
 import { newRecord, type Session } from '../train/record.js';
 import { type RunOptions, runTraining } from '../train/run.js';
@@ -26,6 +26,7 @@ import { applyConfig, isGiven } from './config-file.js';
 import { columnFlags } from './data.js';
 import { addDeviceFlags, type DeviceFlags, startDevice } from './device.js';
 import { listenForInterrupt, quitOnSignal } from './interrupt.js';
+import { addRankFlags, ranks } from './ranks.js';
 import {
   addDataFlags,
   type DataFlags,
@@ -75,7 +76,7 @@ export function addTrainCommand(program: Command): void {
     .option('--report', 'write the run’s page, report.html, at the end (default)')
     .option('--no-report', 'neither look at held-out pairs closely at the end, nor write the page')
     .option('--resume <run>', 'go on with a run: latest, its folder, or one of its checkpoints');
-  addDeviceFlags(command).action((flags: RunFlags) => train(flags, command));
+  addRankFlags(addDeviceFlags(command)).action((flags: RunFlags) => train(flags, command));
 }
 
 /**
@@ -95,14 +96,18 @@ export function checkTrainFlags(flags: RunFlags): void {
 
 async function train(flags: RunFlags, command: Command): Promise<void> {
   if (flags.config !== undefined) applyConfig(command, flags.config); // changes flags
-  const folder = flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command);
-  const release = await lockFolder(folder.path);
+  const group = ranks();
+  const open = () => (flags.resume === undefined ? freshFolder(flags) : runToResume(flags, command));
+  const own = group.rank === 0 ? open() : null;
+  const release = own ? await lockFolder(own.path) : () => {};
+  if (own) removeLeftovers(own);
+  const path = group.fromFirst(() => own!.path);
+  const folder = own ?? new RunFolder(path, { writes: false });
   // Where something was wrong, or somebody stopped it, before the first step.
   const tidy = () => flags.resume === undefined && folder.removeUnlessBegun();
-  process.once('exit', tidy);
+  process.prependOnceListener('exit', tidy); // before MPI ends all ranks
   const opened = quitOnSignal();
   try {
-    removeLeftovers(folder);
     await (flags.resume === undefined ? begin(flags, folder) : goOn(flags, folder, command));
   } finally {
     opened();
@@ -131,7 +136,8 @@ async function begin(flags: RunFlags, folder: RunFolder): Promise<void> {
 }
 
 async function goOn(flags: RunFlags, folder: RunFolder, command: Command): Promise<void> {
-  const asked = resolve(flags.resume!);
+  // What a run goes on with is where rank 0 found it.
+  const asked = resolve(flags.resume === 'latest' ? folder.path : flags.resume!);
   const {
     record: before,
     checkpoint,
@@ -183,9 +189,12 @@ function longerOptions({ epochs, steps }: RunFlags, before: TrainOptions, corpus
 
 type RunParts = Pick<RunOptions, 'record' | 'corpus' | 'folder' | 'checkpoint' | 'overwrite' | 'figures'>;
 
+/** The terminal, for the rank that speaks. */
+const speaker = (): Output => (ranks().rank === 0 ? process.stderr : { write() {} });
+
 async function tellWork(parts: RunParts): Promise<void> {
   console.log(`Data: ${parts.corpus.description}`);
-  console.log(await dryRun({ ...parts, output: process.stderr }));
+  console.log(await dryRun({ ...parts, output: speaker(), group: ranks() }));
 }
 
 /** Trains, with the signals heard, and tells what came out. */
@@ -197,13 +206,15 @@ async function run(parts: RunParts): Promise<void> {
   const command = `npx hopgrad train --resume ${shellWord(folder.path)}`;
   const onTrained = () => interrupt.quitAtOnce(`Stopped. The training is saved; evaluate it with: ${command}`);
   try {
-    const result = await runTraining({ ...parts, output: process.stderr, signal, onTrained });
-    const report = parts.figures ? await tryReport(folder) : null;
+    const group = ranks();
+    const result = await runTraining({ ...parts, output: speaker(), group, signal, onTrained });
+    const report = parts.figures && folder.writes ? await tryReport(folder) : null;
     if (!result.complete) {
       if (report) console.log(report);
       if (existsSync(folder.record)) console.log(`Stopped at step ${result.steps}. Go on with: ${command}`);
       else console.log(`Stopped before the first step. What was embedded is kept: the same command goes on.`);
       process.exitCode = interrupt.exitCode;
+      group.leave();
       return;
     }
     console.log(`\n${record.method} after ${result.steps} steps, ${clock(result.seconds)} of training\n`);

@@ -8,6 +8,7 @@ import { DataError, printable } from '../tensor/errors.js';
 import { accuracyLine, percent } from '../train/report.js';
 import { addLabelledFlags, embedLabelled, type LabelledFlags, labelledPaths, openLabelled } from './classes.js';
 import { addModelFlags, loadModel, type ModelFlags } from './model.js';
+import { addRankFlags } from './ranks.js';
 
 interface ZeroShotFlags extends ModelFlags, LabelledFlags {
   valData: string;
@@ -30,7 +31,7 @@ export function addZeroShotCommand(program: Command): void {
       'prompts, one a line with {} for the name, or imagenet for CLIP’s 80 (default: "{}" and "a drawing of {}")',
     );
   addLabelledFlags(command);
-  addModelFlags(command).action(zeroShot);
+  addRankFlags(addModelFlags(command)).action(zeroShot);
 }
 
 async function zeroShot(flags: ZeroShotFlags): Promise<void> {

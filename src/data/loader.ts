@@ -11,6 +11,8 @@
  * - **Resumable**: save `batch.next`; `loader.batches(next)` goes on exactly there.
  * - **Next to training**: rows ahead of the current batch are read, decoded and cropped on worker threads while it trains.
  * - **Bounded**: at most `prefetch` prepared pictures (3·S² bytes each) wait; nothing else is kept.
+ * - **On ranks**: the batches are those of one process, whatever the number of ranks. A row's rank is its place in the epoch modulo
+ *   their number; which rows are bad is told to all, and who is a row short by that prepares one of another's.
  * - **True negatives**: a training batch holds one row of a group (several drawings of one thing, several captions of one
  *   picture); the others wait for a later batch of the epoch.
  * - **Forgiving, up to a point**: rows that cannot be used are logged once by name, counted and skipped; when they are more
@@ -46,7 +48,22 @@ export interface LoaderOptions {
   mayBeEmpty?: boolean;
   /** Where a skipped row is reported. Default console.warn. */
   log?: (message: string) => void;
+  /**
+   * Those among whom every batch is dealt out: each prepares and gets its part of the same batches. In training the parts are of one
+   * size; otherwise one may be smaller, or empty.
+   */
+  ranks?: Ranks;
 }
+
+/** Processes that go through the same rows together; a `Group` of hopgrad/distributed is one. */
+export interface Ranks {
+  readonly rank: number;
+  readonly size: number;
+  /** What every rank has, in their order; all call it. */
+  gatherJson<T>(value: T): T[];
+}
+
+const alone: Ranks = { rank: 0, size: 1, gatherJson: (value) => [value] };
 
 /** A place in the stream of batches. */
 export interface Place {
@@ -59,8 +76,11 @@ export interface Place {
 
 /** What the loader hands over at a time. */
 export interface Batch {
-  /** Rows in this batch. */
+  /** Rows in this batch, on ranks in this rank's part of it. */
   count: number;
+  /** Rows in the whole batch, and the place of each of these in it. */
+  of: number;
+  places: number[];
   /** Normalised pictures, [count, 3, S, S]. */
   images: Float32Array;
   /** Captions; '' for rows of a source without words. */
@@ -75,10 +95,19 @@ export interface Batch {
   next: Place;
 }
 
-/** A row whose pixels are there, and where the epoch stands after it. */
+/** A row of the epoch, and what its rank makes of it; null on the others. */
+interface Coming {
+  row: Row | BadRow;
+  /** The rank that prepares it. */
+  owner: number;
+  prepared: Promise<Prepared | { failure: unknown }> | null;
+}
+
+/** A row that can be used, and where the epoch stands after it. */
 interface Ready {
   row: Row;
-  pixels: Uint8Array;
+  owner: number;
+  pixels: Uint8Array | null;
   next: Place;
 }
 
@@ -94,6 +123,12 @@ function checkOptions(options: LoaderOptions): void {
   whole('batchSize', 1);
   whole('workers', 0);
   whole('prefetch', 1);
+  const { ranks = alone, batchSize, train = false } = options;
+  if (train && batchSize % ranks.size !== 0)
+    throw new DomainError('Loader', {
+      received: `batches of ${batchSize} for ${ranks.size} ranks`,
+      expected: `a multiple of ${ranks.size}, a part for every rank`,
+    });
   const { maxBadShare: share = 0.1, transform } = options;
   if (!(share >= 0 && share <= 1))
     throw new DomainError('Loader', { received: `maxBadShare ${share}`, expected: 'a share, 0 … 1' });
@@ -138,10 +173,11 @@ export class Loader {
       maxBadShare = 0.1,
       mayBeEmpty = false,
       log = console.warn,
+      ranks = alone,
     } = options;
     const order = { train, seed, shuffle, dropLast };
     this.source = source;
-    this.#options = { batchSize, transform, pictures, ...order, prefetch, maxBadShare, mayBeEmpty, log };
+    this.#options = { batchSize, transform, pictures, ...order, prefetch, maxBadShare, mayBeEmpty, log, ranks };
     this.#preparer = new Preparer(options.workers);
     this.#normalise = normaliser(transform);
   }
@@ -168,18 +204,33 @@ export class Loader {
     bad = 0,
   }: Partial<Place> & { epoch: number }): AsyncGenerator<Batch, void, undefined> {
     const { batchSize, dropLast, train, mayBeEmpty } = this.#options;
+    const place = { epoch, row, bad };
+    const rows = this.#inOrder(place);
     let ready: Ready[] = [];
     let count = 0;
-    for await (const one of this.#usable({ epoch, row, bad })) {
-      // Only where bad rows have moved the batches against the order of #inOrder: its turn comes in another epoch.
-      const { group } = one.row;
-      if (train && group !== undefined && ready.some((other) => other.row.group === group)) continue;
-      if (ready.push(one) < batchSize) continue;
-      yield this.#batch(ready);
-      ready = [];
-      count++;
+    try {
+      for (;;) {
+        const coming = await take(rows, batchSize - ready.length);
+        if (coming.length === 0) break;
+        const outcomes = await this.#prepared(coming);
+        for (const [i, outcome] of outcomes.entries()) {
+          const { row, owner } = coming[i]!;
+          place.row++;
+          if ('error' in outcome) this.#skip(row, outcome.error, place);
+          // Only where bad rows have moved the batches against the order of #inOrder: its turn comes in another epoch.
+          else if (!(train && sameGroup(ready, row as Row)))
+            ready.push({ row: row as Row, owner, pixels: outcome.pixels, next: { ...place } });
+        }
+        if (ready.length < batchSize) continue;
+        yield await this.#batch(ready, epoch);
+        ready = [];
+        count++;
+      }
+    } finally {
+      await rows.return(undefined);
     }
-    if (ready.length > 0 && !dropLast) yield this.#batch(ready);
+    this.#judge(place);
+    if (ready.length > 0 && !dropLast) yield await this.#batch(ready, epoch);
     else if (count === 0 && row === 0 && !mayBeEmpty)
       throw new DataError('Loader', {
         received: `${ready.length} usable rows in ${this.source.name}`,
@@ -193,36 +244,36 @@ export class Loader {
     await this.#preparer.close();
   }
 
-  /** Usable rows in order; bad ones are counted, logged and left out. */
-  async *#usable(from: Place): AsyncGenerator<Ready> {
-    const place = { ...from };
-    for await (const { row, prepared } of this.#inOrder(from)) {
-      place.row++;
-      if ('pixels' in prepared) yield { row: row as Row, pixels: prepared.pixels, next: { ...place } };
-      else this.#skip(row, prepared.error, place);
+  /** What became of rows: the pixels of this rank's own, null for those of others, and why rows of any rank cannot be used. */
+  async #prepared(coming: readonly Coming[]): Promise<({ error: string } | { pixels: Uint8Array | null })[]> {
+    const outcomes: ({ error: string } | { pixels: Uint8Array | null })[] = [];
+    const broken: [at: number, error: string][] = [];
+    for (const [i, { prepared }] of coming.entries()) {
+      const outcome = await prepared;
+      if (outcome && 'failure' in outcome) throw outcome.failure;
+      if (outcome && 'error' in outcome) broken.push([i, outcome.error]);
+      outcomes.push(outcome ?? { pixels: null });
     }
-    this.#judge(place);
+    for (const [i, error] of this.#options.ranks.gatherJson(broken).flat()) outcomes[i] = { error };
+    return outcomes;
   }
 
-  /** Every row with its pixels, in the order of the epoch, `prefetch` rows ahead of the one that is awaited. */
-  async *#inOrder({ epoch, row: start }: Place): AsyncGenerator<{ row: Row | BadRow; prepared: Prepared }> {
-    const { seed, shuffle, prefetch, train, batchSize } = this.#options;
+  /** Every row in the order of the epoch, from `start` on; `prefetch` rows ahead of one are being prepared. */
+  async *#inOrder({ epoch, row: start }: Place): AsyncGenerator<Coming, void, undefined> {
+    const { seed, shuffle, prefetch, train, batchSize, ranks } = this.#options;
     const inOrder = this.source.rows({ seed, epoch, shuffle });
-    const underWay: { row: Row | BadRow; prepared: Promise<Prepared | { failure: unknown }> }[] = [];
-    const first = async () => {
-      const { row, prepared } = underWay.shift()!;
-      const outcome = await prepared;
-      if ('failure' in outcome) throw outcome.failure;
-      return { row, prepared: outcome };
-    };
+    const underWay: Coming[] = [];
     let position = 0;
     for await (const row of train ? apart(inOrder, batchSize) : inOrder) {
+      const owner = position % ranks.size;
       if (position++ < start) continue;
       // Failures are carried as values: a row that is never awaited, after a break, must not reject unheard.
-      underWay.push({ row, prepared: this.#prepare(row, epoch).catch((failure: unknown) => ({ failure })) });
-      if (underWay.length > prefetch) yield await first();
+      const prepared =
+        owner === ranks.rank ? this.#prepare(row, epoch).catch((failure: unknown) => ({ failure })) : null;
+      underWay.push({ row, owner, prepared });
+      if (underWay.length > prefetch) yield underWay.shift()!;
     }
-    while (underWay.length > 0) yield await first();
+    yield* underWay;
   }
 
   async #prepare(row: Row | BadRow, epoch: number): Promise<Prepared> {
@@ -245,22 +296,61 @@ export class Loader {
     checkBadShare(this.source.name, { row, bad }, this.#options.maxBadShare, this.#badRows);
   }
 
-  #batch(ready: Ready[]): Batch {
-    const length = ready[0]!.pixels.length;
+  /** This rank's part of a batch. What is missing in it because of bad rows comes from those who have too many. */
+  async #batch(whole: readonly Ready[], epoch: number): Promise<Batch> {
+    const { ranks, train } = this.#options;
+    const parts = Array.from({ length: ranks.size }, (_, rank) =>
+      whole.flatMap((one, place) => (one.owner === rank ? [{ ...one, place }] : [])),
+    );
+    if (train) {
+      const share = whole.length / ranks.size;
+      const left = parts.flatMap((part) => part.splice(share));
+      for (const part of parts) part.push(...left.splice(0, share - part.length));
+    }
+    const ready = await Promise.all(
+      parts[ranks.rank]!.map(async (one) => ({ ...one, pixels: one.pixels ?? (await this.#again(one.row, epoch)) })),
+    );
+    const length = ready[0]?.pixels.length ?? 0;
     const images = new Float32Array(ready.length * length);
     ready.forEach(({ pixels }, i) => {
       this.#normalise(pixels, images, i * length);
     });
     return {
       count: ready.length,
+      of: whole.length,
+      places: ready.map(({ place }) => place),
       images,
       captions: ready.map(({ row }) => row.caption ?? ''),
       labels: Int32Array.from(ready, ({ row }) => row.label ?? -1),
       indices: ready.map(({ row }) => row.index),
       names: ready.map(({ row }) => row.name),
-      next: ready.at(-1)!.next,
+      next: whole.at(-1)!.next,
     };
   }
+
+  /** Prepares a row that another rank has prepared. @throws DataError when only that one can */
+  async #again(row: Row, epoch: number): Promise<Uint8Array> {
+    const prepared = await this.#prepare(row, epoch);
+    if ('pixels' in prepared) return prepared.pixels;
+    throw new DataError('Loader', {
+      received: `${row.name}, which rank ${this.#options.ranks.rank} cannot use: ${prepared.error}`,
+      expected: 'the same data on every rank',
+    });
+  }
+}
+
+const sameGroup = (ready: readonly Ready[], { group }: Row) =>
+  group !== undefined && ready.some((other) => other.row.group === group);
+
+/** The next `count` of a sequence, or as many as are left. */
+async function take<T>(from: AsyncGenerator<T, void, undefined>, count: number): Promise<T[]> {
+  const taken: T[] = [];
+  while (taken.length < count) {
+    const { value, done } = await from.next();
+    if (done) break;
+    taken.push(value as T);
+  }
+  return taken;
 }
 
 /**

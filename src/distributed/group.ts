@@ -1,6 +1,8 @@
 /** Ranks that train together: what they ask of one another, as tensors. */
 
+import { createHash } from 'node:crypto';
 import { noGrad } from '../autograd/graph.js';
+import { concat } from '../autograd/ops/join.js';
 import { Tensor } from '../autograd/tensor.js';
 import { bytesOf } from '../tensor/bytes.js';
 import { describeValue, UsageError } from '../tensor/errors.js';
@@ -34,6 +36,8 @@ export class Group {
   readonly deterministic: boolean;
   /** What carries the data; its name is 'alone', 'workers', or the MPI library's. */
   readonly transport: Transport;
+  /** Bytes that have come from other ranks so far, what is compared before every collective included. */
+  received = 0;
 
   constructor(transport: Transport = alone, { deterministic = true }: GroupOptions = {}) {
     this.transport = transport;
@@ -98,22 +102,66 @@ export class Group {
    */
   agree(op: string, text: string): void {
     if (this.size === 1) return;
-    const own = new TextEncoder().encode(text);
-    // Lengths first: texts of one length are compared whole.
-    const lengths = this.#gatherBytes(bytesOf(Float64Array.of(own.length)));
-    const longest = Math.max(...new Float64Array(lengths.buffer));
-    const padded = new Uint8Array(longest);
-    padded.set(own);
-    const all = this.#gatherBytes(padded);
-    const texts = Array.from({ length: this.size }, (_, r) =>
-      new TextDecoder().decode(all.subarray(r * longest, (r + 1) * longest)).replace(/\0+$/, ''),
-    );
+    const digest = createHash('sha1').update(text).digest().subarray(0, 8);
+    const digests = this.#gatherBytes(digest);
+    if (digests.every((byte, i) => byte === digest[i % 8])) return;
+    const texts = this.#gatherTexts(text);
     const others = texts.flatMap((other, r) => (other === texts[0] ? [] : [`rank ${r} ${other}`]));
-    if (others.length > 0)
-      throw new DistributedError(op, {
-        received: `rank 0 ${texts[0]}, ${others.join(', ')}`,
-        expected: 'the same on all ranks',
-      });
+    throw new DistributedError(op, {
+      received: `rank 0 ${texts[0]}, ${others.join(', ')}`,
+      expected: 'the same on all ranks',
+    });
+  }
+
+  /** What every rank has, in their order; values of JSON. */
+  gatherJson<T>(value: T): T[] {
+    if (this.size === 1) return [value];
+    return this.#gatherTexts(JSON.stringify(value)).map((text) => JSON.parse(text) as T);
+  }
+
+  /** What rank 0 says; the others do not ask `value`. A value of JSON. */
+  fromFirst<T>(value: () => T): T {
+    return this.gatherJson(this.rank === 0 ? value() : (null as T))[0]!;
+  }
+
+  /** Σ_r of a number, added up in the order of ranks in float64. */
+  sumOf(value: number): number {
+    return this.size === 1 ? value : this.#numbers(value).reduce((a, b) => a + b);
+  }
+
+  /** Whether it is so on any rank: what all must do together, such as to stop. */
+  any(flag: boolean): boolean {
+    return this.size === 1 ? flag : this.#numbers(Number(flag)).some((value) => value !== 0);
+  }
+
+  /** Runs `body` on rank 0, however long it takes, then on the others, which find what it has left on the disk. */
+  async firstThenOthers<T>(body: () => Promise<T>): Promise<T> {
+    if (this.size === 1) return body();
+    if (this.rank > 0) this.transport.barrier(true);
+    const result = await body();
+    if (this.rank === 0) this.transport.barrier(true);
+    return result;
+  }
+
+  /** The last call of a run that ends in good order with another code than 0. */
+  leave(): void {
+    this.transport.leave();
+  }
+
+  /** Parts with from as many rows on every rank, joined in the order of ranks: [n_r, …] → [Σ n_r, …]. Not differentiable. */
+  joinRows(x: Tensor): Tensor {
+    if (this.size === 1) return x.detach();
+    checkFirstAxis('joinRows', x);
+    const counts = this.gatherJson(x.shape[0]!);
+    const most = Math.max(...counts);
+    return noGrad(() => {
+      const missing = most - x.shape[0]!;
+      const all = this.gatherRows(
+        missing === 0 ? x : x.pad([[0, missing], ...x.shape.slice(1).map(() => [0, 0] as const)]),
+      );
+      const parts = counts.map((count, r) => all.slice([[r * most, r * most + count]]));
+      return concat(parts);
+    });
   }
 
   /** @internal the rows of all ranks: {@link allGather} without its derivative */
@@ -134,7 +182,25 @@ export class Group {
     return new Tensor(x.storage.device.upload(sum), [rows, ...x.shape.slice(1)]);
   }
 
+  #numbers(value: number): Float64Array {
+    return new Float64Array(this.#gatherBytes(bytesOf(Float64Array.of(value))).buffer);
+  }
+
+  #gatherTexts(text: string): string[] {
+    const own = new TextEncoder().encode(text);
+    // Lengths first: texts of one length are gathered whole.
+    const lengths = this.#numbers(own.length);
+    const longest = Math.max(...lengths);
+    const padded = new Uint8Array(longest);
+    padded.set(own);
+    const all = this.#gatherBytes(padded);
+    return Array.from(lengths, (length, r) =>
+      new TextDecoder().decode(all.subarray(r * longest, r * longest + length)),
+    );
+  }
+
   #gatherBytes(send: Uint8Array): Uint8Array {
+    this.received += (this.size - 1) * send.length;
     const receive = new Uint8Array(this.size * send.length);
     this.transport.allGather(send, receive);
     return receive;
@@ -142,11 +208,15 @@ export class Group {
 
   /** Of data with a part for every rank, Σ_s of the parts for this one, in the order of ranks. */
   #sumOwn(data: Floats): Floats {
-    const received = data.slice();
+    const received = new (data.constructor as Float32ArrayConstructor)(data.length);
     this.transport.allToAll(bytesOf(data), bytesOf(received));
     const length = data.length / this.size;
-    const sum = received.slice(0, length);
-    for (let r = 1; r < this.size; r++) for (let i = 0; i < length; i++) sum[i] = sum[i]! + received[r * length + i]!;
+    this.received += (this.size - 1) * length * data.BYTES_PER_ELEMENT;
+    const sum = received.subarray(0, length);
+    for (let r = 1; r < this.size; r++) {
+      const part = received.subarray(r * length, (r + 1) * length);
+      for (let i = 0; i < length; i++) sum[i] = sum[i]! + part[i]!;
+    }
     return sum;
   }
 

@@ -15,8 +15,52 @@ import {
   infoNceOf,
   similarities,
 } from '../nn/losses.js';
-import { retrievedSimilarities } from '../nn/retrieved-pairs.js';
+import { type RetrievedPairs, retrievedSimilarities } from '../nn/retrieved-pairs.js';
 import type { Group } from './group.js';
+
+/** Embeddings of the pairs of all ranks, [N, dim] each. */
+export interface Pairs {
+  images: Tensor;
+  texts: Tensor;
+}
+
+/** What the loss compares on this rank: anchors of its own, [n, dim], with candidates of all, [N, dim]. */
+export interface GlobalPairs extends RetrievedPairs {
+  /** The column in which the partner of row 0 is: rank · n. */
+  first: number;
+}
+
+/**
+ * Without retrieval anchors and candidates are embeddings. With retrieval the memories hold the embeddings of all ranks; a
+ * rank asks them with its own rows, and the answers that are candidates are gathered: [n, dim] → [N, dim].
+ * @param own of this rank, [n, dim] each; @param all of all ranks, gathered
+ * @param beta β of the memories, null without retrieval; @param beside patterns that the memories hold besides
+ * @throws ShapeError, DomainError; DistributedError when ranks have different shapes
+ */
+export function globalPairs(
+  group: Group,
+  own: Pairs,
+  all: Pairs,
+  { beta, beside = null }: { beta: number | Tensor | null; beside?: Pairs | null },
+): GlobalPairs {
+  const { images, texts } = own;
+  const first = group.rank * images.shape[0]!;
+  if (beta === null)
+    return {
+      ...{ imageFromImage: images, imageFromText: all.texts, textFromText: texts, textFromImage: all.images },
+      first,
+    };
+  const options = { beta, normalize: true };
+  const memory = (which: keyof Pairs) => (beside ? all[which].concat(beside[which]) : all[which]);
+  const [u, v] = [memory('images'), memory('texts')];
+  return {
+    imageFromImage: hopfieldRetrieve(images, u, options),
+    imageFromText: group.allGather(hopfieldRetrieve(texts, u, options)),
+    textFromText: hopfieldRetrieve(texts, v, options),
+    textFromImage: group.allGather(hopfieldRetrieve(images, v, options)),
+    first,
+  };
+}
 
 /** Similarities of this rank's anchors with the candidates of all, [n, N]. */
 export interface GlobalSimilarities {
@@ -28,9 +72,16 @@ export interface GlobalSimilarities {
   first: number;
 }
 
+/** The similarities of {@link globalPairs}. */
+export const similaritiesOf = (pairs: GlobalPairs): GlobalSimilarities => ({
+  image: similarities(pairs.imageFromImage, pairs.imageFromText),
+  text: similarities(pairs.textFromText, pairs.textFromImage),
+  first: pairs.first,
+});
+
 /**
- * Without retrieval s_ij = x_iᵀ y_j with x of this rank and y of all. With retrieval the memories hold the embeddings of all
- * ranks; a rank asks them with its own rows, and the answers that are candidates are gathered: four [n, d] → [N, d].
+ * The similarities that a loss of the global batch is a function of: s_ij = x_iᵀ y_j with x of this rank and y of all, or those of the
+ * answers of {@link globalPairs}.
  *
  * @param images [n, dim], @param texts [n, dim]: this rank's unit embeddings
  * @param beta β of the memories, null without retrieval
@@ -47,17 +98,8 @@ export function globalSimilarities(
     return beta === null
       ? { ...bothWays(similarities(images, texts)), first: 0 }
       : { ...retrievedSimilarities(images, texts, { beta }), first: 0 };
-  const first = group.rank * images.shape[0]!;
-  const [allImages, allTexts] = [group.allGather(images), group.allGather(texts)];
-  if (beta === null) return { image: similarities(images, allTexts), text: similarities(texts, allImages), first };
-  const options = { beta, normalize: true };
-  const imageFromText = group.allGather(hopfieldRetrieve(texts, allImages, options)); // U_y
-  const textFromImage = group.allGather(hopfieldRetrieve(images, allTexts, options)); // V_x
-  return {
-    image: similarities(hopfieldRetrieve(images, allImages, options), imageFromText),
-    text: similarities(hopfieldRetrieve(texts, allTexts, options), textFromImage),
-    first,
-  };
+  const all = { images: group.allGather(images), texts: group.allGather(texts) };
+  return similaritiesOf(globalPairs(group, { images, texts }, all, { beta }));
 }
 
 /**

@@ -181,28 +181,58 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
   /** What MPI reads or writes until it has finished: nothing else may hold it, and after a time-out MPI still may. */
   const inFlight = new Set<ArrayBufferView>();
 
+  const send = bind('MPI_Isend', 'const void *data, int count, H type, int to, int tag, H comm, void *request');
+  const probe = bind('MPI_Iprobe', 'int from, int tag, H comm, void *flag, void *status');
+  const others = Array.from({ length: size }, (_, r) => r).filter((r) => r !== rank);
+  const notice = new Uint8Array(1);
+  /** Collectives so far: the same number on all ranks, or they are lost anyway. */
+  let calls = 0;
+
   /**
    * Waits for a request on `buffers`: first asking again and again, then leaving the core to others in between.
-   * @throws DistributedError after the time-out
+   * @param patient without a time-out
+   * @throws DistributedError after the time-out, naming who is not in the same call
    */
-  function finish(op: string, request: Uint8Array, ...buffers: ArrayBufferView[]): void {
+  function finish(op: string, request: Uint8Array, buffers: ArrayBufferView[], patient = false): void {
     for (const buffer of buffers) inFlight.add(buffer);
-    wait(op, request);
+    wait(op, request, patient ? Infinity : timeout * 1000);
     for (const buffer of buffers) inFlight.delete(buffer);
   }
-  function wait(op: string, request: Uint8Array): void {
+
+  /**
+   * MPI does not tell who is missing in a collective. So who has waited for half of the time-out says so to all, and who hears that
+   * while it waits in the same call answers likewise: in the end those who have said nothing are late. Nothing is sent before.
+   */
+  function wait(op: string, request: Uint8Array, limit: number): void {
     const begin = performance.now();
+    const tag = 1 + (calls++ % 30_000);
+    const pause = Math.min(1000, limit / 8);
+    let told = false;
+    let look = pause;
+    const waits = (r: number) => {
+      probe(r, tag, handles.world, flag, status);
+      return flag[0] !== 0;
+    };
     for (let asks = 0; ; asks++) {
       test(request, flag, status);
       if (flag[0] !== 0) return;
       if (asks < 200) continue;
       const waited = performance.now() - begin;
-      if (waited > timeout * 1000)
-        throw new DistributedError(op, {
-          received: `rank ${rank} waited ${timeout} s for other ranks`,
-          expected: 'all ranks to make the same calls in the same order',
-          hint: 'One may hang, be much slower, or have ended; --distributed-timeout sets how long to wait.',
-        });
+      if (waited > look) {
+        look = waited + pause;
+        if (!told && (waited > limit / 2 || others.some(waits))) {
+          for (const r of others) send(notice, 1, handles.byte, r, tag, handles.world, new Uint8Array(8));
+          told = true;
+        }
+        if (waited > limit + 2 * pause) {
+          const late = others.filter((r) => !waits(r));
+          throw new DistributedError(op, {
+            received: `rank ${rank} waited ${limit / 1000} s for ${late.map((r) => `rank ${r}`).join(', ') || 'what others send'}`,
+            expected: 'all ranks to make the same calls in the same order',
+            hint: 'One may hang, be much slower, or have ended; --distributed-timeout sets how long to wait.',
+          });
+        }
+      }
       Atomics.wait(sleeping, 0, 0, waited < 5 ? 0.02 : 0.2);
     }
   }
@@ -225,7 +255,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const into = whole ? receive : new Uint8Array(size * part.length);
         const r = request();
         start.allGather(part, part.length, handles.byte, into, part.length, handles.byte, handles.world, r);
-        finish('allGather', r, part, into);
+        finish('allGather', r, [part, into]);
         if (!whole)
           for (let s = 0; s < size; s++)
             receive.set(into.subarray(s * part.length, (s + 1) * part.length), s * send.length + from);
@@ -241,7 +271,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const into = whole ? receive : new Uint8Array(out.length);
         const r = request();
         start.allToAll(out, to - from, handles.byte, into, to - from, handles.byte, handles.world, r);
-        finish('allToAll', r, out, into);
+        finish('allToAll', r, [out, into]);
         if (!whole)
           for (let s = 0; s < size; s++)
             receive.set(into.subarray(s * (to - from), (s + 1) * (to - from)), s * length + from);
@@ -255,7 +285,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const r = request();
         const before = part.slice();
         start.sum(before, part, part.length, type, handles.sum, handles.world, r);
-        finish('allReduce', r, before, part);
+        finish('allReduce', r, [before, part]);
       });
     },
     broadcast(data, root) {
@@ -263,15 +293,20 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
         const part = data.subarray(from, to);
         const r = request();
         start.broadcast(part, part.length, handles.byte, root, handles.world, r);
-        finish('broadcast', r, part);
+        finish('broadcast', r, [part]);
       });
     },
-    barrier() {
+    barrier(patient) {
       const r = request();
       start.barrier(handles.world, r);
-      finish('barrier', r);
+      finish('barrier', r, [], patient);
+    },
+    leave() {
+      finalize();
+      left = true;
     },
   };
+  let left = false;
   const finalize = library.func('int MPI_Finalize()');
   const abort = library.func(`int MPI_Abort(${family.handle} comm, int code)`);
   // Before Node prints what ended a process, its exit handlers run, and MPI_Abort does not return.
@@ -279,6 +314,7 @@ export async function mpiTransport({ timeout }: { timeout: number }): Promise<Tr
     writeSync(2, `rank ${rank}: ${error instanceof HopgradError ? error.message : (error?.stack ?? error)}\n`);
   });
   process.on('exit', (code) => {
+    if (left) return;
     if (code === 0) return void finalize();
     writeSync(2, `rank ${rank} ended with code ${code}, and so all do\n`);
     Atomics.wait(sleeping, 0, 0, 200); // MPICH's launcher drops what it has not read when it hears of the end

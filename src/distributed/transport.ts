@@ -17,12 +17,17 @@ export interface Transport {
   /** What `root` has, in place. */
   broadcast(data: Uint8Array, root: number): void;
   /** Returns when all ranks have called it. */
-  barrier(): void;
+  /** @param patient without a time-out: until what one of them does alone is done */
+  barrier(patient?: boolean): void;
+  /** Leaves the others in good order: nothing is sent afterwards, and how this process ends is its own affair. */
+  leave(): void;
 }
 
 /** Ranks that cannot go on together: one is late or gone, they disagree, or the transport itself failed. */
 export class DistributedError extends HopgradError {
   override readonly name = 'DistributedError';
+  /** With which a rank has ended, where that is what went wrong. */
+  exitCode?: number;
 }
 
 /** One process: what it sends is what it receives. */
@@ -35,4 +40,5 @@ export const alone: Transport = {
   sum: () => {},
   broadcast: () => {},
   barrier: () => {},
+  leave: () => {},
 };

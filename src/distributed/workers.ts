@@ -30,7 +30,7 @@ export function workerTransport(): Transport {
   const of = (r: number, length: number) => memory.subarray(r * slot, r * slot + length);
 
   /** The last to come opens the gate for all. @throws DistributedError after `timeout` seconds, naming who is not here */
-  function meet(op: string): void {
+  function meet(op: string, patient = false): void {
     const round = Atomics.load(words, generation);
     Atomics.store(words, 2 + rank, round + 1);
     if (Atomics.add(words, arrived, 1) === size - 1) {
@@ -40,7 +40,7 @@ export function workerTransport(): Transport {
       return;
     }
     while (Atomics.load(words, generation) === round)
-      if (Atomics.wait(words, generation, round, timeout * 1000) === 'timed-out') {
+      if (Atomics.wait(words, generation, round, patient ? Infinity : timeout * 1000) === 'timed-out') {
         const late = Array.from({ length: size }, (_, r) => r).filter((r) => Atomics.load(words, 2 + r) <= round);
         throw new DistributedError(op, {
           received: `rank ${rank} waited ${timeout} s for rank ${late.join(', rank ')}`,
@@ -107,7 +107,8 @@ export function workerTransport(): Transport {
         (from, to) => data.set(of(root, to - from), from),
       );
     },
-    barrier: () => meet('barrier'),
+    barrier: (patient) => meet('barrier', patient),
+    leave: () => meet('leave'),
   };
   return transport;
 }
@@ -120,6 +121,8 @@ export interface StartOptions {
   timeout?: number;
   /** Arguments of the threads' `process.argv`. */
   argv?: readonly string[];
+  /** Signals of the process that the threads are told of, by messages `{ signal }`: they hear none themselves. */
+  signals?: readonly NodeJS.Signals[];
 }
 
 /**
@@ -130,7 +133,7 @@ export interface StartOptions {
 export async function startRanks(
   module: URL | string,
   size: number,
-  { data, timeout = 600, argv = [] }: StartOptions = {},
+  { data, timeout = 600, argv = [], signals = [] }: StartOptions = {},
 ): Promise<void> {
   if (!Number.isInteger(size) || size < 1)
     throw new DomainError('startRanks', { received: `${describeValue(size)} ranks`, expected: 'a whole number ≥ 1' });
@@ -148,15 +151,22 @@ export async function startRanks(
   const ended = workers.map(
     (worker, rank) =>
       new Promise<void>((resolve, reject) => {
-        const failed = (received: string, cause?: unknown) =>
-          reject(new DistributedError('startRanks', { received: `rank ${rank} ${received}`, cause }));
+        const failed = (received: string, cause?: unknown, code?: number) => {
+          const error = new DistributedError('startRanks', { received: `rank ${rank} ${received}`, cause });
+          reject(code === undefined ? error : Object.assign(error, { exitCode: code }));
+        };
         worker.on('error', (error) => failed(`failed: ${error.message}`, error));
-        worker.on('exit', (code) => (code === 0 ? resolve() : failed(`ended with code ${code}`)));
+        worker.on('exit', (code) => (code === 0 ? resolve() : failed(`ended with code ${code}`, undefined, code)));
       }),
   );
+  const tell = (signal: NodeJS.Signals) => {
+    for (const worker of workers) worker.postMessage({ signal });
+  };
+  for (const signal of signals) process.on(signal, tell);
   try {
     await Promise.all(ended);
   } finally {
+    for (const signal of signals) process.off(signal, tell);
     await Promise.all(workers.map((worker) => worker.terminate()));
     await Promise.allSettled(ended);
   }

@@ -2,6 +2,7 @@
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
+import type { Across } from './across.js';
 import * as init from './init.js';
 import { checkSizes } from './layers.js';
 import { Buffer, follow, Module } from './module.js';
@@ -28,6 +29,8 @@ import { Buffer, follow, Module } from './module.js';
 export class Center extends Module {
   readonly running_mean: Buffer;
   readonly momentum: number;
+  /** Where the batch is spread over ranks: the mean is that of all of it. */
+  across: Across | null = null;
 
   /**
    * @param dim      size of the embeddings
@@ -49,13 +52,14 @@ export class Center extends Module {
     if (x.rank !== 2 || x.shape[1] !== dim)
       throw new ShapeError('Center', { received: `shape ${formatShape(x.shape)}`, expected: `[batch, ${dim}]` });
     if (!this.training) return x.sub(this.running_mean);
-    if (x.shape[0]! < 2)
+    if (x.shape[0]! < 2 && !this.across)
       throw new DomainError('Center', {
         received: `a batch of ${x.shape[0]} in training mode`,
         expected: 'at least 2 embeddings: the mean of one is itself',
         hint: 'Call eval() to use the running mean.',
       });
-    const mean = x.mean({ axis: 0, keepDims: true }); // [1, dim]
+    const own = x.mean({ axis: 0, keepDims: true }); // [1, dim]
+    const mean = this.across?.mean(own) ?? own;
     follow(this.running_mean, mean, this.momentum);
     return x.sub(mean);
   }

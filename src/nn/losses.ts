@@ -136,9 +136,17 @@ export function dclLoss(
   if (!withinView) return infoLoobLoss(x, y, { invTau });
   checkPairs('dclLoss', x, y, 2);
   invTau = positive('dclLoss', 'invTau', invTau);
-  const logits = similarities(x, y).mul(invTau);
-  const within = withoutDiagonal(similarities(x, x).mul(invTau));
-  return withoutDiagonal(logits).concat(within, { axis: 1 }).logSumExp({ axis: 1 }).sub(positives(logits)).mean();
+  return dclOf(similarities(x, y), similarities(x, x), invTau);
+}
+
+/** {@link dclLoss} of s_ij and of x_iᵀx_j, [anchors, candidates] each: partner of row i, and row i itself, in column first + i. */
+export function dclOf(s: Tensor, within: Tensor, invTau: number | Tensor, first = 0): Tensor {
+  const logits = s.mul(invTau);
+  return withoutDiagonal(logits, first)
+    .concat(withoutDiagonal(within.mul(invTau), first), { axis: 1 })
+    .logSumExp({ axis: 1 })
+    .sub(positives(logits, first))
+    .mean();
 }
 
 /**
@@ -217,17 +225,23 @@ export function distillationLoss(
       received: `${teacher.images.shape[0]} pairs of the teacher for ${images.shape[0]}`,
       expected: 'the same pairs',
     });
-  const logits = bothWays(similarities(images, texts).mul(positive(op, 'invTau', invTau)));
   const theirs = similarities(teacher.images.detach(), teacher.texts.detach());
-  const targets = bothWays(theirs.mul(positive(op, 'teacherInvTau', teacherInvTau)).detach());
+  return distillationOf(
+    bothWays(similarities(images, texts).mul(positive(op, 'invTau', invTau))),
+    bothWays(theirs.mul(positive(op, 'teacherInvTau', teacherInvTau)).detach()),
+  );
+}
+
+/** {@link distillationLoss} of the logits of student and teacher, [anchors, candidates] each. */
+export function distillationOf(student: RetrievedSimilarities, teacher: RetrievedSimilarities): Tensor {
   const one = (side: 'image' | 'text') =>
-    targets[side]
+    teacher[side]
       .softmax({ axis: 1 })
-      .mul(logits[side].logSoftmax({ axis: 1 }))
+      .mul(student[side].logSoftmax({ axis: 1 }))
       .sum();
   return one('image')
     .add(one('text'))
-    .div(-2 * images.shape[0]!);
+    .div(-2 * student.image.shape[0]!);
 }
 
 /** The temperatures of CLOOB, and the scale and form of its loss. */

@@ -5,6 +5,7 @@ import { batchNorm } from '../autograd/ops/batch-norm.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
+import type { Across } from './across.js';
 import * as init from './init.js';
 import { checkSizes } from './layers.js';
 import { adopt, Buffer, follow, Module, type Parameter } from './module.js';
@@ -22,13 +23,15 @@ export interface BatchNormOptions extends init.Placement {
 }
 
 /** What BatchNorm1d and BatchNorm2d have in common, all but the shapes they take. */
-abstract class BatchNorm extends Module {
+export abstract class BatchNorm extends Module {
   readonly weight: Parameter;
   readonly bias: Parameter;
   readonly running_mean: Buffer;
   readonly running_var: Buffer;
   readonly eps: number;
   readonly momentum: number;
+  /** Where the batch is spread over ranks and its statistics are to be those of all of it. */
+  across: Across | null = null;
 
   constructor(
     op: string,
@@ -47,6 +50,7 @@ abstract class BatchNorm extends Module {
 
   /** @param x [batch, channels, …]; at least two values per channel in training mode */
   forward(x: Tensor): Tensor {
+    if (this.training && this.across) return this.#acrossParts(x, this.across);
     if (this.training)
       return batchNorm(x, this.weight, this.bias, {
         eps: this.eps,
@@ -55,6 +59,18 @@ abstract class BatchNorm extends Module {
     const scale = this.weight.mul(this.running_var.add(this.eps).rsqrt());
     const shift = this.bias.sub(this.running_mean.mul(scale));
     return x.mul(scale.reshape(perChannel(x))).add(shift.reshape(perChannel(x)));
+  }
+
+  /** The definition, op by op: mean and variance come from all parts, and so do their gradients. */
+  #acrossParts(x: Tensor, across: Across): Tensor {
+    const axes = x.shape.map((_, axis) => axis).filter((axis) => axis !== 1);
+    const meanOf = (t: Tensor) => across.mean(t.mean({ axis: axes })); // [channels]
+    const mean = meanOf(x);
+    const centred = x.sub(mean.reshape(perChannel(x)));
+    const variance = meanOf(centred.square());
+    this.#observe(mean, variance, x.size * across.size);
+    const scale = variance.add(this.eps).rsqrt().mul(this.weight);
+    return centred.mul(scale.reshape(perChannel(x))).add(this.bias.reshape(perChannel(x)));
   }
 
   #observe(mean: Tensor, variance: Tensor, size: number): void {

@@ -27,6 +27,7 @@ export async function writeCheckpoint(
   trainer: Trainer<Learner>,
   { record, keep }: { record: RunRecord; keep: number },
 ): Promise<void> {
+  if (!folder.writes) return;
   const path = join(folder.checkpoints, nameOf(trainer.position.step));
   if (!(existsSync(path) && isWhole(path))) {
     const partial = `${path}.partial`;
@@ -57,6 +58,7 @@ export async function writeCheckpoint(
  * @throws DataError when it cannot be written, DomainError for weights that are not finite
  */
 export async function writeBest(folder: RunFolder, learner: Learner, metadata: Record<string, string>): Promise<void> {
+  if (!folder.writes) return;
   folder.make(folder.best);
   await learner.save(weightsOf(folder.best), metadata, { finite: true });
   sync(folder.best);
@@ -73,6 +75,7 @@ function isWhole(path: string): boolean {
 
 /** Removes what interrupted writes have left. */
 export function removeLeftovers(folder: RunFolder): void {
+  if (!folder.writes) return;
   for (const at of [folder.path, folder.checkpoints, folder.best])
     for (const name of existsSync(at) ? readdirSync(at) : [])
       if (name.endsWith('.partial')) rmSync(join(at, name), { recursive: true, force: true });

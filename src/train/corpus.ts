@@ -6,14 +6,15 @@ import { emojiSource } from '../data/emoji-source.js';
 import { Loader, type LoaderOptions } from '../data/loader.js';
 import { type DataRequest, type DataSpec, type OpenedData, openData } from '../data/open.js';
 import { checkCaptions, requireCaptions, type Source } from '../data/source.js';
+import type { Group } from '../distributed/group.js';
 import { chanceOfPairs, retrievalMetrics } from '../evaluate/metrics.js';
 import { distinct } from '../evaluate/ranks.js';
-import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.js';
+import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import type { Preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { DataError, UsageError } from '../tensor/errors.js';
-import { type EmbedOptions, embedSource } from './embed-source.js';
+import { type EmbedOptions, embedSource, embedTextsOn } from './embed-source.js';
 import { embedEmojiSets, emojiSets, evaluateEmoji, evaluationSteps, prompts } from './evaluate.js';
 import type { HeldOutSource } from './held-out.js';
 import { type Learner, PictureLearner } from './learner.js';
@@ -85,6 +86,8 @@ export interface CorpusOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSh
   /** Where drawn emoji are kept. */
   cacheFolder?: string;
   output?: Output;
+  /** Those among whom batches and embedding are divided. Default: this process does all. */
+  ranks?: Group;
 }
 
 /**
@@ -109,6 +112,7 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     ...(options.workers !== undefined && { workers: options.workers }),
     ...(options.maxBadShare !== undefined && { maxBadShare: options.maxBadShare }),
     ...(options.log && { log: options.log }),
+    ...(options.ranks && { ranks: options.ranks }),
   };
   const transform = { ...preprocessing, ...(source.view && { view: source.view }) };
   return {
@@ -124,13 +128,15 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
       const { model, tokenizer } = picturesOf(learner);
       if (evaluated && validation) return pairEvaluation(validation.sets[0]!, label);
       if (evaluated) return evaluatePairs(model, tokenizer, evaluated.source, { label, output, ...loading });
-      return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output }) : null;
+      return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output, ...loading }) : null;
     },
     evaluationSize(validated) {
       if (evaluated) return validated ? 0 : (evaluated.source.size ?? 0);
       return opened.emoji?.drawings.length ?? 0;
     },
-    validation: evaluated ? pairValidation(evaluated.source, classes?.source, loading) : emojiValidation(opened),
+    validation: evaluated
+      ? pairValidation(evaluated.source, classes?.source, loading)
+      : emojiValidation(opened, options.ranks),
     heldOut: evaluated || opened.emoji ? heldOutOf(evaluated ?? opened) : [],
   };
 }
@@ -186,7 +192,7 @@ async function accuracyOn(
 }
 
 /** The sets of the validation split. The test sets have no part in training. */
-function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
+function emojiValidation({ emoji, spec }: OpenedData, ranks: Group | undefined): ValidationData | null {
   if (!emoji || !spec.validation) return null;
   const size = emojiSets(emoji).reduce((sum, { rows }) => sum + rows.length, 0);
   return {
@@ -195,7 +201,7 @@ function emojiValidation({ emoji, spec }: OpenedData): ValidationData | null {
     hasClasses: true,
     validate(learner, { onProgress, ...options }) {
       const { model, tokenizer } = picturesOf(learner);
-      return scoreSets(embedEmojiSets(model, tokenizer, emoji, onProgress), options);
+      return scoreSets(embedEmojiSets(model, tokenizer, emoji, { onProgress, ranks }), options);
     },
   };
 }
@@ -250,11 +256,11 @@ export async function evaluateOpened(
   options: EvaluationOptions,
 ): Promise<Evaluation> {
   if (!emoji) return evaluatePairs(model, tokenizer, source, options);
-  const { label, output = process.stderr } = options;
+  const { label, output = process.stderr, ranks } = options;
   const results = await withProgress(
     'Evaluating',
     evaluationSteps(emoji),
-    ({ update }) => evaluateEmoji(model, tokenizer, emoji, (done) => update(done)),
+    ({ update }) => evaluateEmoji(model, tokenizer, emoji, { onProgress: (done) => update(done), ranks }),
     { output },
   );
   return { results, text: emojiTables(results, label) };
@@ -305,7 +311,8 @@ async function embedPairs(
   features.dispose();
   return {
     images,
-    texts: embedTexts(
+    texts: embedTextsOn(
+      options.ranks,
       model,
       tokenizer,
       texts.firsts.map((row) => captions[row]!),

@@ -15,12 +15,12 @@ const measured = 5;
 
 /** Does a few steps, and says what the whole would take. */
 export async function dryRun(run: RunOptions): Promise<string> {
-  const { record, corpus, folder, signal } = run;
+  const { record, corpus, folder, signal, group } = run;
   const trainer = await trainerOf(run);
   if (!trainer) return 'Stopped.';
   try {
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
-    const validator = data && new Validator({ data, folder, record });
+    const validator = data && new Validator({ data, folder, record, ...(group && { group }) });
     const work = workLeft(run, trainer, validator);
     const validations = validator?.remaining(trainer) ?? 0;
     const reports = await someSteps(trainer, signal);

@@ -1,14 +1,17 @@
 /** Embeddings of the pictures of any source, with what belongs to them: the one way from pictures to vectors. */
 import { createHash } from 'node:crypto';
-import { tensor } from '../autograd/create.js';
+import { tensor, zeros } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
 import { concat } from '../autograd/ops/join.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { type Batch, Loader, type LoaderOptions } from '../data/loader.js';
 import type { Source } from '../data/source.js';
+import { Group } from '../distributed/group.js';
+import { embedTexts } from '../evaluate/zero-shot.js';
 import { type CloobConfig, type Colour, type Preprocessing, preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
+import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { bytesOf } from '../tensor/bytes.js';
 import { DomainError } from '../tensor/errors.js';
 import { say } from './progress.js';
@@ -38,12 +41,24 @@ export interface EmbedOptions extends Pick<LoaderOptions, 'workers' | 'maxBadSha
   /** Only this many rows, drawn at random. */
   limit?: number;
   onProgress?: (done: number, total: number | undefined) => void;
+  /** Those among whom the pictures are divided; all get the same. Default: this process does all. */
+  ranks?: Group;
+}
+
+/** A row of a batch, without its picture. */
+export interface BatchRow {
+  name: string;
+  caption: string;
+  label: number;
+  index: number;
+  /** Of the pixels that the model saw. */
+  digest: string;
 }
 
 export interface PictureEncoder {
   loader: Loader;
-  /** The features of a batch, [count, dim], as the image encoder gives them. */
-  encode(batch: Batch): Tensor;
+  /** The features of a batch, [of, dim], as the image encoder gives them, and its rows: those of all ranks, in their order. */
+  encode(batch: Batch): { features: Tensor; rows: BatchRow[] };
 }
 
 /** How a model of this configuration is shown pictures, as far as the options do not say otherwise. */
@@ -60,6 +75,7 @@ export function pictureEncoder(
     batchSize = 64,
     log = say,
     background,
+    ranks = new Group(),
     ...options
   }: Omit<EmbedOptions, 'limit' | 'onProgress'> & Partial<LoaderOptions>,
 ): PictureEncoder {
@@ -68,10 +84,49 @@ export function pictureEncoder(
   const { device } = model.logit_inv_tau;
   const side = transform.size;
   return {
-    loader: new Loader(source, { ...options, batchSize, transform, log }),
-    encode: ({ images, count }) =>
-      noGrad(() => scoped(() => model.encodeImage(tensor(images, { shape: [count, 3, side, side], device })))),
+    loader: new Loader(source, { ...options, batchSize, transform, log, ranks }),
+    encode(batch) {
+      const { images, count, places } = batch;
+      const own = noGrad(() =>
+        scoped(() =>
+          count === 0
+            ? zeros([0, model.config.embed_dim], { device })
+            : model.encodeImage(tensor(images, { shape: [count, 3, side, side], device })),
+        ),
+      );
+      if (ranks.size === 1) return { features: own, rows: rowsOf(batch) };
+      const found = ranks.gatherJson(rowsOf(batch).map((row, i) => ({ place: places[i]!, row }))).flat();
+      const order = [...found.keys()].sort((a, b) => found[a]!.place - found[b]!.place);
+      const features = scoped(() => ranks.joinRows(own).gather(tensor(Int32Array.from(order), { device })));
+      own.dispose();
+      return { features, rows: order.map((at) => found[at]!.row) };
+    },
   };
+}
+
+const rowsOf = ({ images, count, captions, labels, names, indices }: Batch): BatchRow[] => {
+  const length = images.length / count;
+  return names.map((name, i) => ({
+    ...{ name, caption: captions[i]!, label: labels[i]!, index: indices[i]! },
+    digest: digestOf(images.subarray(i * length, (i + 1) * length)),
+  }));
+};
+
+/** Unit embeddings of texts, [texts, dim], divided among ranks. */
+export function embedTextsOn(
+  ranks: Group | undefined,
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  texts: readonly string[],
+): Tensor {
+  if (!ranks || ranks.size === 1) return embedTexts(model, tokenizer, texts);
+  const share = Math.ceil(texts.length / ranks.size);
+  const mine = texts.slice(ranks.rank * share, (ranks.rank + 1) * share);
+  const { device } = model.logit_inv_tau;
+  const own = mine.length === 0 ? zeros([0, model.config.embed_dim], { device }) : embedTexts(model, tokenizer, mine);
+  const all = scoped(() => ranks.joinRows(own));
+  own.dispose();
+  return all;
 }
 
 /**
@@ -88,28 +143,24 @@ export async function embedSource(
     throw new DomainError('embed', { received: `a limit of ${limit}`, expected: 'at least 1 picture' });
   const { loader, encode } = pictureEncoder(model, source, { shuffle: limit !== Infinity, ...options });
   const parts: Tensor[] = [];
-  const found = { captions: [] as string[], labels: [] as number[], names: [] as string[] };
-  const own = { indices: [] as number[], digests: [] as string[] };
+  const found: BatchRow[] = [];
   const total = source.size === undefined ? undefined : Math.min(limit, source.size);
   try {
     for await (const batch of loader.batches({ epoch: 0 })) {
-      const { images, count, captions, labels, names, indices } = batch;
-      parts.push(encode(batch));
-      found.captions.push(...captions);
-      found.labels.push(...labels);
-      found.names.push(...names);
-      own.indices.push(...indices);
-      const length = images.length / count;
-      for (let i = 0; i < count; i++) own.digests.push(digestOf(images.subarray(i * length, (i + 1) * length)));
-      onProgress(found.names.length, total);
-      if (found.names.length >= limit) break;
+      const { features, rows } = encode(batch);
+      parts.push(features);
+      found.push(...rows);
+      onProgress(found.length, total);
+      if (found.length >= limit) break;
     }
-    const count = Math.min(limit, found.names.length);
-    for (const list of [...Object.values(found), ...Object.values(own)]) list.length = count;
+    found.length = Math.min(limit, found.length);
     return {
-      features: noGrad(() => scoped(() => concat(parts).slice([[0, count]]))),
-      ...found,
-      ...own,
+      features: noGrad(() => scoped(() => concat(parts).slice([[0, found.length]]))),
+      captions: found.map(({ caption }) => caption),
+      labels: found.map(({ label }) => label),
+      names: found.map(({ name }) => name),
+      indices: found.map(({ index }) => index),
+      digests: found.map(({ digest }) => digest),
       bad: loader.badRows,
     };
   } finally {

@@ -26,13 +26,20 @@ import { type EmbeddedSet, scoreSets } from './validate.js';
  */
 export async function openEmbeddingCorpus(
   { train, val }: CorpusRequest,
-  { log }: Pick<CorpusOptions, 'log'>,
+  { log, ranks }: Pick<CorpusOptions, 'log' | 'ranks'>,
 ): Promise<Corpus> {
   const { source, spec, embeddings } = await openData(train);
   const held = val && (await openData(val));
   const { images, texts } = embeddings!;
   if (held) checkSizes(held.embeddings!, { image: images.dim, text: texts.dim });
-  const loading = { ...(log && { log }), transform: { size: 1 }, pictures: false, workers: 0, train: true };
+  const loading = {
+    ...(log && { log }),
+    ...(ranks && { ranks }),
+    transform: { size: 1 },
+    pictures: false,
+    workers: 0,
+    train: true,
+  };
   return {
     description: `${images.count} pairs of embeddings: ${spec.path} (${images.dim} numbers each), ${spec.texts} (${texts.dim})`,
     spec: { train: spec, val: held?.spec ?? null },

@@ -4,12 +4,13 @@ import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { keywordLine } from '../data/emoji.js';
 import { type EmojiData, emojiSource } from '../data/emoji-source.js';
+import type { Group } from '../distributed/group.js';
 import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../evaluate/metrics.js';
 import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '../evaluate/neighbours.js';
-import { classify, embedTexts, zeroShotClassifier } from '../evaluate/zero-shot.js';
+import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import { embedSource } from './embed-source.js';
+import { embedSource, embedTextsOn } from './embed-source.js';
 import type { EmbeddedSet } from './validate.js';
 
 /** Retrieval on one set with one kind of caption. */
@@ -51,30 +52,37 @@ export function emojiSets({ split, titles }: EmojiData): { set: string; title: s
 /** Steps that {@link evaluateEmoji} tells of. */
 export const evaluationSteps = (data: EmojiData) => 1 + 4 * emojiSets(data).length;
 
+interface Work {
+  /** Called with what is done. */
+  onProgress?: ((done: number) => void) | undefined;
+  /** Those among whom pictures and texts are divided. */
+  ranks?: Group | undefined;
+}
+
 /**
  * Evaluates on the held-out sets, with names and with keyword lines, and by zero-shot classification into the names.
- * @param onProgress called {@link evaluationSteps} times
+ * @param onProgress called {@link evaluationSteps} times; @param ranks divide the embedding
  */
 export async function evaluateEmoji(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   data: EmojiData,
-  onProgress: (done: number) => void = () => {},
+  { onProgress = () => {}, ranks }: Work = {},
 ): Promise<EmojiResults> {
   const wasTraining = model.training;
   const results: EmojiResults = { retrieval: [], zeroShot: [] };
   let done = 0;
   const tick = () => onProgress(++done);
-  const known = await bothFeatures(model, data, data.split.train);
+  const known = await bothFeatures(model, data, data.split.train, ranks);
   tick();
   for (const { set, title, rows } of emojiSets(data)) {
     const concepts = rows.map((row) => data.concepts[data.drawings[row]!.concept]!);
-    const own = await bothFeatures(model, data, rows);
+    const own = await bothFeatures(model, data, rows, ranks);
     tick();
     const count = rows.length;
     for (const captions of ['names', 'keywords'] as const) {
       const texts = concepts.map((concept) => (captions === 'names' ? concept.name : keywordLine(concept)));
-      const embedded = embedTexts(model, tokenizer, texts);
+      const embedded = embedTextsOn(ranks, model, tokenizer, texts);
       const trained = await retrievalMetrics(own.embedding, embedded);
       embedded.dispose();
       const by = (kind: 'embedding' | 'pixels') =>
@@ -101,18 +109,19 @@ export async function evaluateEmoji(
   return results;
 }
 
-/** The held-out sets with their names as captions, embedded one after the other. @param onProgress pictures that are done */
+/** The held-out sets with their names as captions, embedded one after the other. @param onProgress told pictures that are done */
 export async function* embedEmojiSets(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   data: EmojiData,
-  onProgress: (done: number) => void = () => {},
+  { onProgress = () => {}, ranks }: Work = {},
 ): AsyncGenerator<EmbeddedSet> {
   let before = 0;
   for (const { set, rows } of emojiSets(data)) {
     const source = emojiSource(data, rows, 'names');
     const { features, captions } = await embedSource(model, source, {
       batchSize: 128,
+      ...(ranks && { ranks }),
       onProgress: (done) => onProgress(before + done),
     });
     before += rows.length;
@@ -124,7 +133,7 @@ export async function* embedEmojiSets(
     yield {
       set,
       images: features,
-      texts: embedTexts(model, tokenizer, captions),
+      texts: embedTextsOn(ranks, model, tokenizer, captions),
       pairs,
       zeroShot: accuracy,
       classified,
@@ -139,8 +148,14 @@ interface BothFeatures {
   pixels: Tensor;
 }
 
-async function bothFeatures(model: CloobModel, data: EmojiData, rows: readonly number[]): Promise<BothFeatures> {
-  const { features } = await embedSource(model, emojiSource(data, rows, 'names'), { batchSize: 128 });
+async function bothFeatures(
+  model: CloobModel,
+  data: EmojiData,
+  rows: readonly number[],
+  ranks: Group | undefined,
+): Promise<BothFeatures> {
+  const source = emojiSource(data, rows, 'names');
+  const { features } = await embedSource(model, source, { batchSize: 128, ...(ranks && { ranks }) });
   const embedding = noGrad(() => features.l2Normalize());
   features.dispose();
   return { embedding, pixels: drawingPixels(data, rows) };

@@ -11,7 +11,9 @@ import { DomainError } from '../tensor/errors.js';
 import type { Learner } from './learner.js';
 import type { Objective } from './objective.js';
 import type { PatternQueue } from './pattern-queue.js';
+import type { RunFolder } from './run-folder.js';
 import { weightsOf } from './state.js';
+import type { Trainer } from './trainer.js';
 
 /** A step that came to numbers that are not finite. Nothing has been changed by it. */
 export interface Fault {
@@ -53,15 +55,23 @@ export class Statistics {
 }
 
 /**
- * Writes what doing the step again needs into a folder that is there: batch.safetensors with `images` and `tokens` as the model takes them,
- * model.safetensors with the weights before the step. Those of an earlier fault are replaced.
+ * Writes what doing the step again needs into the run's folder not-finite: batch.safetensors with `images` and `tokens` of all ranks as the
+ * model takes them, model.safetensors with the weights before the step. Those of an earlier fault are replaced.
  * @throws DataError when they cannot be written
  */
-export async function writeFault(path: string, learner: Learner, { step, batch, error }: Fault): Promise<void> {
+export async function writeFault(
+  folder: RunFolder,
+  { learner, group }: Pick<Trainer<Learner>, 'learner' | 'group'>,
+  { step, batch, error }: Fault,
+): Promise<void> {
+  const path = folder.notFinite;
+  const { image, text } = learner.inputs(batch, 'reference');
+  const [images, tokens] = [group.joinRows(image), group.joinRows(text)];
+  const [captions, names] = [group.gatherJson(batch.captions).flat(), group.gatherJson(batch.names).flat()];
+  if (!folder.writes) return;
+  folder.make(path);
   const metadata = { step: String(step), error: error.received };
   await learner.save(weightsOf(path), metadata);
-  const { captions, names } = batch;
-  const { image: images, text: tokens } = learner.inputs(batch, 'reference');
   const words = { captions: JSON.stringify(captions), names: JSON.stringify(names) };
   await writeSafetensors(join(path, 'batch.safetensors'), { images, tokens }, { ...metadata, ...words });
 }

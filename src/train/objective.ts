@@ -1,10 +1,11 @@
 /** The objective that options describe: a loss, on embeddings as they are or as Hopfield memories answer them. */
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
+import { Group } from '../distributed/group.js';
+import { globalPairs, globalSimilarities, type Pairs, similaritiesOf } from '../distributed/losses.js';
 import type { TwoTowers } from '../models/cloob/two-towers.js';
-import { bothWays, dclLoss, infoLoobOf, infoNceOf, sigLipOf, similarities } from '../nn/losses.js';
+import { dclOf, infoLoobOf, infoNceOf, sigLipOf, similarities } from '../nn/losses.js';
 import { Module, Parameter } from '../nn/module.js';
-import { type RetrievedSimilarities, retrievedSimilarities, retrievePairs } from '../nn/retrieved-pairs.js';
 import type { TrainOptions } from './options.js';
 import { PatternQueue } from './pattern-queue.js';
 
@@ -12,6 +13,8 @@ type Options = Pick<
   TrainOptions,
   'loss' | 'hopfield' | 'scaleHopfield' | 'learnableScaleHopfield' | 'initInvTau' | 'learnableInvTau' | 'memorySize'
 >;
+
+const alone = new Group();
 
 /**
  * Loss × Hopfield. With embeddings X, Y of a batch and, with retrieval, U_x, U_y, V_x, V_y of both memories:
@@ -59,48 +62,48 @@ export class Objective extends Module {
   }
 
   /**
-   * The loss of a batch.
+   * The loss of a batch, or where it is spread over ranks the mean over this rank's pairs, each compared with those of all.
    * @param images [batch, dim] unit image embeddings; @param texts [batch, dim] unit text embeddings
    * @param retrieve whether Hopfield memories take part now
+   * @param among    the ranks, and the embeddings of all their pairs
    * @throws ShapeError, DomainError of the losses
    */
-  forward(images: Tensor, texts: Tensor, { retrieve }: { retrieve: boolean }): Tensor {
+  forward(
+    images: Tensor,
+    texts: Tensor,
+    { retrieve, among = { group: alone, images, texts } }: { retrieve: boolean; among?: Pairs & { group: Group } },
+  ): Tensor {
     const invTau = this.invTau();
     const { loss } = this.#options;
+    const { group } = among;
+    const beside = retrieve ? (this.queue?.patterns() ?? null) : null;
+    const own = { images, texts };
+    const pairs = () => globalPairs(group, own, among, { beta: retrieve ? this.beta() : null, beside });
     let sum: Tensor;
     if (loss === 'dcl') {
       // The negatives of its own view are embeddings, not similarities across.
-      const [x, y, v, u] = retrieve ? this.#retrieved(images, texts) : [images, texts, texts, images];
-      sum = dclLoss(x, y, { invTau }).add(dclLoss(v, u, { invTau }));
+      const { imageFromImage: x, imageFromText: y, textFromText: v, textFromImage: u, first } = pairs();
+      const side = (a: Tensor, b: Tensor) =>
+        dclOf(similarities(a, b), similarities(a, group.allGather(a)), invTau, first);
+      sum = side(x, y).add(side(v, u));
     } else {
-      const { image, text } = this.#similarities(images, texts, retrieve);
-      sum = this.#of(image, invTau).add(this.#of(text, invTau));
+      const { image, text, first } =
+        group.size > 1 || beside
+          ? similaritiesOf(pairs())
+          : globalSimilarities(group, images, texts, retrieve ? this.beta() : null);
+      sum = this.#of(image, invTau, first).add(this.#of(text, invTau, first));
     }
     return loss === 'infoloob' || loss === 'dcl' ? sum.div(invTau) : sum.mul(0.5);
   }
 
-  /** U_x, U_y, V_y, V_x: anchors and candidates of the image side, then those of the text side. */
-  #retrieved(images: Tensor, texts: Tensor): [Tensor, Tensor, Tensor, Tensor] {
-    const beside = this.queue?.patterns() ?? null;
-    const pairs = retrievePairs(images, texts, { beta: this.beta(), beside });
-    return [pairs.imageFromImage, pairs.imageFromText, pairs.textFromText, pairs.textFromImage];
-  }
-
-  #similarities(images: Tensor, texts: Tensor, retrieve: boolean): RetrievedSimilarities {
-    if (!retrieve) return bothWays(similarities(images, texts));
-    if (!this.queue?.patterns()) return retrievedSimilarities(images, texts, { beta: this.beta() });
-    const [x, y, v, u] = this.#retrieved(images, texts);
-    return { image: similarities(x, y), text: similarities(v, u) };
-  }
-
-  #of(s: Tensor, invTau: number | Tensor): Tensor {
+  #of(s: Tensor, invTau: number | Tensor, first: number): Tensor {
     switch (this.#options.loss) {
       case 'infonce':
-        return infoNceOf(s, invTau);
+        return infoNceOf(s, invTau, first);
       case 'siglip':
-        return sigLipOf(s, invTau, this.bias!);
+        return sigLipOf(s, invTau, this.bias!, first);
       default:
-        return infoLoobOf(s, invTau);
+        return infoLoobOf(s, invTau, first);
     }
   }
 }

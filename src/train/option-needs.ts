@@ -36,7 +36,7 @@ const needs: Partial<Record<keyof All, Need>> = {
       [
         ...(['pretrained', 'imageSize', 'contextLength', 'background', 'vocabSize', 'distillFrom'] as const),
         ...(['microBatch', 'gradCheckpointing', 'lockImage', 'lockText', 'unlockLast', 'layerDecay'] as const),
-        ...(['cacheEmbeddings', 'workers', 'maxBadShare', 'cache'] as const),
+        ...(['cacheEmbeddings', 'syncBatchnorm', 'workers', 'maxBadShare', 'cache'] as const),
       ] satisfies (keyof All)[]
     ).map((key) => [key, encoders]),
   ),

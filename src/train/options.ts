@@ -61,6 +61,8 @@ export interface TrainOptions {
   batchSize: number;
   /** Pairs encoded at a time; null: all of the batch. */
   microBatch: number | null;
+  /** Batch norm by the whole batch where ranks have parts of it. */
+  syncBatchnorm: boolean;
   /** Compute blocks again in backward instead of keeping what is inside them. */
   gradCheckpointing: boolean;
   epochs: number;
@@ -188,6 +190,11 @@ export const trainTable: Record<keyof TrainOptions, Option> = {
     help: 'pairs encoded at a time: the same step in less memory',
     whenNull: 'the whole batch',
   },
+  syncBatchnorm: {
+    group: optimisation,
+    kind: onOff,
+    help: 'batch norm by the whole batch where ranks have parts of it, each by its own otherwise; not with --micro-batch',
+  },
   gradCheckpointing: {
     group: optimisation,
     kind: onOff,
@@ -296,6 +303,13 @@ export function optionMistakes(options: Record<string, unknown>): Mistake[] {
     });
   if (unlockLast > 0 && !lockImage && !lockText)
     mistakes.push({ received: `--unlock-last ${unlockLast}`, expected: '--lock-image or --lock-text with it' });
+  const { syncBatchnorm, microBatch } = options as unknown as TrainOptions;
+  if (syncBatchnorm && microBatch !== null && microBatch < batchSize)
+    mistakes.push({
+      received: `--sync-batchnorm with pieces of ${microBatch} of ${batchSize} pairs`,
+      expected: 'no pieces, whose statistics are their own',
+      hint: '--grad-checkpointing saves memory and is exact for batch norm; vision transformers have none, and need no such flag.',
+    });
   if (lockImage && lockText && unlockLast === 0)
     mistakes.push({
       received: '--lock-image with --lock-text',

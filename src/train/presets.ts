@@ -24,6 +24,7 @@ export const addedOptions = {
   distillFrom: null,
   embedDim: null,
   cacheEmbeddings: false,
+  syncBatchnorm: false,
 } satisfies Partial<TrainOptions>;
 
 const emoji: TrainOptions = {

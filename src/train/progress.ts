@@ -22,6 +22,15 @@ interface Display extends Progress {
   stop(): void;
 }
 
+let silent = false;
+
+/** From now on this process shows and says nothing: of several ranks one speaks. */
+export function silence(): void {
+  silent = true;
+}
+
+const hidden: Display = { update() {}, say() {}, stop() {} };
+
 /** What is shown now, the innermost last. */
 const shown: Display[] = [];
 
@@ -37,7 +46,11 @@ export async function withProgress<T>(
   body: (progress: Progress) => Promise<T> | T,
   { output = process.stderr, done = 0 }: { output?: Output; done?: number } = {},
 ): Promise<T> {
-  const display = output.isTTY ? startBar(title, total, output, done) : startLines(title, total, output);
+  const display = silent
+    ? hidden
+    : output.isTTY
+      ? startBar(title, total, output, done)
+      : startLines(title, total, output);
   const stop = () => display.stop(); // process.exit, such as a second Ctrl-C, must not hide the cursor either
   process.once('exit', stop);
   shown.push(display);
@@ -52,6 +65,7 @@ export async function withProgress<T>(
 
 /** Writes a line for people: above the bar, when one is up. */
 export function say(message: string, output: Output = process.stderr): void {
+  if (silent) return;
   const text = printable(message, Infinity); // file names and captions of strangers may hold escape sequences
   const display = shown.at(-1);
   if (display) display.say(text);

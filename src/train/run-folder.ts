@@ -46,10 +46,13 @@ export function writeWhole(path: string, text: string): void {
 /** Paths of a run, and the writing of all that is in it but its checkpoints. */
 export class RunFolder {
   readonly path: string;
+  /** Whether anything is written: of several ranks one does, and the others' calls do nothing. */
+  readonly writes: boolean;
 
   /** @throws DataError when the folder cannot be made */
-  constructor(path: string) {
+  constructor(path: string, { writes = true }: { writes?: boolean } = {}) {
     this.path = path;
+    this.writes = writes;
     this.#guard(() => mkdirSync(path, { recursive: true }));
   }
 
@@ -162,6 +165,7 @@ export class RunFolder {
 
   /** Removes the folder when there is nothing in it, or nothing but the record of a run that came to no step. */
   removeUnlessBegun(): void {
+    if (!this.writes) return;
     const begun = [this.#log, this.#evaluations, this.model, this.checkpoints, this.notFinite];
     if (!begun.some((path) => existsSync(path)))
       for (const path of [this.record, ...this.#events]) this.#guard(() => rmSync(path, { force: true }));
@@ -186,6 +190,7 @@ export class RunFolder {
   }
 
   #guard(write: () => void): void {
+    if (!this.writes) return;
     try {
       write();
     } catch (error) {

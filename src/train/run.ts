@@ -1,11 +1,13 @@
 /** A training from beginning to end: tokenizer, model, loop, checkpoints, log, evaluation. */
 import type { Loader } from '../data/loader.js';
+import { Group } from '../distributed/group.js';
 import { deviceByName } from '../kernels/devices.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import { loadHeads } from '../models/cloob/heads.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
 import { CheckpointError, DomainError, HopgradError } from '../tensor/errors.js';
+import { checkAgreement } from './agreement.js';
 import { type ResumePoint, writeCheckpoint } from './checkpoints.js';
 import type { Corpus, Evaluation } from './corpus.js';
 import { checkSizes } from './embedding-corpus.js';
@@ -35,6 +37,8 @@ export interface RunOptions {
   /** Replace the run that is in the folder. */
   overwrite?: boolean | undefined;
   output: Output;
+  /** Those who train together; all call this, and one folder is written to. Default: this process alone. */
+  group?: Group;
   /** Whether held-out pairs are looked at closely when the training is complete, for the report. */
   figures?: boolean;
   signal?: AbortSignal;
@@ -61,7 +65,7 @@ export interface RunResult {
  * @throws CheckpointError when the checkpoint to resume belongs to another training; what data and training throw
  */
 export async function runTraining(asked: RunOptions): Promise<RunResult> {
-  const { corpus, folder } = asked;
+  const { corpus, folder, group = new Group() } = asked;
   const trainer = await trainerOf(asked);
   if (!trainer) {
     const steps = asked.checkpoint?.facts.position.step ?? 0;
@@ -74,11 +78,12 @@ export async function runTraining(asked: RunOptions): Promise<RunResult> {
     folder.writeJson('manifest.json', record); // a run that is killed before its first checkpoint can be begun again by it
     folder.rewindLog(trainer.position.step);
     const data = record.settings.valFrequency > 0 ? corpus.validation : null;
-    const validator = data && new Validator({ data, folder, record });
+    const validator = data && new Validator({ data, folder, record, group });
     const events =
-      record.settings.reportTo === 'tensorboard'
+      record.settings.reportTo === 'tensorboard' && folder.writes
         ? new EventFile((name, bytes) => folder.append(name, bytes), trainer.position.step)
         : null;
+    checkAgreement(trainer);
     const start = performance.now();
     const { complete, stoppedEarly } = await loop(run, trainer, { validator, events });
     const seconds = (performance.now() - start) / 1000;
@@ -95,7 +100,7 @@ export async function runTraining(asked: RunOptions): Promise<RunResult> {
 
 /** A trainer at the beginning, or where the checkpoint of the run stands; null when the signal came before. Close its loader. */
 export async function trainerOf(run: Start): Promise<RunTrainer | null> {
-  const { corpus, checkpoint, record, output, signal } = run;
+  const { corpus, checkpoint, record, output, signal, group = new Group() } = run;
   const { options, settings } = record;
   if (corpus.embeddings) {
     const model = checkpoint ? loadHeads(weightsOf(checkpoint.path)).model : startHeads(options, corpus.embeddings);
@@ -104,7 +109,7 @@ export async function trainerOf(run: Start): Promise<RunTrainer | null> {
     const count = model.parameterCount().toLocaleString('en');
     if (!checkpoint) output.write(`Heads: ${image} and ${text} → ${embed_dim} numbers, ${count} parameters\n`);
     const learner = new HeadsLearner(model, corpus.embeddings);
-    return goingOn(run, new Trainer({ learner, loader: corpus.loader(options), options }));
+    return goingOn(run, new Trainer({ learner, loader: corpus.loader(options), options, group }));
   }
   const parts = checkpoint ? await checkpointParts(checkpoint.path) : await freshParts(run);
   const teacher = options.distillFrom === null ? null : await Teacher.load(options.distillFrom, parts);
@@ -119,17 +124,19 @@ export async function trainerOf(run: Start): Promise<RunTrainer | null> {
   const reading = { maxBadShare, ...(workers !== null && { workers }) };
   const log = (text: string) => say(text, output);
   const tables = options.cacheEmbeddings
-    ? await lockedTables(parts, corpus.source, options, { cache, data, signal, output, log, ...reading })
+    ? await group.firstThenOthers(() =>
+        lockedTables(parts, corpus.source, options, { cache, data, signal, output, log, ...reading }),
+      )
     : {};
   if (!tables) return null;
-  const loader = corpus.loader(options, tables.image);
-  return goingOn(run, new Trainer({ learner: new PictureLearner({ ...parts, tables }), loader, options, teacher }));
+  const learner = new PictureLearner({ ...parts, tables });
+  return goingOn(run, new Trainer({ learner, loader: corpus.loader(options, tables.image), options, teacher, group }));
 }
 
 /** A trainer on the batches of a corpus. */
 export type RunTrainer = Trainer<Learner, Loader>;
 
-type Start = Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint' | 'signal'>;
+type Start = Pick<RunOptions, 'record' | 'corpus' | 'output' | 'checkpoint' | 'signal' | 'group'>;
 
 /** A trainer, put where the checkpoint stands if there is one. */
 function goingOn({ checkpoint, output }: Start, trainer: RunTrainer): RunTrainer {
@@ -210,7 +217,7 @@ async function writeFigures({ record, corpus, folder, output }: RunOptions, trai
         step: trainer.position.step,
         data: (corpus.spec.val ?? corpus.spec.train).path,
         ...(workers !== null && { workers }),
-        ...{ maxBadShare, output },
+        ...{ maxBadShare, output, ranks: trainer.group },
       }),
     );
   } catch (error) {
@@ -239,7 +246,9 @@ async function loop(
   { validator, events }: Watch,
 ): Promise<{ complete: boolean; stoppedEarly: boolean }> {
   const { folder, output, signal } = run;
-  const { saveFrequency, saveSteps, saveMinutes, logEveryNSteps: measureEvery } = run.record.settings;
+  const { saveFrequency, saveSteps, saveMinutes, logEveryNSteps: measureEvery, checkRanks } = run.record.settings;
+  const { group } = trainer;
+  const isAborted = () => group.any(signal?.aborted ?? false);
   const warnings = new Warnings(run.record.options);
   const speed = new Forecast();
   const processor = processorOf(deviceByName(trainer.model.logit_inv_tau.device));
@@ -252,7 +261,8 @@ async function loop(
   };
   const train = async ({ update }: Progress) => {
     const validate = async () => {
-      if (!signal?.aborted && validator?.isDue(trainer) && trainer.position.step < trainer.total) {
+      if (!isAborted() && validator?.isDue(trainer) && trainer.position.step < trainer.total) {
+        trainer.averageStatistics();
         const note = (done: number) =>
           update(trainer.position.step, `validating: ${done}/${validator.data.size || '?'}`);
         const row = await withFiniteWeights(trainer, () => validator.run(trainer, note));
@@ -277,9 +287,13 @@ async function loop(
         for (const warning of warnings.after(report)) say(warning, output);
         latest = trainingNote(report, { speed, processor, left: speed.seconds(workLeft(run, trainer, validator)) });
         update(report.step, latest);
+        if (checkRanks > 0 && report.step % checkRanks === 0) {
+          trainer.averageStatistics();
+          checkAgreement(trainer);
+        }
         if (report.step === total) return; // saved anyway
         const late = saveMinutes > 0 && performance.now() - saved >= 60_000 * saveMinutes;
-        if (late || (saveSteps > 0 && report.step % saveSteps === 0)) await saveNow();
+        if ((saveSteps > 0 && report.step % saveSteps === 0) || group.any(late)) await saveNow();
       },
       onPiece: (done, pieces) => update(trainer.position.step, `piece ${done}/${pieces}  ${latest}`.trimEnd()),
       measureEvery,
@@ -295,7 +309,7 @@ async function loop(
     });
   };
   const finished = await withProgress('Training', trainer.total, train, { output, done: trainer.position.step });
-  const stoppedEarly = !finished && early.signal.aborted && !signal?.aborted;
+  const stoppedEarly = !finished && early.signal.aborted && !isAborted();
   return { complete: finished || stoppedEarly, stoppedEarly };
 }
 
@@ -311,8 +325,7 @@ const mostSkipped = 10;
 async function keepFault(run: RunOptions, trainer: Trainer<Learner>, fault: Fault, skipped: number): Promise<boolean> {
   const { folder, record, output } = run;
   const { step, epoch, error } = fault;
-  folder.make(folder.notFinite);
-  await writeFault(folder.notFinite, trainer.learner, fault);
+  await writeFault(folder, trainer, fault);
   const kept = `Batch and weights are in ${folder.notFinite}.`;
   const goOn = skipped < mostSkipped - 1;
   if (record.settings.onNan === 'skip' && goOn) {
@@ -330,6 +343,8 @@ async function keepFault(run: RunOptions, trainer: Trainer<Learner>, fault: Faul
 }
 
 function save({ folder, record }: RunOptions, trainer: Trainer<Learner>): Promise<void> {
+  trainer.averageStatistics();
+  checkAgreement(trainer);
   return withFiniteWeights(trainer, () =>
     writeCheckpoint(folder, trainer, { record, keep: record.settings.keepCheckpoints }),
   );

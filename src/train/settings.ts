@@ -30,6 +30,8 @@ export interface RunSettings {
   logEveryNSteps: number;
   /** Where the numbers of the log go besides. */
   reportTo: 'tensorboard' | null;
+  /** Steps between comparisons of the weights of all ranks; 0: at the start and at checkpoints only. */
+  checkRanks: number;
 }
 
 const [run, data] = ['Run', 'Data'] as const;
@@ -86,6 +88,12 @@ export const settingsTable: Record<keyof RunSettings, Option> = {
     help: 'write event files of TensorBoard beside the log',
     whenNull: 'the log alone',
   },
+  checkRanks: {
+    group: run,
+    kind: whole(0),
+    mark: 'n',
+    help: 'steps between comparisons of the weights of all ranks; 0: only at the start and at checkpoints',
+  },
 };
 
 export const defaultSettings: RunSettings = {
@@ -102,4 +110,5 @@ export const defaultSettings: RunSettings = {
   onNan: 'stop',
   logEveryNSteps: 1,
   reportTo: null,
+  checkRanks: 100,
 };

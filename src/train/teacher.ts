@@ -2,11 +2,13 @@
 
 import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
+import type { Group } from '../distributed/group.js';
+import type { Pairs } from '../distributed/losses.js';
 import { loadCheckpoint } from '../models/cloob/checkpoint.js';
 import { preprocessing } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
-import { distillationLoss } from '../nn/losses.js';
+import { distillationOf, similarities } from '../nn/losses.js';
 import { UsageError } from '../tensor/errors.js';
 import type { Inputs } from './learner.js';
 import { weightsDigest } from './weights-digest.js';
@@ -48,17 +50,30 @@ export class Teacher {
     return new Teacher(model, await weightsDigest(model));
   }
 
-  /** What the student loses by thinking otherwise: {@link distillationLoss}. */
+  /**
+   * What the student loses by thinking otherwise: {@link distillationLoss}, where the batch is spread over ranks of this rank's pairs
+   * among those of all.
+   * @param all the student's embeddings of all ranks
+   */
   loss(
     { image, text }: Inputs,
-    { images, texts, invTau }: { images: Tensor; texts: Tensor; invTau: number | Tensor },
+    { images, texts, invTau, all, group }: Pairs & { invTau: number | Tensor; all: Pairs; group: Group },
     microBatch: number | null,
   ): Tensor {
     const model = this.#model;
-    const teacher = noGrad(() => ({
-      images: model.encodeImage(image, { microBatch }).l2Normalize(),
-      texts: model.encodeText(text, { microBatch }).l2Normalize(),
-    }));
-    return distillationLoss(images, texts, { invTau, teacher, teacherInvTau: model.invTau() });
+    const teacher = noGrad(() => {
+      const own = {
+        images: model.encodeImage(image, { microBatch }).l2Normalize(),
+        texts: model.encodeText(text, { microBatch }).l2Normalize(),
+      };
+      const theirs = { images: group.allGather(own.images), texts: group.allGather(own.texts) };
+      return logitsOf(own, theirs, model.invTau());
+    });
+    return distillationOf(logitsOf({ images, texts }, all, invTau), teacher);
   }
 }
+
+const logitsOf = ({ images, texts }: Pairs, all: Pairs, invTau: number | Tensor) => ({
+  image: similarities(images, all.texts).mul(invTau),
+  text: similarities(texts, all.images).mul(invTau),
+});

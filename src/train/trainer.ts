@@ -1,18 +1,23 @@
 /** The training loop: batches in, steps out, and a state from which it continues bit for bit. */
 
+import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
 import type { Tensor } from '../autograd/tensor.js';
 import type { Batch, Loader, Place } from '../data/loader.js';
+import { Group } from '../distributed/group.js';
 import type { Device } from '../kernels/device.js';
 import { CloobModel } from '../models/cloob/model.js';
+import { lookAcross } from '../nn/across.js';
 import { ExponentialMovingAverage } from '../nn/average.js';
 import type { Module, Parameter } from '../nn/module.js';
 import { AdamW } from '../nn/optim/adamw.js';
 import { DataError, DomainError, UsageError } from '../tensor/errors.js';
+import { averageStatistics } from './agreement.js';
 import { type Fault, faultError, Statistics } from './fault.js';
 import type { Embedded, Inputs, Learner, PictureLearner } from './learner.js';
 import { Objective } from './objective.js';
 import { firstHopfieldStep, type TrainOptions } from './options.js';
+import type { PatternQueue } from './pattern-queue.js';
 import { learningRate } from './schedule.js';
 import type { Teacher } from './teacher.js';
 import { lockTowers, scaledGroups } from './towers.js';
@@ -69,6 +74,8 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   readonly learner: L;
   readonly loader: B;
   readonly options: TrainOptions;
+  /** Those who train together: every batch is spread over them. */
+  readonly group: Group;
   readonly objective: Objective;
   readonly optimizer: AdamW;
   /** The average of the weights, where the options want one. */
@@ -91,13 +98,18 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     loader: B;
     options: TrainOptions;
     teacher?: Teacher | null;
+    /** Default: this process alone. Its loader gives this rank's part of every batch. */
+    group?: Group;
   }) {
-    const { learner, loader, options } = parts;
+    const { learner, loader, options, group = new Group() } = parts;
     const { model } = learner;
+    this.group = group;
     this.learner = learner;
     this.loader = loader;
     this.options = options;
     this.objective = new Objective(options, model);
+    const mean = (x: Tensor) => group.allGather(x.reshape([1, ...x.shape])).mean({ axis: 0 });
+    if (group.size > 1) lookAcross(model, { size: group.size, mean }, { batchNorm: options.syncBatchnorm });
     if (model instanceof CloobModel) model.setGradCheckpointing(options.gradCheckpointing);
     this.teacher = parts.teacher ?? null;
     this.#locked = lockTowers(model, options);
@@ -120,7 +132,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
   }
 
   /**
-   * Trains to the end, or until `signal` is aborted, which is heard between two steps.
+   * Trains to the end, or until `signal` is aborted on any rank, which is heard between two steps.
    * @param onStep    after every step
    * @param onEpoch   after every epoch but the last
    * @param onFault   at a step that came to numbers that are not finite; says whether to pass over it. Default: to stop
@@ -149,7 +161,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       this.train();
       let start = performance.now();
       for await (const batch of this.loader.batches(this.position)) {
-        if (signal?.aborted) return false;
+        if (this.group.any(signal?.aborted ?? false)) return false;
         const measure = (this.position.step + 1) % measureEvery === 0;
         const outcome = await this.#step(batch, { start, measure, onPiece });
         const fault = 'batch' in outcome ? outcome : null;
@@ -182,12 +194,20 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     return this.ema ? this.ema.use(body) : body();
   }
 
+  /** Gives all ranks the same running statistics of batch norm: their mean. Each sees its own rows only. */
+  averageStatistics(): void {
+    if (!this.options.syncBatchnorm) averageStatistics(this.group, this.model);
+  }
+
   /** Whether Hopfield memories take part in the next step. */
   get retrieves(): boolean {
     return this.position.step >= this.#hopfieldFrom;
   }
 
-  /** @param start when the wait for the batch began */
+  /**
+   * On ranks, every decision is made by numbers that all of them have: the loss of the whole batch, gradients that are summed.
+   * @param start when the wait for the batch began
+   */
   async #step(batch: Batch, { start, ...how }: StepOptions & { start: number }): Promise<StepReport | Fault> {
     const dataSeconds = (performance.now() - start) / 1000;
     const { step, epoch } = this.position;
@@ -212,7 +232,7 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       lr,
       invTau,
       beta: retrieve ? beta : null,
-      samples: batch.count,
+      samples: batch.of,
       vitals,
     };
     const refusal = await outcome.refused;
@@ -224,9 +244,10 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       const again = () => {
         const inputs = this.learner.inputs(batch);
         const { microBatch } = this.options;
-        this.#loss(inputs, this.learner.encode(inputs, { microBatch }), retrieve).backward();
+        const embedded = this.learner.encode(inputs, { microBatch });
+        this.#loss(inputs, embedded, embedded, retrieve).backward();
       };
-      error = faultError({ loss, refusal, step: step + 1 }, synchronous ? again : null);
+      error = faultError({ loss, refusal, step: step + 1 }, synchronous && this.group.size === 1 ? again : null);
       for (const parameter of this.#parameters) parameter.grad = null;
       before.restore();
     }
@@ -254,22 +275,30 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
       let done = 0;
       const embedded = this.learner.encode(inputs, { microBatch, onPiece: () => onPiece(++done, pieces) });
       const { images, texts } = embedded;
-      const value = this.#loss(inputs, embedded, retrieve);
+      const { group } = this;
+      const all = { images: group.allGather(images), texts: group.allGather(texts) };
+      const value = this.#loss(inputs, embedded, all, retrieve);
       const forwardSeconds = phase();
       const [invTau, beta] = [this.objective.invTau(), this.objective.beta()];
-      const vitals = measure ? measureEmbeddings(images, texts, { invTau, beta: retrieve ? beta : null }) : null;
-      const told = { loss: value.detach(), invTau, beta, vitals };
+      const vitals =
+        measure && group.rank === 0
+          ? measureEmbeddings(all.images, all.texts, { invTau, beta: retrieve ? beta : null })
+          : null;
+      const loss = group.size === 1 ? value.detach() : group.sumOf(value.dataSync()[0]!);
+      const told = { loss, invTau, beta, vitals };
       const phases = { forwardSeconds, backwardSeconds: null as number | null, updateSeconds: null as number | null };
-      if (synchronous && !Number.isFinite(value.dataSync()[0])) return { ...told, phases, refused: null };
+      if (synchronous && !Number.isFinite(typeof loss === 'number' ? loss : value.dataSync()[0]))
+        return { ...told, phases, refused: null };
       phase();
       value.backward();
+      group.sumGradients(this.#parameters);
       phases.backwardSeconds = phase();
       // The update is made now, in this scope; what is wrong with it is told after the loss, which may be the reason.
       const refused = (async () => this.optimizer.step())().then(
         () => null,
         (error: Error) => error,
       );
-      this.objective.queue?.push(images, texts);
+      if (this.objective.queue) this.#remember(this.objective.queue, all, batch);
       phases.updateSeconds = phase();
       return { ...told, phases, refused };
     });
@@ -280,16 +309,27 @@ export class Trainer<L extends Learner = PictureLearner, B extends Batches = Bat
     return outcome;
   }
 
+  /** Ranks have every n-th pair: the queue, which forgets the oldest, takes them in the order of the batch. */
+  #remember(queue: PatternQueue, { images, texts }: Embedded, { places }: Batch): void {
+    const at = this.group.gatherJson(places).flat();
+    const order = Int32Array.from([...at.keys()].sort((a, b) => at[a]! - at[b]!));
+    const rows = tensor(order, { device: images.device });
+    const ordered = (x: Tensor) => x.detach().gather(rows);
+    queue.push(ordered(images), ordered(texts));
+  }
+
   get #device(): Device {
     return this.model.logit_inv_tau.storage.device;
   }
 
-  /** The objective's loss, and the teacher's where there is one. */
-  #loss(inputs: Inputs, { images, texts }: Embedded, retrieve: boolean): Tensor {
-    const loss = this.objective.forward(images, texts, { retrieve });
-    if (!this.teacher) return loss;
-    const student = { images, texts, invTau: this.objective.invTau() };
-    return loss.add(this.teacher.loss(inputs, student, this.options.microBatch));
+  /** The objective's loss, and the teacher's where there is one; of ranks each has a share, and the shares add up to it. */
+  #loss(inputs: Inputs, { images, texts }: Embedded, all: Embedded, retrieve: boolean): Tensor {
+    const { group } = this;
+    const loss = this.objective.forward(images, texts, { retrieve, among: { group, ...all } });
+    const share = (value: Tensor) => (group.size === 1 ? value : value.div(group.size));
+    if (!this.teacher) return share(loss);
+    const student = { images, texts, invTau: this.objective.invTau(), all, group };
+    return share(loss.add(this.teacher.loss(inputs, student, this.options.microBatch)));
   }
 }
 

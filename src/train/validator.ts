@@ -1,5 +1,6 @@
 /** The validations of a run: when one is due, what it came to, which weights were the best, and how long nothing got better. */
 
+import { Group } from '../distributed/group.js';
 import { writeBest } from './checkpoints.js';
 import type { ValidationData } from './corpus.js';
 import type { Learner } from './learner.js';
@@ -12,6 +13,8 @@ interface Parts {
   data: ValidationData;
   folder: RunFolder;
   record: RunRecord;
+  /** Those who validate together; what rank 0 has found counts. */
+  group?: Group;
 }
 
 /**
@@ -23,12 +26,14 @@ export class Validator {
   readonly #folder: RunFolder;
   readonly #record: RunRecord;
   readonly #rows: EvaluationRow[];
+  readonly #group: Group;
 
-  constructor({ data, folder, record }: Parts) {
+  constructor({ data, folder, record, group = new Group() }: Parts) {
+    this.#group = group;
     this.data = data;
     this.#folder = folder;
     this.#record = record;
-    this.#rows = folder.evaluations();
+    this.#rows = group.fromFirst(() => folder.evaluations());
   }
 
   /** Whether the training stands where it should be validated, and was not yet. */
@@ -63,7 +68,8 @@ export class Validator {
     if (training) trainer.train();
     const seconds = (performance.now() - start) / 1000;
     const { step, row, epoch } = position;
-    const line: EvaluationRow = { step, epoch: row === 0 ? epoch : epoch + 1, retrieval, ...scores, seconds };
+    const own: EvaluationRow = { step, epoch: row === 0 ? epoch : epoch + 1, retrieval, ...scores, seconds };
+    const line = this.#group.fromFirst(() => own);
     this.#rows.push(line);
     if (this.best === line) {
       const { method, settings } = this.#record;

@@ -51,7 +51,18 @@ export function colourBatches(seed: number): Batches {
     });
     const captions = order.map((c) => colours[c]!);
     const next = { epoch, row: 4 * (index + 1), bad: 0 };
-    return { count: 4, images, captions, names: captions, labels: Int32Array.from(order), indices: order, next };
+    const places = [0, 1, 2, 3];
+    return {
+      count: 4,
+      of: 4,
+      places,
+      images,
+      captions,
+      names: captions,
+      labels: Int32Array.from(order),
+      indices: order,
+      next,
+    };
   };
   return {
     source: { name: 'colours', size: 12 },

@@ -1,11 +1,11 @@
 /** What a training says about itself: measurements held to others, faults that change nothing and are named, warnings. */
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { DomainError, detectAnomaly, randn, type Tensor } from 'hopgrad';
 import { loadCheckpoint, readSafetensors, retrievalEntropy, similarityStatistics } from 'hopgrad/models/cloob';
 import type { Batch } from '#src/data/loader.js';
 import { type Fault, writeFault } from '#src/train/fault.js';
+import { RunFolder } from '#src/train/run-folder.js';
 import type { StepReport } from '#src/train/trainer.js';
 import { measureEmbeddings, readVitals } from '#src/train/vitals.js';
 import { Warnings } from '#src/train/warnings.js';
@@ -158,9 +158,9 @@ describe('a step that is not finite', () => {
       }),
       /at step 3/,
     );
-    const path = join(root, 'not-finite');
-    mkdirSync(path);
-    await writeFault(path, trainer.learner, fault!);
+    const folder = new RunFolder(root);
+    const path = folder.notFinite;
+    await writeFault(folder, trainer, fault!);
     const { model, metadata } = await loadCheckpoint(join(path, 'model.safetensors'));
     assert.equal(metadata.step, '3');
     const { tensors, metadata: words } = readSafetensors(join(path, 'batch.safetensors'));
