@@ -14,6 +14,7 @@ const guides = [
   'docs/data.md',
   'docs/evaluation.md',
   'docs/report.md',
+  'docs/experiments.md',
   'docs/search.md',
   'docs/run-folder.md',
   'docs/weights.md',
