@@ -34,7 +34,10 @@ export interface RunOptions {
   from: number;
 }
 
-/** Learning rate after the warm-up: of 1e-3, 2e-3 and 4e-3 the one with the best held-out R@1 after 300 steps. */
+/**
+ * Learning rate after the warm-up. With 1e-3, 2e-3 and 4e-3 300 steps of 64 pairs (InfoLOOB, no memories, 128 concepts, one seed) found
+ * 34, 30 and 23 % of the held-out drawings: the first two are alike.
+ */
 export const peakRate = 2e-3;
 
 /** Which similarities are looked at: of the embeddings, or of what the image or the text memory answers. */
