@@ -125,7 +125,7 @@ export async function openData(
   };
   if (expected !== undefined && spec.digest !== expected)
     throw new DataError('openData', {
-      received: `${path}, which has changed since the run began`,
+      received: `${path}${wanted.texts === undefined ? '' : ` with ${wanted.texts}`}, which has changed since the run began`,
       expected: 'the same data',
       hint: 'Bring the data back as it was, or begin a new run.',
     });
