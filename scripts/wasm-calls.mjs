@@ -1,6 +1,7 @@
 // The call from TypeScript to WebAssembly, both sides of it made from the signatures in src/kernels/wasm/assembly.
 //
-// A kernel is an exported function there whose first parameter is a Chunk. TypeScript writes the other arguments as
+// A kernel is an exported function there whose first parameter is a Chunk; one of a type T is made for float32 and for
+// float64, and TypeScript chooses by the argument `dtype`. It writes the other arguments as
 // float64 into a fixed place, by name (generated/calls.ts); all threads read them from it and call the kernel
 // (assembly/generated.ts). Numbers of kernels and of elementwise operations, enums and exported constants are carried
 // over as well, so that nothing of this is written twice.
@@ -29,7 +30,9 @@ function parse(folder) {
   for (const file of readdirSync(folder).sort()) {
     if (!file.endsWith('.ts') || file === 'generated.ts') continue;
     const text = readFileSync(join(folder, file), 'utf8');
-    for (const [, name, rest] of text.matchAll(/^export function (\w+)\(\s*\w+: Chunk\b([^)]*)\): void/gm)) {
+    for (const [, name, generic, rest] of text.matchAll(
+      /^export function (\w+)(<T>)?\(\s*\w+: Chunk\b([^)]*)\): void/gm,
+    )) {
       let position = 0;
       const parameters = [...rest.matchAll(/(\w+):\s*(\w+)/g)].map(([, parameter, type]) => {
         const length = listLength(type);
@@ -39,9 +42,10 @@ function parse(folder) {
         return { name: parameter, type, length, at };
       });
       if (position > most) throw new Error(`${file}: ${name} has ${position} arguments, more than ${most}`);
-      kernels.push({ name, file, parameters });
+      const number = kernels.reduce((count, { types }) => count + types.length, 0);
+      kernels.push({ name, file, parameters, number, types: generic ? ['f32', 'f64'] : [null] });
     }
-    for (const [, name] of text.matchAll(/^export class (\w+) \{\n {2}@inline apply\(/gm)) operations.push(name);
+    for (const [, name] of text.matchAll(/^export class (\w+) \{\n {2}@inline apply<T>\(/gm)) operations.push(name);
     for (const [, name, members] of text.matchAll(/^export enum (\w+) \{([^}]*)\}/gm))
       enums[name] = [...members.matchAll(/\w+/g)].map(([member]) => member);
     for (const [, name, value] of text.matchAll(/^export const (\w+): (?:i32|usize) = (\d+);/gm))
@@ -57,9 +61,12 @@ function assemblySide({ kernels, operations }) {
     const names = kernels.filter((kernel) => kernel.file === file).map(({ name }) => name);
     return `import { ${names.join(', ')} } from './${file.replace('.ts', '')}';`;
   });
-  const cases = kernels.map(({ name, parameters }, i) => {
+  const cases = kernels.flatMap(({ name, parameters, number, types }) => {
     const values = parameters.map(({ type, length, at }) => (length ? `list(${at})` : readers[type](at)));
-    return `    case ${i}: ${name}(${['chunk', ...values].join(', ')}); break;`;
+    return types.map((type, i) => {
+      const call = `${name}${type ? `<${type}>` : ''}(${['chunk', ...values].join(', ')})`;
+      return `    case ${number + i}: ${call}; break;`;
+    });
   });
   return `${note('the signatures of this folder')}${imports.join('\n')}
 import { ${['each', ...operations].join(', ')} } from './elementwise';
@@ -71,9 +78,9 @@ ${cases.join('\n')}
   }
 }
 
-export function applyRow(op: i32, out: usize, a: usize, b: usize, c: usize, n: i32, da: usize, db: usize, dc: usize): void {
+export function applyRow<T>(op: i32, out: usize, a: usize, b: usize, c: usize, n: i32, da: usize, db: usize, dc: usize): void {
   switch (op) {
-${operations.map((name, i) => `    case ${i}: each<${name}>(out, a, b, c, n, da, db, dc); break;`).join('\n')}
+${operations.map((name, i) => `    case ${i}: each<${name}, T>(out, a, b, c, n, da, db, dc); break;`).join('\n')}
   }
 }
 `;
@@ -81,10 +88,11 @@ ${operations.map((name, i) => `    case ${i}: each<${name}>(out, a, b, c, n, da,
 
 /** generated/calls.ts: for each kernel a function that writes its arguments and gives its number. */
 function callingSide({ kernels, operations, enums, constants }) {
-  const functions = kernels.map(({ name, file, parameters }, i) => {
+  const functions = kernels.map(({ name, file, parameters, number, types: [, double] }) => {
     const types = parameters.map(({ name: key, type, length }) =>
       length ? `${key}: readonly number[]` : `${key}: ${type === 'bool' ? 'boolean' : 'number'}`,
     );
+    if (double) types.unshift('dtype: DType');
     const writes = parameters.map(({ name: key, type, length, at }) =>
       length
         ? `  for (let i = 0; i < ${length}; i++) list[${at} + i] = x.${key}[i] ?? 0;`
@@ -93,12 +101,13 @@ function callingSide({ kernels, operations, enums, constants }) {
     return `/** assembly/${file} */
 export function ${name}(list: Float64Array, x: { ${types.join('; ')} }): number {
 ${writes.join('\n')}
-  return ${i};
+  return ${double ? `x.dtype === 'float64' ? ${number + 1} : ${number}` : number};
 }
 `;
   });
   const numbered = (names) => `{ ${names.map((name, i) => `${name}: ${i}`).join(', ')} } as const`;
-  return `${note('the signatures in ../assembly')}
+  return `${note('the signatures in ../assembly')}import type { DType } from '../../../tensor/dtype.js';
+
 ${Object.entries(constants)
   .map(([name, value]) => `export const ${name} = ${value};`)
   .join('\n')}

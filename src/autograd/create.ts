@@ -24,7 +24,7 @@ import { type NestedArray, noGradientOfIntegers, Tensor } from './tensor.js';
 export interface TensorOptions {
   /** Default float32; that of the data for typed arrays. */
   dtype?: DType;
-  /** Default: the default device; for float64 the reference device, the one that has double precision. */
+  /** Default: the default device; for float64 the reference device, the judge. */
   device?: string;
   /** Record operations on this tensor and collect its gradient in `.grad`. Default false. */
   requiresGrad?: boolean;
@@ -32,13 +32,13 @@ export interface TensorOptions {
 
 /** The device for new tensors of a dtype. @throws DTypeError when a named device lacks the dtype */
 function deviceFor(op: string, dtype: DType, name: string | undefined): Device {
-  const device = name === undefined ? defaultDevice() : deviceByName(name);
+  if (name === undefined) return dtype === 'float64' ? deviceByName('reference') : defaultDevice();
+  const device = deviceByName(name);
   if (device.dtypes.includes(dtype)) return device;
-  if (name === undefined) return deviceByName('reference');
   throw new DTypeError(op, {
     received: `${dtype} on ${name}`,
     expected: device.dtypes.join(' or '),
-    hint: "float64 lives on the reference device: { device: 'reference' }.",
+    hint: "float64 lives on wasm and reference: { device: 'wasm' }.",
   });
 }
 

@@ -6,7 +6,8 @@
  */
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
-import type { DType } from '../tensor/dtype.js';
+import { deviceByName } from '../kernels/devices.js';
+import { type DType, dtypeOf } from '../tensor/dtype.js';
 import { DataError, DomainError, describeValue, printable, UsageError } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
 import { checksumKey, readSums, seal, verifySum, withSums } from './checksums.js';
@@ -191,16 +192,15 @@ function checkRanges(
 }
 
 export interface ReadOptions {
-  /** For all tensors but float64, which goes to the reference device. Default: the default device. */
+  /** Default: the default device. float64 without a device, or for one that has none, goes to reference. */
   device?: string;
   /** Reads only the names it accepts. Default: all. */
   select?: (name: string) => boolean;
 }
 
 /**
- * Reads a safetensors file. Float64 tensors go to the reference device, the one that has them; half precision widens
- * to float32, or with `half: 'keep'` stays as it is, two bytes
- * a number, as HalfTensor; whole numbers become int32.
+ * Reads a safetensors file. Half precision widens to float32, or with `half: 'keep'` stays as it is, two bytes a number, as
+ * HalfTensor; whole numbers become int32.
  * @param source a path, or the bytes of a file
  * @throws DataError when the file is missing, truncated or malformed, or has numbers that are not supported
  */
@@ -228,8 +228,8 @@ export function readSafetensors(
         return [[name, new HalfTensor(type === 'F16' ? 'float16' : 'bfloat16', shape, bits)]];
       }
       const data = stored.read();
-      const place = device !== undefined && !(data instanceof Float64Array) ? { device } : {};
-      return [[name, tensor(data, { shape, ...place })]];
+      const lacks = device !== undefined && !deviceByName(device).dtypes.includes(dtypeOf(data));
+      return [[name, tensor(data, { shape, device: lacks ? 'reference' : device })]];
     });
     return { metadata: file.metadata, tensors: Object.fromEntries(tensors) };
   } finally {

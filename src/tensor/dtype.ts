@@ -1,7 +1,7 @@
 /** Element types. Reductions and products of float32 are accumulated in higher precision than they are stored. */
 import { DTypeError, describeValue } from './errors.js';
 
-/** Types of elements: float64 lives on the reference device, int32 is exact below 2²⁴. */
+/** Types of elements: float64 lives on wasm and reference, int32 is exact below 2²⁴. */
 export type DType = 'float32' | 'float64' | 'int32';
 /** Arrays that hold the elements of a {@link DType}. */
 export type TypedArray = Float32Array | Float64Array | Int32Array;
@@ -13,6 +13,11 @@ export const bytesPerElement: Record<DType, number> = { float32: 4, float64: 8, 
 /** A zero-filled typed array of `size` elements. */
 export function allocate(dtype: DType, size: number): TypedArray {
   return new constructors[dtype](size);
+}
+
+/** `size` elements of `buffer` in place, from byte `address` on. */
+export function viewOf(dtype: DType, buffer: ArrayBufferLike, address: number, size: number): TypedArray {
+  return new constructors[dtype](buffer as ArrayBuffer, address, size); // shared buffers do as well
 }
 
 /** A copy of `data` as an array of `dtype`. */

@@ -6,7 +6,7 @@ import { tensor } from '../autograd/create.js';
 import { fresh } from '../autograd/functional.js';
 import { checkOptions } from '../autograd/ops/options.js';
 import { type NestedArray, Tensor } from '../autograd/tensor.js';
-import { withDevice } from '../kernels/devices.js';
+import { deviceByName, withDevice } from '../kernels/devices.js';
 import type { TypedArray } from '../tensor/dtype.js';
 import { GradientError, UsageError } from '../tensor/errors.js';
 import { Random } from '../tensor/random.js';
@@ -60,8 +60,10 @@ export interface CheckOptions {
    * largest value. Devices other than wasm are made with init() beforehand.
    */
   devices?: readonly string[];
-  /** Device to run on. Default reference, in float64; other devices run in float32. */
+  /** Device to run on. Default reference, the judge; wasm is much faster. */
   device?: string;
+  /** What to compute in. Default float64 where the device has it. */
+  dtype?: 'float32' | 'float64';
 }
 
 type Input = Tensor | NestedArray | TypedArray;
@@ -78,6 +80,7 @@ const known = [
   'kinks',
   'nondeterminism',
   'device',
+  'dtype',
   'forward',
   'linear',
   'batched',
@@ -88,8 +91,8 @@ const modes: readonly CheckMode[] = ['full', 'projection', 'coordinate', 'taylor
 /**
  * Compares the gradient of f with finite differences. f may return any shape: several results are projected on a random
  * tensor.
- * Inputs are converted to float64 on the reference device (f runs with that as default device); int32 tensors are
- * handed on as they are. Beyond values it checks that gradients have the inputs' shapes, that two backward passes
+ * Inputs are converted to float64 on the device (f runs with that as default device); int32 tensors are handed on as
+ * they are. Beyond values it checks that gradients have the inputs' shapes, that two backward passes
  * agree bit for bit, that the vjp is linear in gradOutput, and that unused inputs get zeros.
  *
  * Central differences: ∂f/∂x ≈ (f(x + ε) − f(x − ε)) / 2ε, error O(ε²) + O(δ/ε) with δ the rounding of f.
@@ -104,8 +107,8 @@ export async function checkGradients(
   options: CheckOptions = {},
 ): Promise<GradientReport> {
   checkOptions('checkGradients', options, known);
-  const device = options.device ?? 'reference';
-  const double = device === 'reference';
+  const { device = 'reference', dtype = defaultFloat(device), ...given } = options;
+  const double = dtype === 'float64';
   const settings = {
     mode: 'full' as CheckMode,
     order: 1 as 1 | 2,
@@ -120,17 +123,18 @@ export async function checkGradients(
     linear: false,
     batched: false,
     devices: [],
-    ...options,
+    ...given,
   };
   if (
     !modes.includes(settings.mode) ||
     ![1, 2].includes(settings.order) ||
     !(settings.eps > 0) ||
+    !['float32', 'float64'].includes(dtype) ||
     !['avoid', 'filter', 'subgradient'].includes(settings.kinks)
   )
     throw new UsageError('checkGradients', {
       received: written(options),
-      expected: `mode ${modes.join(' | ')}, order 1 | 2, eps > 0, kinks avoid | filter | subgradient`,
+      expected: `mode ${modes.join(' | ')}, order 1 | 2, eps > 0, kinks avoid | filter | subgradient, dtype float32 | float64`,
     });
   if (!Array.isArray(inputs) || inputs.length === 0)
     throw new UsageError('checkGradients', {
@@ -144,27 +148,27 @@ export async function checkGradients(
     );
   const random = new Random(settings.seed, 77);
   const report = new GradientReport(settings.mode, settings.order, settings.seed);
+  const points = placed(device, dtype);
+  const checker = new Checker(f, points, random, settings, report, 1);
+  await checker.run();
+  if (settings.order === 2) {
+    report.projected = true;
+    const w = points.map((x) => direction(x, random));
+    const second: Differentiable = (...xs) => {
+      const tracked = xs.map((x) => (x.dtype === 'int32' || x.requiresGrad ? x : fresh(x)));
+      const grads = checker.gradients(tracked, null, true);
+      return grads
+        .map((g, i) => (g ? g.mul(w[i]!).sum() : xs[i]!.cast(w[i]!.dtype).mul(0).sum()))
+        .reduce((a, b) => a.add(b));
+    };
+    // The first gradient is exact to rounding, so its differences bear the same step.
+    await new Checker(second, points, random, settings, report, 2).run();
+  }
+  const checked = { f, points, random, settings, report };
   withDevice(device, () => {
-    const points = placed(device, double ? 'float64' : 'float32');
-    const checker = new Checker(f, points, random, settings, report, 1);
-    checker.run();
-    if (settings.order === 2) {
-      report.projected = true;
-      const w = points.map((x) => direction(x, random));
-      const second: Differentiable = (...xs) => {
-        const tracked = xs.map((x) => (x.dtype === 'int32' || x.requiresGrad ? x : fresh(x)));
-        const grads = checker.gradients(tracked, null, true);
-        return grads
-          .map((g, i) => (g ? g.mul(w[i]!).sum() : xs[i]!.cast(w[i]!.dtype).mul(0).sum()))
-          .reduce((a, b) => a.add(b));
-      };
-      // The first gradient is exact to rounding, so its differences bear the same step.
-      new Checker(second, points, random, settings, report, 2).run();
-    }
-    const given = { f, points, random, settings, report };
-    if (settings.forward) checkForward(given);
-    if (settings.linear) checkAdjoint(given, places('linear', settings.linear, floats(given)));
-    if (settings.batched) checkBatched(given, places('batched', settings.batched, [...points.keys()]));
+    if (settings.forward) checkForward(checked);
+    if (settings.linear) checkAdjoint(checked, places('linear', settings.linear, floats(checked)));
+    if (settings.batched) checkBatched(checked, places('batched', settings.batched, [...points.keys()]));
   });
   // The same float32 numbers everywhere, so that only the arithmetic differs.
   for (const name of settings.devices)
@@ -176,6 +180,11 @@ export async function checkGradients(
     );
   report.ok = report.failures.length === 0;
   return report;
+}
+
+/** float64 where the device has it. */
+function defaultFloat(device: string): 'float32' | 'float64' {
+  return deviceByName(device).dtypes.includes('float64') ? 'float64' : 'float32';
 }
 
 /** The inputs that an option speaks of, of those that it may. @throws UsageError */

@@ -7,19 +7,23 @@ import { deviceByName } from '../kernels/devices.js';
 import { fused } from '../kernels/fused.js';
 import * as scalar from '../kernels/scalar.js';
 import { zipFlat, zipped } from '../kernels/walk.js';
+import { type TypedArray, toTypedArray } from '../tensor/dtype.js';
 import { Random } from '../tensor/random.js';
 import { sizeOf } from '../tensor/shape.js';
 import type { ConformanceCase, Outcome } from './conformance.js';
 
-type Draw = (size: number) => Float32Array;
+type Float = 'float32' | 'float64';
+type Draw = (size: number) => TypedArray;
 
 /** Runs one computation on the device and on reference, and compares all its results. */
-function against(
+function compare(
+  dtype: Float,
   name: string,
   compute: (device: Device, draw: Draw) => Storage[],
   random: Random,
-  tolerance = 1e-5,
+  tolerance32 = 1e-5,
 ): ConformanceCase {
+  const tolerance = dtype === 'float64' ? Math.min(1e-13, tolerance32) : tolerance32;
   const seed = random.int(2 ** 30);
   return {
     group: 'kernel',
@@ -27,7 +31,11 @@ function against(
     async run(deviceName) {
       const results = async (device: Device) => {
         const own = new Random(seed);
-        const draw: Draw = (size) => Float32Array.from({ length: size }, () => 2 * own.uniform() - 1);
+        const draw: Draw = (size) =>
+          toTypedArray(
+            Array.from({ length: size }, () => 2 * own.uniform() - 1),
+            dtype,
+          );
         const storages = compute(device, draw);
         return Promise.all(storages.map((storage) => device.read(storage)));
       };
@@ -68,8 +76,8 @@ function size(name: string, run: (device: Device) => Promise<string | null>): Co
 }
 
 /** One case for each kernel of the vocabulary, with drawn sizes; `quick` leaves out the large ones. */
-export function kernelCases(random: Random, quick: boolean): ConformanceCase[] {
-  return [...comparisons(random), ...int32Cases(), ...(quick ? [] : sizeCases())];
+export function kernelCases(random: Random, quick: boolean, dtype: Float): ConformanceCase[] {
+  return [...comparisons(random, dtype), ...int32Cases(), ...(quick || dtype === 'float64' ? [] : sizeCases())];
 }
 
 const square3 = { kernelHeight: 3, kernelWidth: 3, strideY: 1, strideX: 1, paddingY: 1, paddingX: 1 };
@@ -127,7 +135,8 @@ const convolutionSpecs = {
   },
 };
 
-function comparisons(random: Random): ConformanceCase[] {
+function comparisons(random: Random, dtype: Float): ConformanceCase[] {
+  const against = compare.bind(null, dtype);
   const flags = [false, true];
   const products = flags.flatMap((transposeA) =>
     flags.map((transposeB) =>
@@ -266,7 +275,7 @@ function comparisons(random: Random): ConformanceCase[] {
       'adamW, three steps',
       (device, draw) => {
         const [parameter, grad] = [device.upload(draw(1000)), device.upload(draw(1000))];
-        const [m, v] = [device.fill(1000, 0, 'float32'), device.fill(1000, 0, 'float32')];
+        const [m, v] = [device.fill(1000, 0, dtype), device.fill(1000, 0, dtype)];
         for (let step = 1; step <= 3; step++)
           fused(device).adamW(parameter, grad, m, v, {
             ...{ learningRate: 1e-2, beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.2, step, gradScale: 0.5 },

@@ -6,15 +6,22 @@ import { deviceByName, registerDevice } from '#src/kernels/devices.js';
 import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { needWebGpu } from '../kernels/gpu/adapter.js';
 
-for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
-  describe(`conformance of ${device} in Node`, () => {
+const kinds = [
+  { device: 'reference' },
+  { device: 'wasm' },
+  { device: 'wasm', dtype: 'float64' },
+  { device: 'gpujs-cpu' },
+  { device: 'webgpu' },
+] as const;
+for (const { device, dtype = 'float32' } of kinds.map((kind) => ({ dtype: undefined, ...kind })))
+  describe(`conformance of ${device} in Node${dtype === 'float64' ? ', in float64' : ''}`, () => {
     before(async function () {
       if (device === 'webgpu') await needWebGpu.call(this);
       else await init({ device });
     });
     after(() => init({ device: 'wasm' }));
 
-    for (const { group, name, run } of conformanceCases({ seeds: 4, quick: device === 'reference' }))
+    for (const { group, name, run } of conformanceCases({ seeds: 4, quick: device === 'reference', dtype }))
       it(`${group}: ${name}`, async () => {
         const { error, tolerance, detail } = await run(device);
         assert.ok(error <= tolerance, `${error} > ${tolerance}: ${detail}`);

@@ -28,8 +28,7 @@ export function cast(x: Tensor, dtype: DType): Tensor {
     throw new DTypeError('cast', {
       received: `${dtype} on ${device.name}`,
       expected: device.dtypes.join(' or '),
-      hint:
-        dtype === 'float64' ? "Double precision lives on the reference device: x.to('reference').cast('float64')." : '',
+      hint: dtype === 'float64' ? "Double precision lives on wasm and reference: x.to('wasm').cast('float64')." : '',
     });
   return castOp([dtype === 'int32' ? x.detach() : x], { from: x.dtype, to: dtype }); // rounding has no derivative
 }

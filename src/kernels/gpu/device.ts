@@ -134,7 +134,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
       throw new DTypeError(this.name, {
         received: 'float64',
         expected: 'float32 or int32',
-        hint: 'Double precision lives on the reference device.',
+        hint: 'Double precision lives on wasm and reference.',
       });
     if (dtype === 'int32') this.#checkExact('tensor', data);
     return this.#constant(this.put(Float32Array.from(data)), dtype, data.length);

@@ -8,6 +8,7 @@ export function adamW({ engine }: Context, parameter: Storage, grad: Storage, m:
   const elements = parameter.size;
   const { learningRate, beta1, beta2, eps, gradScale } = s;
   engine.call(kernel.adamW, chunksOf(elements, grain), {
+    dtype: parameter.dtype,
     parameter: at(parameter),
     grad: at(grad),
     m: at(m),

@@ -1,17 +1,21 @@
 /** Attention: the arguments of assembly/attention.ts. */
+import { bytesPerElement, type DType } from '../../tensor/dtype.js';
 import type { AttentionSpec, Storage } from '../device.js';
 import { at, type Context } from './context.js';
 import { packed } from './gemm.js';
 import * as kernel from './generated/calls.js';
 
 /** Bytes of the packed factors of a head's products. */
-const factors = ({ queries, keys, headDim }: AttentionSpec) => 2 * packed(Math.max(queries, keys, headDim));
+const factors = ({ queries, keys, headDim }: AttentionSpec, dtype: DType) =>
+  2 * packed(Math.max(queries, keys, headDim), dtype);
 
 export function attention({ engine, allocate }: Context, q: Storage, k: Storage, v: Storage, s: AttentionSpec) {
-  const output = allocate('float32', q.size);
-  const probabilities = allocate('float32', s.batch * s.heads * s.queries * s.keys);
-  engine.withScratch(factors(s), (scratch, scratchBytes) =>
+  const { dtype } = q;
+  const output = allocate(dtype, q.size);
+  const probabilities = allocate(dtype, s.batch * s.heads * s.queries * s.keys);
+  engine.withScratch(factors(s, dtype), (scratch, scratchBytes) =>
     engine.call(kernel.attention, s.batch * s.heads, {
+      dtype,
       q: at(q),
       k: at(k),
       v: at(v),
@@ -39,13 +43,15 @@ export function attentionGrad(
   probabilities: Storage,
   s: AttentionSpec,
 ) {
+  const { dtype } = q;
   const grads = {
-    q: allocate('float32', q.size),
-    k: allocate('float32', k.size),
-    v: allocate('float32', v.size),
+    q: allocate(dtype, q.size),
+    k: allocate(dtype, k.size),
+    v: allocate(dtype, v.size),
   };
-  engine.withScratch(4 * (s.queries * s.keys + 16) + factors(s), (scratch, scratchBytes) =>
+  engine.withScratch(bytesPerElement[dtype] * (s.queries * s.keys + 16) + factors(s, dtype), (scratch, scratchBytes) =>
     engine.call(kernel.attentionGrad, s.batch * s.heads, {
+      dtype,
       gradOutput: at(gradOutput),
       q: at(q),
       k: at(k),

@@ -1,4 +1,5 @@
 /** Convolution: the arguments of assembly/conv.ts. */
+import { bytesPerElement, type DType } from '../../tensor/dtype.js';
 import type { Conv2dSpec, Storage } from '../device.js';
 import { at, type Context } from './context.js';
 import { zeros } from './elementwise.js';
@@ -21,7 +22,7 @@ function padded(context: Context, x: Storage, s: Conv2dSpec): { storage: Storage
   if (s.paddingY === 0 && s.paddingX === 0) return { storage: x, height: s.height, width: s.width };
   const [height, width] = [s.height + 2 * s.paddingY, s.width + 2 * s.paddingX];
   const planes = s.batch * s.inChannels;
-  const storage = zeros(context, planes * height * width);
+  const storage = zeros(context, planes * height * width, x.dtype);
   moveBlock(
     context,
     [planes, s.height, s.width],
@@ -37,6 +38,7 @@ function withOffsets<T>(
   s: Conv2dSpec,
   height: number,
   width: number,
+  dtype: DType,
   body: (offsets: number) => T,
 ): T {
   const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
@@ -45,7 +47,7 @@ function withOffsets<T>(
   let k = 0;
   for (let c = 0; c < s.inChannels; c++)
     for (let u = 0; u < s.kernelHeight; u++)
-      for (let v = 0; v < s.kernelWidth; v++) table[k++] = 4 * ((c * height + u) * width + v);
+      for (let v = 0; v < s.kernelWidth; v++) table[k++] = bytesPerElement[dtype] * ((c * height + u) * width + v);
   try {
     return body(block.address);
   } finally {
@@ -55,10 +57,11 @@ function withOffsets<T>(
 
 export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
+  const { dtype } = x;
   const positions = s.outHeight * s.outWidth;
   const size = s.batch * s.outChannels * positions;
-  if (size === 0 || s.inChannels === 0) return zeros(context, size);
-  const y = allocate('float32', size);
+  if (size === 0 || s.inChannels === 0) return zeros(context, size, dtype);
+  const y = allocate(dtype, size);
   const image = padded(context, x, s);
   const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
   // About this many columns of the patch matrix a chunk: part of a large image, or several small ones.
@@ -69,11 +72,14 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
   const chunksPerImage = chunksOf(positions, positionsPerChunk);
   const chunks = imagesPerChunk > 1 ? chunksOf(s.batch, imagesPerChunk) : s.batch * chunksPerImage;
   const together =
-    imagesPerChunk > 1 && positions % kernel.NR !== 0 ? 4 * s.outChannels * imagesPerChunk * positions : 0;
-  const bytes = packed(kernel.MB) + imagesPerChunk * packed(positionsPerChunk) + together + 64;
-  withOffsets(context, s, image.height, image.width, (offsets) =>
+    imagesPerChunk > 1 && positions % kernel.NR !== 0
+      ? bytesPerElement[dtype] * s.outChannels * imagesPerChunk * positions
+      : 0;
+  const bytes = packed(kernel.MB, dtype) + imagesPerChunk * packed(positionsPerChunk, dtype) + together + 64;
+  withOffsets(context, s, image.height, image.width, dtype, (offsets) =>
     engine.withScratch(bytes, (scratch, scratchBytes) =>
       engine.call(kernel.convolve, chunks, {
+        dtype,
         x: at(image.storage),
         weight: at(weight),
         y: at(y),
@@ -100,11 +106,13 @@ export function conv2d(context: Context, x: Storage, weight: Storage, s: Conv2dS
 
 export function conv2dInputGrad(context: Context, gradOutput: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
+  const { dtype } = weight;
   const [paddingY, paddingX] = [s.kernelHeight - 1 - s.paddingY, s.kernelWidth - 1 - s.paddingX];
   if (s.strideY === 1 && s.strideX === 1 && paddingY >= 0 && paddingX >= 0) {
     // The transpose of a convolution with stride 1 is a convolution with the kernel turned around.
-    const turned = allocate('float32', weight.size);
+    const turned = allocate(dtype, weight.size);
     engine.call(kernel.flipWeight, s.inChannels, {
+      dtype,
       weight: at(weight),
       flipped: at(turned),
       outChannels: s.outChannels,
@@ -131,35 +139,39 @@ export function conv2dInputGrad(context: Context, gradOutput: Storage, weight: S
 /** Patches of gradient are computed block by block and added to a padded image, whose middle is the result. */
 function stridedInputGrad(context: Context, gradOutput: Storage, weight: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
+  const { dtype } = weight;
   const [height, width] = [s.height + 2 * s.paddingY, s.width + 2 * s.paddingX];
   const planes = s.batch * s.inChannels;
-  const image = zeros(context, planes * height * width);
+  const image = zeros(context, planes * height * width, dtype);
   const positions = s.outHeight * s.outWidth;
   const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
   const block = Math.min(positions, 512);
   if (gradOutput.size > 0)
-    withOffsets(context, s, height, width, (offsets) =>
-      engine.withScratch(4 * (depth * block + 16) + packed(depth) + packed(block), (scratch, scratchBytes) =>
-        engine.call(kernel.convolveInputGrad, s.batch, {
-          gradOutput: at(gradOutput),
-          weight: at(weight),
-          x: at(image),
-          offsets,
-          imageSize: s.inChannels * height * width,
-          channels: s.outChannels,
-          depth,
-          positions,
-          outWidth: s.outWidth,
-          rowStep: s.strideY * width,
-          columnStep: s.strideX,
-          block,
-          scratch,
-          scratchBytes,
-        }),
+    withOffsets(context, s, height, width, dtype, (offsets) =>
+      engine.withScratch(
+        bytesPerElement[dtype] * (depth * block + 16) + packed(depth, dtype) + packed(block, dtype),
+        (scratch, scratchBytes) =>
+          engine.call(kernel.convolveInputGrad, s.batch, {
+            dtype,
+            gradOutput: at(gradOutput),
+            weight: at(weight),
+            x: at(image),
+            offsets,
+            imageSize: s.inChannels * height * width,
+            channels: s.outChannels,
+            depth,
+            positions,
+            outWidth: s.outWidth,
+            rowStep: s.strideY * width,
+            columnStep: s.strideX,
+            block,
+            scratch,
+            scratchBytes,
+          }),
       ),
     );
   if (s.paddingY + s.paddingX === 0) return image;
-  const x = allocate('float32', planes * s.height * s.width);
+  const x = allocate(dtype, planes * s.height * s.width);
   moveBlock(
     context,
     [planes, s.height, s.width],
@@ -172,9 +184,10 @@ function stridedInputGrad(context: Context, gradOutput: Storage, weight: Storage
 
 export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Storage, s: Conv2dSpec): Storage {
   const { engine, allocate } = context;
+  const { dtype } = x;
   const positions = s.outHeight * s.outWidth;
   const depth = s.inChannels * s.kernelHeight * s.kernelWidth;
-  if (s.batch * positions === 0 || depth * s.outChannels === 0) return zeros(context, s.outChannels * depth);
+  if (s.batch * positions === 0 || depth * s.outChannels === 0) return zeros(context, s.outChannels * depth, dtype);
   const image = padded(context, x, s);
   // Few rows leave few chunks, each of which packs all of ȳ: then the images are dealt out instead, in parts that only
   // the sizes decide, so that the bits do not depend on the threads.
@@ -184,10 +197,11 @@ export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Stora
   while (parts === 1 && rows > 32 && chunksOf(depth, rows) < 3 * engine.threads) rows /= 2;
   const chunksPerPart = chunksOf(depth, rows);
   // [part, depth, outChannels]
-  const partial = allocate('float32', parts * s.outChannels * depth);
-  withOffsets(context, s, image.height, image.width, (offsets) =>
-    engine.withScratch(packed(rows) + packed(s.outChannels), (scratch, scratchBytes) =>
+  const partial = allocate(dtype, parts * s.outChannels * depth);
+  withOffsets(context, s, image.height, image.width, dtype, (offsets) =>
+    engine.withScratch(packed(rows, dtype) + packed(s.outChannels, dtype), (scratch, scratchBytes) =>
       engine.call(kernel.convolveWeightGrad, parts * chunksPerPart, {
+        dtype,
         x: at(image.storage),
         gradOutput: at(gradOutput),
         weightGrad: at(partial),
@@ -211,7 +225,7 @@ export function conv2dWeightGrad(context: Context, x: Storage, gradOutput: Stora
   const transposed = parts === 1 ? partial : reduceColumns(context, 'sum', partial, 1, parts, depth * s.outChannels);
   if (transposed !== partial) partial.free();
   if (image.storage !== x) image.storage.free();
-  const y = allocate('float32', s.outChannels * depth);
+  const y = allocate(dtype, s.outChannels * depth);
   moveBlock(
     context,
     [s.outChannels, depth],

@@ -2,8 +2,7 @@
  * The wasm device: the fast CPU. Kernels are SIMD WebAssembly on all cores (assembly/), over one linear memory. What
  * they do not know (elementwise kernels of users, int32 arithmetic) runs as loops compiled from the kernel's own text.
  */
-import { allocate, bytesPerElement, type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DTypeError } from '../../tensor/errors.js';
+import { allocate, bytesPerElement, type DType, dtypeOf, type TypedArray, viewOf } from '../../tensor/dtype.js';
 import { sizeOf, stridesOf } from '../../tensor/shape.js';
 import {
   type Conv2dSpec,
@@ -38,7 +37,7 @@ import { argReduce, reduceColumns, reduceRows } from './reduce.js';
 
 export class WasmDevice implements Device {
   readonly name = 'wasm';
-  readonly dtypes = ['float32', 'int32'] as const;
+  readonly dtypes = ['float32', 'float64', 'int32'] as const;
   readonly synchronous = true;
   readonly fused: FusedKernels & FusedGradients;
   readonly #engine: Engine;
@@ -54,7 +53,7 @@ export class WasmDevice implements Device {
   }
 
   get description(): string {
-    return `WebAssembly with ${this.#label}, float32, ${this.threads} thread${this.threads === 1 ? '' : 's'}`;
+    return `WebAssembly with ${this.#label}, ${this.threads} thread${this.threads === 1 ? '' : 's'}`;
   }
 
   /** Number of threads, the calling one included. Results do not depend on it. */
@@ -68,12 +67,6 @@ export class WasmDevice implements Device {
 
   /** Uninitialised storage. */
   #allocate(dtype: DType, size: number): Storage {
-    if (dtype === 'float64')
-      throw new DTypeError('wasm', {
-        received: 'float64',
-        expected: 'float32 or int32',
-        hint: 'Double precision lives on the reference device.',
-      });
     const block = this.#engine.heap.allocate(size * bytesPerElement[dtype]);
     const storage = new Storage(this, dtype, size, block);
     this.#engine.heap.collector.watch(storage, block);
@@ -83,7 +76,7 @@ export class WasmDevice implements Device {
   /** The elements in place; valid until memory grows, so never kept across an allocation. */
   #view(x: Storage): TypedArray {
     const { buffer } = this.#engine.heap.memory;
-    return x.dtype === 'int32' ? new Int32Array(buffer, at(x), x.size) : new Float32Array(buffer, at(x), x.size);
+    return viewOf(x.dtype, buffer, at(x), x.size);
   }
 
   upload(data: TypedArray): Storage {
@@ -150,7 +143,7 @@ export class WasmDevice implements Device {
     const y = this.#allocate(dtype, sizeOf(shape));
     if (y.size === 0) return y;
     const operation = this.#operation(f, operands, dtype);
-    if (operation >= 0) applyOperation(this.#context, operation, at(y), shape, operands);
+    if (operation >= 0) applyOperation(this.#context, operation, y, shape, operands);
     else {
       const sources = operands.map((x) => (typeof x === 'number' ? x : this.#view(x.storage)));
       runLoop(f, this.#view(y), shape, operands, sources);
@@ -160,8 +153,12 @@ export class WasmDevice implements Device {
 
   /** The number of the operation that computes f on these operands, −1 for none. */
   #operation(f: ScalarKernel, operands: readonly KernelOperand[], dtype: DType): number {
-    if (dtype !== 'float32') return -1;
-    if (f === select) return (operands[0] as Strided).storage.dtype === 'int32' ? selectInt : selectFloat;
+    if (dtype === 'int32') return -1;
+    if (f === select) {
+      const condition = (operands[0] as Strided).storage.dtype;
+      if (condition === dtype) return selectFloat;
+      return condition === 'int32' && dtype === 'float32' ? selectInt : -1;
+    }
     let number = this.#operations.get(f);
     if (number === undefined) {
       number = operationNumber(kernelOf(f, operands.length));
@@ -182,7 +179,7 @@ export class WasmDevice implements Device {
   }
 
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
-    if (x.dtype === 'float32')
+    if (x.dtype !== 'int32')
       return inner === 1
         ? reduceRows(this.#context, kind, x, outer, length)
         : reduceColumns(this.#context, kind, x, outer, length, inner);
@@ -192,7 +189,7 @@ export class WasmDevice implements Device {
   }
 
   argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
-    if (x.dtype === 'float32') return argReduce(this.#context, kind, x, outer, length, inner);
+    if (x.dtype !== 'int32') return argReduce(this.#context, kind, x, outer, length, inner);
     const y = this.#allocate('int32', outer * inner);
     argReduceLoop(kind, this.#view(x), this.#view(y), outer, length, inner);
     return y;
@@ -295,7 +292,7 @@ export class WasmDevice implements Device {
   scatterAdd(x: Storage, indices: Storage, outer: number, rows: number, inner: number): Storage {
     const y = this.fill(outer * rows * inner, 0, x.dtype);
     if (y.size === 0) return y;
-    if (x.dtype === 'float32') scatterAdd(this.#context, x, indices, y, outer, rows, inner);
+    if (x.dtype !== 'int32') scatterAdd(this.#context, x, indices, y, outer, rows, inner);
     else scatterAddLoop(this.#view(x), this.#view(indices), this.#view(y), outer, rows, inner);
     return y;
   }

@@ -1,5 +1,5 @@
 /** Elementwise operations: the arguments of assembly/elementwise.ts. */
-import type { DType } from '../../tensor/dtype.js';
+import { bytesPerElement, type DType } from '../../tensor/dtype.js';
 import type { KernelOperand, Storage } from '../device.js';
 import { at, type Context, grain, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
@@ -7,25 +7,30 @@ import * as kernel from './generated/calls.js';
 
 export function fill({ engine, allocate }: Context, elements: number, value: number, dtype: DType): Storage {
   const y = allocate(dtype, elements);
-  const bits = dtype === 'int32' ? value : bitsOf(value);
-  engine.call(kernel.fill, chunksOf(elements, grain), { out: at(y), bits, grain, elements });
+  const [low, upper] = bitsOf(value, dtype);
+  const words = (elements * bytesPerElement[dtype]) / 4;
+  engine.call(kernel.fill, chunksOf(words, grain), { out: at(y), low, upper, grain, words });
   return y;
 }
 
-export function zeros(context: Context, size: number): Storage {
-  return fill(context, size, 0, 'float32');
+export function zeros(context: Context, size: number, dtype: DType): Storage {
+  return fill(context, size, 0, dtype);
 }
 
-/** The bits of a float32, as a signed integer. */
-function bitsOf(value: number): number {
-  float[0] = value;
-  return bits[0]!;
+/** The bits of a number as two signed integers, the lower half first; a number of four bytes twice. */
+function bitsOf(value: number, dtype: DType): [low: number, upper: number] {
+  if (dtype === 'int32') return [value, value];
+  if (dtype === 'float64') doubles[0] = value;
+  else floats.fill(value);
+  return [bits[0]!, bits[1]!];
 }
-const float = new Float32Array(1);
-const bits = new Int32Array(float.buffer);
+const doubles = new Float64Array(1);
+const floats = new Float32Array(doubles.buffer);
+const bits = new Int32Array(doubles.buffer);
 
 /** Written anew for every call: this is the way of every small operation. */
 const next = {
+  dtype: 'float32' as DType,
   operation: 0,
   out: 0,
   operands: [0, 0, 0],
@@ -34,22 +39,23 @@ const next = {
   grain: 0,
 };
 
-/** Writes `operation` of the operands to the address `out`, over up to three axes. */
+/** Writes `operation` of the operands to `y`, over up to three axes. */
 export function applyOperation(
   { engine }: Context,
   operation: number,
-  out: number,
+  y: Storage,
   shape: readonly number[],
   operands: readonly KernelOperand[],
 ): void {
   const rank = shape.length;
   next.operation = operation;
-  next.out = out;
+  next.dtype = y.dtype;
+  next.out = at(y);
   for (let axis = 0; axis < 3; axis++) next.sizes[axis] = shape[rank - 3 + axis] ?? 1;
   for (let k = 0; k < 3; k++) {
     const x = operands[k] ?? operands[0]!;
     const strides = k < operands.length && typeof x !== 'number' ? x.strides : none;
-    next.operands[k] = typeof x === 'number' ? engine.constant(k, x) : at(x.storage);
+    next.operands[k] = typeof x === 'number' ? engine.constant(k, x, y.dtype) : at(x.storage);
     for (let axis = 0; axis < 3; axis++) next.strides[3 * k + axis] = strides[rank - 3 + axis] ?? 0;
   }
   const columns = next.sizes[2]!;

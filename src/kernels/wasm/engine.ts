@@ -1,4 +1,5 @@
 /** One instance of the kernels with its memory and its threads. */
+import type { DType } from '../../tensor/dtype.js';
 import { ARGUMENTS, CONSTANTS, THREADS } from './generated/calls.js';
 import { type Block, Heap, maxPages } from './heap.js';
 
@@ -33,7 +34,8 @@ export class Engine {
   readonly #host: Host;
   readonly #exports: Exports;
   #arguments!: Float64Array;
-  #constants!: Float32Array;
+  #floats!: Float32Array;
+  #doubles!: Float64Array;
   #threads: number;
   /** Threads started besides the calling one. */
   #helpers = 0;
@@ -55,7 +57,8 @@ export class Engine {
   #renewViews(): void {
     const { buffer } = this.heap.memory;
     this.#arguments = new Float64Array(buffer, ARGUMENTS, 64);
-    this.#constants = new Float32Array(buffer, CONSTANTS, 16);
+    this.#floats = new Float32Array(buffer, CONSTANTS, 16);
+    this.#doubles = new Float64Array(buffer, CONSTANTS, 8);
   }
 
   get threads(): number {
@@ -104,10 +107,11 @@ export class Engine {
   }
 
   /** The address where a plain number lies as an operand; `slot` 0 to 3. */
-  constant(slot: number, value: number): number {
-    if (this.#constants.length === 0) this.#renewViews();
-    this.#constants[slot * 4] = value;
-    return this.#constants.byteOffset + slot * 16;
+  constant(slot: number, value: number, dtype: DType): number {
+    if (this.#floats.length === 0) this.#renewViews();
+    if (dtype === 'float64') this.#doubles[slot * 2] = value;
+    else this.#floats[slot * 4] = value;
+    return CONSTANTS + slot * 16;
   }
 }
 

@@ -1,11 +1,12 @@
 /** Matrix product: the arguments of assembly/gemm.ts. */
+import { bytesPerElement, type DType } from '../../tensor/dtype.js';
 import type { MatmulSpec, Storage } from '../device.js';
 import { at, type Context } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
 /** Bytes of a packed block of so many rows or columns. */
-export const packed = (lanes: number) => roundUp(lanes, kernel.NR) * kernel.KC * 4;
+export const packed = (lanes: number, dtype: DType) => roundUp(lanes, kernel.NR) * kernel.KC * bytesPerElement[dtype];
 const roundUp = (size: number, unit: number) => Math.ceil(size / unit) * unit;
 
 /** Rows and columns of C per chunk: large, so that packing is cheap, but several chunks for every thread. */
@@ -21,7 +22,8 @@ function blockOf(m: number, n: number, batch: number, threads: number): [number,
 
 export function matmul({ engine, allocate }: Context, a: Storage, b: Storage, s: MatmulSpec): Storage {
   const { batch, m, n, k } = s;
-  const y = allocate('float32', batch * m * n);
+  const { dtype } = a;
+  const y = allocate(dtype, batch * m * n);
   if (y.size === 0) return y;
   const [aRow, aColumn] = s.transposeA ? [1, m] : [k, 1];
   const [bRow, bColumn] = s.transposeB ? [1, k] : [n, 1];
@@ -29,8 +31,9 @@ export function matmul({ engine, allocate }: Context, a: Storage, b: Storage, s:
   const [rows, columns] = m * n * k < 32768 ? [m, n] : blockOf(m, n, batch, engine.threads);
   const blocksAlongN = chunksOf(n, columns);
   const blocks = chunksOf(m, rows) * blocksAlongN;
-  engine.withScratch(packed(rows) + packed(columns), (scratch, scratchBytes) =>
+  engine.withScratch(packed(rows, dtype) + packed(columns, dtype), (scratch, scratchBytes) =>
     engine.call(kernel.matmul, batch * blocks, {
+      dtype,
       a: at(a),
       aRow,
       aColumn,

@@ -116,23 +116,32 @@ export function argReduceLoop(
     }
 }
 
-const oneFloat = new Float32Array(1);
-const itsBits = new Int32Array(oneFloat.buffer);
+const double = new Float64Array(1);
+const float = new Float32Array(double.buffer);
+const bits = new Int32Array(double.buffer);
 
-/** Bits that are ordered, as an unsigned number, as the values are: NaN above all others, 0 and −0 equal. */
-function sortKey(value: number, whole: boolean): number {
-  let bits = value;
-  if (!whole) {
-    oneFloat[0] = value === 0 ? 0 : value;
-    bits = Number.isNaN(value) ? 0x7fffffff : itsBits[0]!;
-    if (bits < 0) bits ^= 0x7fffffff; // of two negative floats the larger has the smaller bits
+/**
+ * Writes bits that are ordered, as an unsigned number, as the values are: NaN above all others, 0 and −0 equal. One word
+ * each, of a double two, the lower first.
+ */
+function writeKey(value: number, words: readonly Int32Array[], of: TypedArray, i: number): void {
+  let top = value;
+  let low = 0;
+  if (!(of instanceof Int32Array)) {
+    const wide = of instanceof Float64Array;
+    (wide ? double : float)[0] = value === 0 ? 0 : value;
+    const nan = Number.isNaN(value);
+    top = nan ? 0x7fffffff : bits[wide ? 1 : 0]!;
+    if (wide) low = nan ? -1 : bits[0]!;
+    if (top < 0) [top, low] = [top ^ 0x7fffffff, ~low]; // of two negative floats the larger has the smaller bits
   }
-  return bits ^ -0x80000000;
+  words.at(-1)![i] = top ^ -0x80000000;
+  if (words.length > 1) words[0]![i] = low;
 }
 
 /**
  * The order of the elements along the middle axis: NaN is the largest, equal ones keep their order. Sorted by the last of
- * four digits, then by the one before it, and so on: each pass keeps what the passes before have put in order.
+ * four digits (of a double eight), then by the one before it, and so on: each pass keeps what the passes before have put in order.
  */
 export function argSortLoop(
   x: TypedArray,
@@ -142,27 +151,28 @@ export function argSortLoop(
   inner: number,
   descending: boolean,
 ): void {
-  const whole = x instanceof Int32Array;
-  const keys = new Int32Array(length);
+  const words = Array.from({ length: x.BYTES_PER_ELEMENT / 4 }, () => new Int32Array(length));
   const starts = new Int32Array(257);
   let [order, next] = [new Int32Array(length), new Int32Array(length)];
   for (let o = 0; o < outer; o++)
     for (let i = 0; i < inner; i++) {
       const first = o * length * inner + i;
       for (let l = 0; l < length; l++) {
-        const key = sortKey(x[first + l * inner]!, whole);
-        keys[l] = descending ? ~key : key;
+        writeKey(x[first + l * inner]!, words, x, l);
         order[l] = l;
       }
-      for (let shift = 0; shift < 32; shift += 8) {
-        starts.fill(0);
-        for (let l = 0; l < length; l++) starts[((keys[l]! >>> shift) & 255) + 1]!++;
-        for (let digit = 0; digit < 256; digit++) starts[digit + 1]! += starts[digit]!;
-        for (let l = 0; l < length; l++) {
-          const from = order[l]!;
-          next[starts[(keys[from]! >>> shift) & 255]!++] = from;
+      for (const keys of words) {
+        if (descending) for (let l = 0; l < length; l++) keys[l] = ~keys[l]!;
+        for (let shift = 0; shift < 32; shift += 8) {
+          starts.fill(0);
+          for (let l = 0; l < length; l++) starts[((keys[l]! >>> shift) & 255) + 1]!++;
+          for (let digit = 0; digit < 256; digit++) starts[digit + 1]! += starts[digit]!;
+          for (let l = 0; l < length; l++) {
+            const from = order[l]!;
+            next[starts[(keys[from]! >>> shift) & 255]!++] = from;
+          }
+          [order, next] = [next, order];
         }
-        [order, next] = [next, order];
       }
       for (let l = 0; l < length; l++) y[first + l * inner] = order[l]!;
     }

@@ -2,6 +2,7 @@
  * The arguments of assembly/move.ts. Permute, slice, pad, concat and expand are one kernel, strided copies, with different
  * strides.
  */
+import { bytesPerElement } from '../../tensor/dtype.js';
 import type { Storage } from '../device.js';
 import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
@@ -19,6 +20,8 @@ interface Strided {
 
 /** Copies a block of `sizes` from one strided view to another, whose innermost stride must be 1 or its size 1. */
 export function moveBlock({ engine }: Context, sizes: readonly number[], source: Strided, target: Strided): void {
+  const { dtype } = source.storage;
+  const bytes = bytesPerElement[dtype];
   const axes = merge(sizes, source.strides, target.strides);
   const inner = axes.at(-1)?.t === 1 ? axes.pop()! : { size: 1, s: 1, t: 1 };
   const outer = axes.slice(-mostAxes);
@@ -32,10 +35,11 @@ export function moveBlock({ engine }: Context, sizes: readonly number[], source:
   const walk = (level: number, from: number, to: number): void => {
     const loop = loops[level];
     if (loop) {
-      for (let i = 0; i < loop.size; i++) walk(level + 1, from + 4 * i * loop.s, to + 4 * i * loop.t);
+      for (let i = 0; i < loop.size; i++) walk(level + 1, from + bytes * i * loop.s, to + bytes * i * loop.t);
       return;
     }
     engine.call(kernel.moveRows, chunksOf(rows, grain), {
+      dtype,
       source: from,
       target: to,
       n: inner.size,
@@ -48,7 +52,7 @@ export function moveBlock({ engine }: Context, sizes: readonly number[], source:
       targetStrides,
     });
   };
-  walk(0, at(source.storage) + 4 * source.offset, at(target.storage) + 4 * target.offset);
+  walk(0, at(source.storage) + bytes * source.offset, at(target.storage) + bytes * target.offset);
 }
 
 /** Neighbouring axes that are one axis on both sides become one; axes of size 1 vanish. */
@@ -83,6 +87,7 @@ export function gather(
   const y = allocate(x.dtype, all * inner);
   const grain = rowGrain(inner);
   engine.call(kernel.gather, chunksOf(all, grain), {
+    dtype: x.dtype,
     x: at(x),
     indices: at(indices),
     y: at(y),
@@ -108,6 +113,7 @@ export function scatterAdd(
   const columns = Math.min(inner, 64);
   const chunksAlongInner = chunksOf(inner, columns);
   engine.call(kernel.scatterAdd, outer * chunksAlongInner, {
+    dtype: x.dtype,
     x: at(x),
     indices: at(indices),
     y: at(y),

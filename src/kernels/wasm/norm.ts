@@ -1,4 +1,5 @@
 /** Batch norm: the arguments of assembly/norm.ts. */
+import type { DType } from '../../tensor/dtype.js';
 import type { BatchNormSpec, FusedGradients, FusedKernels } from '../device.js';
 import { at, type Context } from './context.js';
 import * as kernel from './generated/calls.js';
@@ -7,17 +8,16 @@ export function batchNorms({
   engine,
   allocate,
 }: Context): Pick<FusedKernels & FusedGradients, 'batchNorm' | 'batchNormGrad'> {
-  const vector = (size: number) => allocate('float32', size);
   type Kernel<A> = (list: Float64Array, args: A) => number;
-  /** By channels, or by strips of columns, which want `bytes` of scratch a thread. */
-  const run = <A extends { scratch: number; scratchBytes: number }>(
+  /** By channels, or float32 by strips of columns, which want `bytes` of scratch a thread. */
+  const run = <A extends { dtype: DType; scratch: number; scratchBytes: number }>(
     s: BatchNormSpec,
     channels: Kernel<A>,
     columns: Kernel<A>,
     bytes: number,
     all: A,
   ) => {
-    if (!byColumns(s)) engine.call(channels, s.channels, all);
+    if (all.dtype === 'float64' || !byColumns(s)) engine.call(channels, s.channels, all);
     else
       engine.withScratch(bytes, (scratch, scratchBytes) => {
         all.scratch = scratch;
@@ -27,8 +27,10 @@ export function batchNorms({
   };
   return {
     batchNorm(x, weight, bias, s) {
+      const vector = (size: number) => allocate(x.dtype, size);
       const [output, mean, variance] = [vector(x.size), vector(s.channels), vector(s.channels)];
       const all = {
+        dtype: x.dtype,
         x: at(x),
         weight: at(weight),
         bias: at(bias),
@@ -46,8 +48,10 @@ export function batchNorms({
       return { output, mean, variance };
     },
     batchNormGrad(g, x, weight, mean, variance, s) {
+      const vector = (size: number) => allocate(x.dtype, size);
       const grads = { x: vector(x.size), weight: vector(s.channels), bias: vector(s.channels) };
       const all = {
+        dtype: x.dtype,
         gradOutput: at(g),
         x: at(x),
         weight: at(weight),

@@ -5,9 +5,10 @@ import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
 export function avgPool2d({ engine, allocate }: Context, x: Storage, s: Pool2dSpec): Storage {
-  const y = allocate('float32', s.planes * s.outHeight * s.outWidth);
+  const y = allocate(x.dtype, s.planes * s.outHeight * s.outWidth);
   const grain = rowGrain(s.height * s.width);
   engine.call(kernel.avgPool, chunksOf(s.planes, grain), {
+    dtype: x.dtype,
     x: at(x),
     y: at(y),
     height: s.height,
@@ -25,9 +26,10 @@ export function avgPool2d({ engine, allocate }: Context, x: Storage, s: Pool2dSp
 }
 
 export function avgPool2dGrad({ engine, allocate }: Context, gradOutput: Storage, s: Pool2dSpec): Storage {
-  const x = allocate('float32', s.planes * s.height * s.width);
+  const x = allocate(gradOutput.dtype, s.planes * s.height * s.width);
   const grain = rowGrain(s.height * s.width);
   engine.call(kernel.avgPoolGrad, chunksOf(s.planes, grain), {
+    dtype: x.dtype,
     gradOutput: at(gradOutput),
     x: at(x),
     height: s.height,

@@ -12,18 +12,19 @@ export function reduceRows(
   rows: number,
   length: number,
 ): Storage {
-  const y = allocate('float32', rows);
+  const { dtype } = x;
+  const y = allocate(dtype, rows);
   const kind = kernel.Reduction[reduction];
   if (length <= 2 * kernel.PART) {
     const grain = rowGrain(length);
-    engine.call(kernel.reduceRows, chunksOf(rows, grain), { kind, x: at(x), y: at(y), rows, length, grain });
+    engine.call(kernel.reduceRows, chunksOf(rows, grain), { dtype, kind, x: at(x), y: at(y), rows, length, grain });
     return y;
   }
   const partsPerRow = chunksOf(length, kernel.PART);
   const block = engine.block(8 * rows * partsPerRow);
   const parts = block.address;
-  engine.call(kernel.reducePart, rows * partsPerRow, { kind, x: at(x), parts, length, partsPerRow });
-  engine.call(kernel.joinParts, 1, { kind, parts, y: at(y), rows, partsPerRow });
+  engine.call(kernel.reducePart, rows * partsPerRow, { dtype, kind, x: at(x), parts, length, partsPerRow });
+  engine.call(kernel.joinParts, 1, { dtype, kind, parts, y: at(y), rows, partsPerRow });
   engine.heap.release(block);
   return y;
 }
@@ -37,12 +38,14 @@ export function reduceColumns(
   length: number,
   inner: number,
 ): Storage {
-  const y = allocate('float32', outer * inner);
+  const { dtype } = x;
+  const y = allocate(dtype, outer * inner);
   // Sixteen columns are a line of the cache.
   const columns = Math.min(Math.ceil(inner / 4) * 4, Math.max(16, Math.ceil(rowGrain(length) / 16) * 16));
   const chunksAlongInner = chunksOf(inner, columns);
   const kind = kernel.Reduction[reduction];
   engine.call(kernel.reduceColumns, outer * chunksAlongInner, {
+    dtype,
     kind,
     x: at(x),
     y: at(y),
@@ -66,6 +69,15 @@ export function argReduce(
   const y = allocate('int32', outers * inner);
   const grain = rowGrain(length * inner);
   const sign = kind === 'max' ? 1 : -1;
-  engine.call(kernel.argReduce, chunksOf(outers, grain), { sign, x: at(x), y: at(y), length, inner, outers, grain });
+  engine.call(kernel.argReduce, chunksOf(outers, grain), {
+    dtype: x.dtype,
+    sign,
+    x: at(x),
+    y: at(y),
+    length,
+    inner,
+    outers,
+    grain,
+  });
   return y;
 }

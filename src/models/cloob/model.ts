@@ -17,7 +17,7 @@ import { TwoTowers } from './two-towers.js';
 export interface CreateModelOptions {
   /** Seed of the initial weights. Default 0. */
   seed?: number;
-  /** Default float32; float64 lives on the reference device. */
+  /** Default float32; float64 lives on wasm and reference. */
   dtype?: DType;
   /** Default: the default device. */
   device?: string;

@@ -4,359 +4,348 @@
  * A class that is exported is an operation: its name, beginning with a small letter, is that of the scalar kernel.
  */
 import { applyRow } from './generated';
+import { all, bytesOf, madd, perVector, pick, put } from './lanes';
 import {
-  acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, erf, exp, expm1, log, log10, log1p, log2, madd, normalCdf, pick,
-  pow, sigmoid, sin, sinh, tan, tanh,
+  acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, erf, exp, expm1, log, log10, log1p, log2, normalCdf, pow, sigmoid,
+  sin, sinh, tan, tanh,
 } from './math';
 import { Chunk, List3, List9, addressAt, sizeAt, splatSlot } from './pool';
 
 // @ts-ignore: decorator
-@inline function all(x: f32): v128 { return f32x4.splat(x); }
-// @ts-ignore: decorator
-@inline function flag(mask: v128): v128 { return v128.and(mask, all(1)); }
+@inline function flag<T>(mask: v128): v128 { return v128.and(mask, all<T>(1)); }
 
 // y = apply(a, b, c). In gradients a is ȳ and b the value saved in the forward pass.
 export class Same {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
     return a;
   }
 }
 export class Add {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.add(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.add<T>(a, b);
   }
 }
 export class Sub {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.sub(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.sub<T>(a, b);
   }
 }
 export class Mul {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(a, b);
   }
 }
 export class Div {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.div(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.div<T>(a, b);
   }
 }
 export class Maximum {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.max(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.max<T>(a, b);
   }
 }
 export class Minimum {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.min(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.min<T>(a, b);
   }
 }
 export class Equal {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return flag(f32x4.eq(a, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return flag<T>(v128.eq<T>(a, b));
   }
 }
 export class Greater {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return flag(f32x4.gt(a, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return flag<T>(v128.gt<T>(a, b));
   }
 }
 export class Less {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return flag(f32x4.lt(a, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return flag<T>(v128.lt<T>(a, b));
   }
 }
 export class GreaterEqual {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return flag(f32x4.ge(a, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return flag<T>(v128.ge<T>(a, b));
   }
 }
 export class LessEqual {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return flag(f32x4.le(a, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return flag<T>(v128.le<T>(a, b));
   }
 }
 export class Neg {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.neg(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.neg<T>(a);
   }
 }
 export class Abs {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.abs(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.abs<T>(a);
   }
 }
 export class Sign {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return pick(f32x4.gt(a, all(0)), all(1), pick(f32x4.lt(a, all(0)), all(-1), a));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return pick(v128.gt<T>(a, all<T>(0)), all<T>(1), pick(v128.lt<T>(a, all<T>(0)), all<T>(-1), a));
   }
 }
 export class Square {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(a, a);
   }
 }
 export class Sqrt {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.sqrt(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.sqrt<T>(a);
   }
 }
 export class Rsqrt {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.div(all(1), f32x4.sqrt(a));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.div<T>(all<T>(1), v128.sqrt<T>(a));
   }
 }
 export class Reciprocal {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.div(all(1), a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.div<T>(all<T>(1), a);
   }
 }
 export class Exp {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return exp(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return exp<T>(a);
   }
 }
 export class Log {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return log(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return log<T>(a);
   }
 }
 export class Tanh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return tanh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return tanh<T>(a);
   }
 }
 export class Sigmoid {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return sigmoid(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return sigmoid<T>(a);
   }
 }
 export class Relu {
-  @inline apply(a: v128, b: v128, c: v128): v128 { // NaN is not below 0 and passes
-    return v128.andnot(a, f32x4.lt(a, all(0)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 { // NaN is not below 0 and passes
+    return v128.andnot(a, v128.lt<T>(a, all<T>(0)));
   }
 }
 /** Beyond, slopes are what they are there, and ∞ · 0 would be NaN. */
 // @ts-ignore: decorator
-@inline function within1000(x: v128): v128 { return f32x4.min(f32x4.max(x, all(-1000)), all(1000)); }
+@inline function within1000<T>(x: v128): v128 { return v128.min<T>(v128.max<T>(x, all<T>(-1000)), all<T>(1000)); }
 export class Gelu {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.max(a, all(-1000)), normalCdf(a)); // not −∞ · 0
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.max<T>(a, all<T>(-1000)), normalCdf<T>(a)); // not −∞ · 0
   }
 }
 export class QuickGelu {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.max(a, all(-1000)), sigmoid(f32x4.mul(a, all(1.702))));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.max<T>(a, all<T>(-1000)), sigmoid<T>(v128.mul<T>(a, all<T>(1.702))));
   }
 }
 export class Erf {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return erf(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return erf<T>(a);
   }
 }
 export class Softplus {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.add(f32x4.max(a, all(0)), log1p(exp(f32x4.neg(f32x4.abs(a)))));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.add<T>(v128.max<T>(a, all<T>(0)), log1p<T>(exp<T>(v128.neg<T>(v128.abs<T>(a)))));
   }
 }
 export class TanhGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, f32x4.sub(all(1), f32x4.mul(b, b)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(a, v128.sub<T>(all<T>(1), v128.mul<T>(b, b)));
   }
 }
 export class SigmoidGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.mul(a, b), f32x4.sub(all(1), b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.mul<T>(a, b), v128.sub<T>(all<T>(1), b));
   }
 }
 export class ReluGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return v128.andnot(a, f32x4.le(b, all(0))); // NaN is not below 0 and passes
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.andnot(a, v128.le<T>(b, all<T>(0))); // NaN is not below 0 and passes
   }
 }
 export class GeluGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 { // Φ(x) + x φ(x)
-    const density = f32x4.mul(all(0.3989422804014327), exp(f32x4.mul(all(-0.5), f32x4.mul(b, b))));
-    return f32x4.mul(a, madd(within1000(b), density, normalCdf(b)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 { // Φ(x) + x φ(x)
+    const density = v128.mul<T>(all<T>(0.3989422804014327), exp<T>(v128.mul<T>(all<T>(-0.5), v128.mul<T>(b, b))));
+    return v128.mul<T>(a, madd<T>(within1000<T>(b), density, normalCdf<T>(b)));
   }
 }
 export class QuickGeluGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 { // σ (1 + 1.702 x (1 − σ))
-    const near = f32x4.mul(all(1.702), within1000(b));
-    const s = sigmoid(near);
-    const slope = f32x4.mul(near, f32x4.sub(all(1), s));
-    return f32x4.mul(f32x4.mul(a, s), f32x4.add(all(1), slope));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 { // σ (1 + 1.702 x (1 − σ))
+    const near = v128.mul<T>(all<T>(1.702), within1000<T>(b));
+    const s = sigmoid<T>(near);
+    const slope = v128.mul<T>(near, v128.sub<T>(all<T>(1), s));
+    return v128.mul<T>(v128.mul<T>(a, s), v128.add<T>(all<T>(1), slope));
   }
 }
 export class ErfGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.mul(a, all(1.1283791670955126)), exp(f32x4.neg(f32x4.mul(b, b))));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.mul<T>(a, all<T>(1.1283791670955126)), exp<T>(v128.neg<T>(v128.mul<T>(b, b))));
   }
 }
 export class SoftplusGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, sigmoid(b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(a, sigmoid<T>(b));
   }
 }
 export class SquareGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.add(b, b), a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.add<T>(b, b), a);
   }
 }
 export class SqrtGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.div(a, f32x4.add(b, b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.div<T>(a, v128.add<T>(b, b));
   }
 }
 export class RsqrtGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(f32x4.mul(all(-0.5), a), f32x4.mul(f32x4.mul(b, b), b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(v128.mul<T>(all<T>(-0.5), a), v128.mul<T>(v128.mul<T>(b, b), b));
   }
 }
 export class ReciprocalGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.neg(f32x4.mul(f32x4.mul(a, b), b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.neg<T>(v128.mul<T>(v128.mul<T>(a, b), b));
   }
 }
 export class AbsGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return pick(f32x4.gt(b, all(0)), a, v128.and(f32x4.neg(a), f32x4.lt(b, all(0))));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return pick(v128.gt<T>(b, all<T>(0)), a, v128.and(v128.neg<T>(a), v128.lt<T>(b, all<T>(0))));
   }
 }
 export class Pow {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return pow(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return pow<T>(a, b);
   }
 }
 export class Sin {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return sin(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return sin<T>(a);
   }
 }
 export class Cos {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return cos(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return cos<T>(a);
   }
 }
 export class Log1p {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return log1p(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return log1p<T>(a);
   }
 }
 export class Expm1 {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return expm1(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return expm1<T>(a);
   }
 }
 export class Floor {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.floor(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.floor<T>(a);
   }
 }
 export class Ceil {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.ceil(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.ceil<T>(a);
   }
 }
 export class Round {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.nearest(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.nearest<T>(a);
   }
 }
 export class Tan {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return tan(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return tan<T>(a);
   }
 }
 export class Asin {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return asin(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return asin<T>(a);
   }
 }
 export class Acos {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return acos(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return acos<T>(a);
   }
 }
 export class Atan {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return atan(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return atan<T>(a);
   }
 }
 export class Sinh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return sinh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return sinh<T>(a);
   }
 }
 export class Cosh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return cosh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return cosh<T>(a);
   }
 }
 export class Asinh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return asinh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return asinh<T>(a);
   }
 }
 export class Acosh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return acosh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return acosh<T>(a);
   }
 }
 export class Atanh {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return atanh(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return atanh<T>(a);
   }
 }
 export class Log2 {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return log2(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return log2<T>(a);
   }
 }
 export class Log10 {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return log10(a);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return log10<T>(a);
   }
 }
 export class Atan2 {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return atan2(a, b);
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return atan2<T>(a, b);
   }
 }
 export class SinGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.mul(a, cos(b));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.mul<T>(a, cos<T>(b));
   }
 }
 export class CosGrad {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return f32x4.neg(f32x4.mul(a, sin(b)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.neg<T>(v128.mul<T>(a, sin<T>(b)));
   }
 }
 export class Select {
-  @inline apply(a: v128, b: v128, c: v128): v128 {
-    return v128.bitselect(b, c, f32x4.ne(a, all(0)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 {
+    return v128.bitselect(b, c, v128.ne<T>(a, all<T>(0)));
   }
 }
 export class SelectInt {
-  @inline apply(a: v128, b: v128, c: v128): v128 { // an int32 condition
-    return v128.bitselect(b, c, i32x4.ne(a, all(0)));
+  @inline apply<T>(a: v128, b: v128, c: v128): v128 { // float32 by an int32 condition
+    return v128.bitselect(b, c, i32x4.ne(a, i32x4.splat(0)));
   }
 }
 
-/** Writes the first `count` (1 to 3) lanes. */
-// @ts-ignore: decorator
-@inline export function storeSome(at: usize, value: v128, count: i32): void {
-  store<f32>(at, f32x4.extract_lane(value, 0));
-  if (count > 1) store<f32>(at + 4, f32x4.extract_lane(value, 1));
-  if (count > 2) store<f32>(at + 8, f32x4.extract_lane(value, 2));
-}
-
-export function each<T>(out: usize, a: usize, b: usize, c: usize, n: i32, da: usize, db: usize, dc: usize): void {
-  for (; n > 0; n -= 4) {
-    const y = changetype<T>(0).apply(v128.load(a), v128.load(b), v128.load(c));
-    if (n >= 4) v128.store(out, y);
-    else storeSome(out, y, n);
+export function each<F, T>(out: usize, a: usize, b: usize, c: usize, n: i32, da: usize, db: usize, dc: usize): void {
+  for (; n > 0; n -= perVector<T>()) {
+    put<T>(out, changetype<F>(0).apply<T>(v128.load(a), v128.load(b), v128.load(c)), n);
     a += da;
     b += db;
     c += dc;
@@ -364,17 +353,22 @@ export function each<T>(out: usize, a: usize, b: usize, c: usize, n: i32, da: us
   }
 }
 
-/** The operand's place in one row: itself where it steps, four copies of its one value where it does not. */
+/** The operand's place in one row: itself where it steps, copies of its one value where it does not. */
 // @ts-ignore: decorator
-@inline function operand(slot: i32, at: usize, step: usize): usize {
-  return step != 0 ? at : splatSlot(slot, at);
+@inline function operand<T>(slot: i32, at: usize, step: usize): usize {
+  return step != 0 ? at : splatSlot<T>(slot, at);
+}
+/** Bytes from an operand's first element to that of row (z, y); `i` is where its strides are. */
+// @ts-ignore: decorator
+@inline function rowAt<T>(strides: List9, i: i32, z: usize, y: usize): usize {
+  return (z * addressAt(strides, i) + y * addressAt(strides, i + 1)) << alignof<T>();
 }
 
 /**
  * `operands` are addresses, `sizes` those of three axes, `strides` three an operand, in elements; `grain` counts elements
  * where there is one row only, else rows.
  */
-export function elementwise(
+export function elementwise<T>(
   chunk: Chunk, operation: i32, out: usize, operands: List3, sizes: List3, strides: List9, grain: i32,
 ): void {
   const middle = sizeAt(sizes, 1);
@@ -388,12 +382,12 @@ export function elementwise(
   const cx = addressAt(strides, 8);
   if (rows == 1) {
     const from = chunk * grain;
-    const at = <usize>from << 2;
-    applyRow(
+    const at = bytesOf<T>(from);
+    applyRow<T>(
       operation, out + at,
-      operand(0, a + at * ax, ax),
-      operand(1, b + at * bx, bx),
-      operand(2, c + at * cx, cx),
+      operand<T>(0, a + at * ax, ax),
+      operand<T>(1, b + at * bx, bx),
+      operand<T>(2, c + at * cx, cx),
       min(grain, columns - from), ax << 4, bx << 4, cx << 4,
     );
     return;
@@ -402,23 +396,23 @@ export function elementwise(
   for (let r = chunk * grain; r < end; r++) {
     const z = <usize>(r / middle);
     const y = <usize>(r % middle);
-    applyRow(
-      operation, out + ((<usize>r * <usize>columns) << 2),
-      operand(0, a + ((z * addressAt(strides, 0) + y * addressAt(strides, 1)) << 2), ax),
-      operand(1, b + ((z * addressAt(strides, 3) + y * addressAt(strides, 4)) << 2), bx),
-      operand(2, c + ((z * addressAt(strides, 6) + y * addressAt(strides, 7)) << 2), cx),
+    applyRow<T>(
+      operation, out + bytesOf<T>(r) * <usize>columns,
+      operand<T>(0, a + rowAt<T>(strides, 0, z, y), ax),
+      operand<T>(1, b + rowAt<T>(strides, 3, z, y), bx),
+      operand<T>(2, c + rowAt<T>(strides, 6, z, y), cx),
       columns, ax << 4, bx << 4, cx << 4,
     );
   }
 }
 
-/** `bits` are those of the value, as an int32. */
-export function fill(chunk: Chunk, out: usize, bits: i32, grain: i32, elements: i32): void {
+/** Fills with a pattern of two int32: both are those of a number of four bytes, or the halves of one of eight. */
+export function fill(chunk: Chunk, out: usize, low: i32, upper: i32, grain: i32, words: i32): void {
   const from = chunk * grain;
-  const count = min(grain, elements - from);
+  const count = min(grain, words - from);
   let at = out + (<usize>from << 2);
-  const value = i32x4.splat(bits);
+  const value = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(low), 1, upper), 3, upper);
   const end = at + (<usize>(count & ~3) << 2);
   for (; at < end; at += 16) v128.store(at, value);
-  if (count & 3) storeSome(at, value, count & 3);
+  if (count & 3) put<f32>(at, value, count & 3);
 }

@@ -1,22 +1,26 @@
 /**
- * Matrix product. One register tile computes 4 rows × 8 columns of C: eight accumulators, per step of k two vectors of B
+ * Matrix product. One register tile computes 4 rows × two vectors of columns of C (8 in float32, 4 in float64): eight accumulators, per step of k two vectors of B
  * and four broadcast values of A. Both factors are first copied into panels in the order in which the tile reads them,
  * so that transposes cost nothing and all loads are sequential.
  *
  * Every element of C is summed over k in blocks of KC, in order, whatever the partition of C: the same bits always.
  */
-import { storeSome } from './elementwise';
-import { madd } from './math';
+import { bytesOf, madd, perVector, storeSome } from './lanes';
 import { Chunk, scratchPart } from './pool';
 
-/** Rows and columns of the register tile. */
+/** Rows and columns of the register tile, columns in float32. */
 export const MR: i32 = 4;
 export const NR: i32 = 8;
+/** Columns of the register tile. */
+// @ts-ignore: decorator
+@inline export function tileColumns<T>(): i32 { return 2 * perVector<T>(); }
+/** Their bytes. */
+export const tileRow: usize = 32;
 /** k-block: a B panel of 256 × 8 floats is 8 KB, a quarter of the first-level cache. */
 export const KC: i32 = 256;
 
 // @ts-ignore: decorator
-@inline function load1(at: usize, on: bool): f32 { return on ? load<f32>(at) : 0; }
+@inline function load1<T>(at: usize, on: bool): T { return on ? load<T>(at) : 0; }
 
 /** Four vectors as rows become four vectors as columns, stored `step` bytes apart. */
 // @ts-ignore: decorator
@@ -35,49 +39,59 @@ export const KC: i32 = 256;
  * Packs `count` lanes (rows of A or columns of B) × kc into panels of `width` lanes, k by k, zero-filled at the end.
  * `lane` and `step` are the distances in bytes between lanes and between k's, `panel` that between panels.
  */
-export function pack(
+export function pack<T>(
   source: usize, panels: usize, count: i32, width: i32, kc: i32, lane: usize, step: usize, panel: usize,
 ): void {
-  const row = <usize>width << 2;
+  const row = bytesOf<T>(width);
   for (let i = 0; i < count; i += width, source += <usize>width * lane, panels += panel) {
     let target = panels;
     const lanes = min(width, count - i);
     if (lanes < width) {
       for (let k = 0; k < kc; k++, target += row)
         for (let l = 0; l < width; l++)
-          store<f32>(target + (<usize>l << 2), load1(source + <usize>l * lane + <usize>k * step, l < lanes));
-    } else if (lane == 4) {
+          store<T>(target + bytesOf<T>(l), load1<T>(source + <usize>l * lane + <usize>k * step, l < lanes));
+    } else if (lane == sizeof<T>()) {
       for (let k = 0; k < kc; k++, target += row) {
         const from = source + <usize>k * step;
         v128.store(target, v128.load(from));
-        if (width == 8) v128.store(target, v128.load(from, 16), 16);
+        if (row == tileRow) v128.store(target, v128.load(from, 16), 16);
       }
     } else {
       let k = 0;
-      if (step == 4)
+      if (sizeof<T>() == 8 && step == 8)
+        for (; k + 2 <= kc; k += 2, target += 2 * row) {
+          const from = source + (<usize>k << 3);
+          for (let l: usize = 0; l < <usize>width; l += 2) {
+            const r0 = v128.load(from + l * lane);
+            const r1 = v128.load(from + (l + 1) * lane);
+            v128.store(target + (l << 3), v128.shuffle<f64>(r0, r1, 0, 2));
+            v128.store(target + row + (l << 3), v128.shuffle<f64>(r0, r1, 1, 3));
+          }
+        }
+      if (sizeof<T>() == 4 && step == 4)
         for (; k + 4 <= kc; k += 4, target += row << 2) {
-          const from = source + (<usize>k << 2);
+          const from = source + bytesOf<T>(k);
           for (let l = 0; l < width; l += 4) {
             const at = from + <usize>l * lane;
             transpose4(
               v128.load(at), v128.load(at + lane), v128.load(at + 2 * lane), v128.load(at + 3 * lane),
-              target + (<usize>l << 2), row,
+              target + bytesOf<T>(l), row,
             );
           }
         }
       for (; k < kc; k++, target += row)
         for (let l = 0; l < width; l++)
-          store<f32>(target + (<usize>l << 2), load<f32>(source + <usize>l * lane + <usize>k * step));
+          store<T>(target + bytesOf<T>(l), load<T>(source + <usize>l * lane + <usize>k * step));
     }
   }
 }
 
 // @ts-ignore: decorator
-@inline function row(c: usize, left: v128, right: v128, columns: i32, add: bool): void {
-  if (columns >= 8) {
+@inline function row<T>(c: usize, left: v128, right: v128, columns: i32, add: bool): void {
+  if (columns >= tileColumns<T>()) {
     if (add) {
-      left = f32x4.add(v128.load(c), left);
-      right = f32x4.add(v128.load(c, 16), right);
+      left = v128.add<T>(v128.load(c), left);
+      right = v128.add<T>(v128.load(c, 16), right);
     }
     v128.store(c, left);
     v128.store(c, right, 16);
@@ -85,18 +99,18 @@ export function pack(
   }
   // Reading past the edge is harmless; writing is not.
   if (add) {
-    left = f32x4.add(v128.load(c), left);
-    right = f32x4.add(v128.load(c, 16), right);
+    left = v128.add<T>(v128.load(c), left);
+    right = v128.add<T>(v128.load(c, 16), right);
   }
-  if (columns >= 4) {
+  if (columns >= perVector<T>()) {
     v128.store(c, left);
-    if (columns > 4) storeSome(c + 16, right, columns - 4);
-  } else storeSome(c, left, columns);
+    if (columns > perVector<T>()) storeSome<T>(c + 16, right, columns - perVector<T>());
+  } else storeSome<T>(c, left, columns);
 }
 
-/** C[4 × 8] (+)= panel A · panel B; `rows` and `columns` cut it at the edges, `stride` is C's in bytes. */
-function tile(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32, columns: i32, add: bool): void {
-  let c00 = f32x4.splat(0);
+/** C[4 × two vectors] (+)= panel A · panel B; `rows` and `columns` cut it at the edges, `stride` is C's in bytes. */
+function tile<T>(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32, columns: i32, add: bool): void {
+  let c00 = v128.splat<T>(0);
   let c01 = c00;
   let c10 = c00;
   let c11 = c00;
@@ -107,64 +121,64 @@ function tile(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32, c
   for (let k = 0; k < kc; k++) {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
-    const a0 = v128.load32_splat(a);
-    c00 = madd(a0, b0, c00);
-    c01 = madd(a0, b1, c01);
-    const a1 = v128.load32_splat(a, 4);
-    c10 = madd(a1, b0, c10);
-    c11 = madd(a1, b1, c11);
-    const a2 = v128.load32_splat(a, 8);
-    c20 = madd(a2, b0, c20);
-    c21 = madd(a2, b1, c21);
-    const a3 = v128.load32_splat(a, 12);
-    c30 = madd(a3, b0, c30);
-    c31 = madd(a3, b1, c31);
-    a += 16;
-    b += 32;
+    const a0 = v128.load_splat<T>(a);
+    c00 = madd<T>(a0, b0, c00);
+    c01 = madd<T>(a0, b1, c01);
+    const a1 = v128.load_splat<T>(a, sizeof<T>());
+    c10 = madd<T>(a1, b0, c10);
+    c11 = madd<T>(a1, b1, c11);
+    const a2 = v128.load_splat<T>(a, 2 * sizeof<T>());
+    c20 = madd<T>(a2, b0, c20);
+    c21 = madd<T>(a2, b1, c21);
+    const a3 = v128.load_splat<T>(a, 3 * sizeof<T>());
+    c30 = madd<T>(a3, b0, c30);
+    c31 = madd<T>(a3, b1, c31);
+    a += 4 * sizeof<T>();
+    b += tileRow;
   }
-  row(c, c00, c01, columns, add);
-  if (rows > 1) row(c + stride, c10, c11, columns, add);
-  if (rows > 2) row(c + 2 * stride, c20, c21, columns, add);
-  if (rows > 3) row(c + 3 * stride, c30, c31, columns, add);
+  row<T>(c, c00, c01, columns, add);
+  if (rows > 1) row<T>(c + stride, c10, c11, columns, add);
+  if (rows > 2) row<T>(c + 2 * stride, c20, c21, columns, add);
+  if (rows > 3) row<T>(c + 3 * stride, c30, c31, columns, add);
 }
 
 /** C [m, n] (+)= packed A · packed B, both packed for this k-block. `stride` is the row distance of C in bytes. */
-export function tiles(packedA: usize, packedB: usize, kc: i32, c: usize, stride: usize, m: i32, n: i32, add: bool): void {
-  for (let j = 0; j < n; j += NR) {
-    const panelB = packedB + ((<usize>j * <usize>kc) << 2);
+export function tiles<T>(packedA: usize, packedB: usize, kc: i32, c: usize, stride: usize, m: i32, n: i32, add: bool): void {
+  for (let j = 0; j < n; j += tileColumns<T>()) {
+    const panelB = packedB + ((<usize>j * <usize>kc) << alignof<T>());
     for (let i = 0; i < m; i += MR)
-      tile(
-        packedA + ((<usize>i * <usize>kc) << 2), panelB, kc,
-        c + <usize>i * stride + (<usize>j << 2), stride, min(MR, m - i), min(NR, n - j), add,
+      tile<T>(
+        packedA + ((<usize>i * <usize>kc) << alignof<T>()), panelB, kc,
+        c + <usize>i * stride + bytesOf<T>(j), stride, min(MR, m - i), min(tileColumns<T>(), n - j), add,
       );
   }
 }
 
 /** Bytes of scratch for the packed blocks of an m × n product. */
 // @ts-ignore: decorator
-@inline export function packedBytes(lanes: i32): usize { return (<usize>((lanes + 7) & ~7) * <usize>KC) << 2; }
+@inline export function packedBytes<T>(lanes: i32): usize { return (<usize>((lanes + 7) & ~7) * <usize>KC) << alignof<T>(); }
 
 /** C [m, n] = (or +=) A [m, k] · B [k, n] on this thread; strides in elements, `stride` that of C's rows. */
-export function multiply(
+export function multiply<T>(
   a: usize, aRow: i32, aColumn: i32, b: usize, bRow: i32, bColumn: i32,
   c: usize, stride: i32, m: i32, n: i32, k: i32, add: bool, scratch: usize,
 ): void {
-  const cBytes = <usize>stride << 2;
-  if (k == 0 && !add) for (let i = 0; i < m; i++) memory.fill(c + <usize>i * cBytes, 0, <usize>n << 2);
-  const packedB = scratch + packedBytes(m);
+  const cBytes = bytesOf<T>(stride);
+  if (k == 0 && !add) for (let i = 0; i < m; i++) memory.fill(c + <usize>i * cBytes, 0, bytesOf<T>(n));
+  const packedB = scratch + packedBytes<T>(m);
   for (let k0 = 0; k0 < k; k0 += KC) {
     const kc = min(KC, k - k0);
-    const bytes = <usize>kc << 2;
-    pack(a + ((<usize>k0 * <usize>aColumn) << 2), scratch, m, MR, kc, <usize>aRow << 2, <usize>aColumn << 2, bytes * MR);
-    pack(b + ((<usize>k0 * <usize>bRow) << 2), packedB, n, NR, kc, <usize>bColumn << 2, <usize>bRow << 2, bytes * NR);
-    tiles(scratch, packedB, kc, c, cBytes, m, n, add || k0 > 0);
+    const bytes = bytesOf<T>(kc);
+    pack<T>(a + ((<usize>k0 * <usize>aColumn) << alignof<T>()), scratch, m, MR, kc, bytesOf<T>(aRow), bytesOf<T>(aColumn), bytes * MR);
+    pack<T>(b + ((<usize>k0 * <usize>bRow) << alignof<T>()), packedB, n, tileColumns<T>(), kc, bytesOf<T>(bColumn), bytesOf<T>(bRow), bytes * tileColumns<T>());
+    tiles<T>(scratch, packedB, kc, c, cBytes, m, n, add || k0 > 0);
   }
 }
 
 /**
  * A chunk is a block of C, `rows` × `columns`; `blocks` are those of one matrix. Strides of A and B are in elements.
  */
-export function matmul(
+export function matmul<T>(
   chunk: Chunk, a: usize, aRow: i32, aColumn: i32, aBatch: usize, b: usize, bRow: i32, bColumn: i32, bBatch: usize,
   c: usize, m: i32, n: i32, k: i32, rows: i32, columns: i32, blocksAlongN: i32, blocks: i32, scratch: usize,
   scratchBytes: usize,
@@ -173,10 +187,10 @@ export function matmul(
   const block = chunk % blocks;
   const i = (block / blocksAlongN) * rows;
   const j = (block % blocksAlongN) * columns;
-  multiply(
-    a + ((<usize>batch * aBatch + <usize>i * <usize>aRow) << 2), aRow, aColumn,
-    b + ((<usize>batch * bBatch + <usize>j * <usize>bColumn) << 2), bRow, bColumn,
-    c + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << 2), n,
+  multiply<T>(
+    a + ((<usize>batch * aBatch + <usize>i * <usize>aRow) << alignof<T>()), aRow, aColumn,
+    b + ((<usize>batch * bBatch + <usize>j * <usize>bColumn) << alignof<T>()), bRow, bColumn,
+    c + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << alignof<T>()), n,
     min(rows, m - i), min(columns, n - j), k, false, scratchPart(scratch, scratchBytes),
   );
 }

@@ -2,72 +2,72 @@
  * Batch norm over [batch, channels, inner]. Where a channel has few elements an image, it goes by columns: the images are
  * rows of channels · inner, a chunk is a strip of 16 columns. Otherwise a chunk is a channel.
  */
-import { madd } from './math';
+import { bytesOf, madd, perVector, put } from './lanes';
 import { Chunk, scratchPart } from './pool';
-import { carefully, centredDot, put, squares, sum } from './rows';
+import { carefully, centredDot, squares, sum } from './rows';
 
 /** Where the channel's floats of image n begin, in bytes. */
 // @ts-ignore: decorator
-@inline function plane(n: i32, channel: i32, channels: i32, inner: i32): usize {
-  return ((<usize>n * <usize>channels + <usize>channel) * <usize>inner) << 2;
+@inline function plane<T>(n: i32, channel: i32, channels: i32, inner: i32): usize {
+  return ((<usize>n * <usize>channels + <usize>channel) * <usize>inner) << alignof<T>();
 }
 
-export function batchNorm(
+export function batchNorm<T>(
   channel: Chunk, x: usize, weight: usize, bias: usize, y: usize, mean: usize, variance: usize, batch: i32,
   channels: i32, inner: i32, eps: f64,
 ): void {
   const count = <f64>batch * <f64>inner;
   let sums: f64 = 0;
-  for (let n = 0; n < batch; n++) sums += sum(x + plane(n, channel, channels, inner), inner);
-  const m = <f32>(sums / count);
+  for (let n = 0; n < batch; n++) sums += sum<T>(x + plane<T>(n, channel, channels, inner), inner);
+  const m = <T>(sums / count);
   let spread: f64 = 0;
-  for (let n = 0; n < batch; n++) spread += squares(x + plane(n, channel, channels, inner), inner, m);
+  for (let n = 0; n < batch; n++) spread += squares<T>(x + plane<T>(n, channel, channels, inner), inner, m);
   const average = spread / count;
-  const at = <usize>channel << 2;
-  store<f32>(mean + at, m);
-  store<f32>(variance + at, <f32>average);
-  const scale = f32x4.splat(<f32>(<f64>load<f32>(weight + at) / Math.sqrt(average + eps)));
-  const shift = f32x4.splat(load<f32>(bias + at));
-  const centre = f32x4.splat(m);
+  const at = bytesOf<T>(channel);
+  store<T>(mean + at, m);
+  store<T>(variance + at, <T>average);
+  const scale = v128.splat<T>(<T>(<f64>load<T>(weight + at) / Math.sqrt(average + eps)));
+  const shift = v128.splat<T>(load<T>(bias + at));
+  const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += 4) {
-      const here = offset + (<usize>i << 2);
-      put(y + here, madd(f32x4.sub(v128.load(x + here), centre), scale, shift), inner - i);
+    const offset = plane<T>(n, channel, channels, inner);
+    for (let i = 0; i < inner; i += perVector<T>()) {
+      const here = offset + bytesOf<T>(i);
+      put<T>(y + here, madd<T>(v128.sub<T>(v128.load(x + here), centre), scale, shift), inner - i);
     }
   }
 }
 
 /** x̄ = (w/σ)(g − mean(g) − n mean(g n)), w̄ = Σ g n, b̄ = Σ g, n = (x − mean)/σ. */
-export function batchNormGrad(
+export function batchNormGrad<T>(
   channel: Chunk, gradOutput: usize, x: usize, weight: usize, mean: usize, variance: usize, gradX: usize,
   gradWeight: usize, gradBias: usize, batch: i32, channels: i32, inner: i32, eps: f64,
 ): void {
   const count = <f64>batch * <f64>inner;
-  const at = <usize>channel << 2;
-  const m = load<f32>(mean + at);
-  const r = 1 / Math.sqrt(<f64>load<f32>(variance + at) + eps);
+  const at = bytesOf<T>(channel);
+  const m = load<T>(mean + at);
+  const r = 1 / Math.sqrt(<f64>load<T>(variance + at) + eps);
   let sumG: f64 = 0;
   let sumGx: f64 = 0;
   for (let n = 0; n < batch; n++) {
-    const offset = plane(n, channel, channels, inner);
-    sumG += sum(gradOutput + offset, inner);
-    sumGx += centredDot(x + offset, gradOutput + offset, inner, m);
+    const offset = plane<T>(n, channel, channels, inner);
+    sumG += sum<T>(gradOutput + offset, inner);
+    sumGx += centredDot<T>(x + offset, gradOutput + offset, inner, m);
   }
   const sumGn = sumGx * r;
-  store<f32>(gradWeight + at, <f32>sumGn);
-  store<f32>(gradBias + at, <f32>sumG);
-  const gain = <f64>load<f32>(weight + at) * r;
-  const scale = f32x4.splat(<f32>gain);
-  const slope = f32x4.splat(<f32>((-gain * sumGn * r) / count));
-  const shift = f32x4.splat(<f32>((-gain * sumG) / count));
-  const centre = f32x4.splat(m);
+  store<T>(gradWeight + at, <T>sumGn);
+  store<T>(gradBias + at, <T>sumG);
+  const gain = <f64>load<T>(weight + at) * r;
+  const scale = v128.splat<T>(<T>gain);
+  const slope = v128.splat<T>(<T>((-gain * sumGn * r) / count));
+  const shift = v128.splat<T>(<T>((-gain * sumG) / count));
+  const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += 4) {
-      const here = offset + (<usize>i << 2);
-      const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
-      put(gradX + here, madd(v128.load(gradOutput + here), scale, linear), inner - i);
+    const offset = plane<T>(n, channel, channels, inner);
+    for (let i = 0; i < inner; i += perVector<T>()) {
+      const here = offset + bytesOf<T>(i);
+      const linear = madd<T>(v128.sub<T>(v128.load(x + here), centre), slope, shift);
+      put<T>(gradX + here, madd<T>(v128.load(gradOutput + here), scale, linear), inner - i);
     }
   }
 }
@@ -90,7 +90,7 @@ export function batchNormGrad(
         if (kind == 0) block = f32x4.add(block, v128.load(at));
         else {
           const d = f32x4.sub(v128.load(at), centre);
-          block = madd(d, kind == 1 ? d : v128.load(other), block);
+          block = madd<f32>(d, kind == 1 ? d : v128.load(other), block);
         }
       }
       low = f64x2.add(low, f64x2.promote_low_f32x4(block));
@@ -102,7 +102,7 @@ export function batchNormGrad(
       const column = <usize>k << 2;
       if (isFinite(load<f64>(sums + 2 * column))) continue;
       const m = load<f32>(centres + column);
-      store<f64>(sums + 2 * column, carefully(kind == 0 ? 0 : kind + 1, x + column, y + column, m, rows, bytes));
+      store<f64>(sums + 2 * column, carefully<f32>(kind == 0 ? 0 : kind + 1, x + column, y + column, m, rows, bytes));
     }
   }
 }
@@ -156,7 +156,7 @@ export function batchNormColumns(
     let here = x + at;
     let there = y + offset + at;
     for (let n = 0; n < batch; n++, here += bytes, there += bytes)
-      v128.store(there, madd(f32x4.sub(v128.load(here), centre), scale, shift));
+      v128.store(there, madd<f32>(f32x4.sub(v128.load(here), centre), scale, shift));
   }
 }
 
@@ -203,8 +203,8 @@ export function batchNormColumnsGrad(
     const shift = v128.load(shifts + at);
     let here = at;
     for (let n = 0; n < batch; n++, here += bytes) {
-      const linear = madd(f32x4.sub(v128.load(x + here), centre), slope, shift);
-      v128.store(gradX + offset + here, madd(v128.load(g + here), scale, linear));
+      const linear = madd<f32>(f32x4.sub(v128.load(x + here), centre), slope, shift);
+      v128.store(gradX + offset + here, madd<f32>(v128.load(g + here), scale, linear));
     }
   }
 }

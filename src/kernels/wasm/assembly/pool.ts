@@ -49,10 +49,10 @@ export type List9 = usize;
 /** This thread's part of a scratch block whose parts are `bytes` long. */
 // @ts-ignore: decorator
 @inline export function scratchPart(base: usize, bytes: usize): usize { return base + <usize>thread * bytes; }
-/** The address of four copies of the float at `from`; `slot` 0 to 3. */
-export function splatSlot(slot: i32, from: usize): usize {
+/** The address of a vector of copies of the number at `from`; `slot` 0 to 3. */
+export function splatSlot<T>(slot: i32, from: usize): usize {
   const at = SLOTS + (<usize>(thread * 4 + slot) << 4);
-  v128.store(at, v128.load32_splat(from));
+  v128.store(at, v128.load_splat<T>(from));
   return at;
 }
 

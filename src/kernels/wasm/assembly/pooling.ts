@@ -85,60 +85,60 @@ function spread(g: usize, x: usize, rows: i32, width: i32): void {
 }
 
 /** Mean over windows; a chunk is a group of planes. */
-export function avgPool(
+export function avgPool<T>(
   chunk: Chunk, x: usize, y: usize, height: i32, width: i32, kernelY: i32, kernelX: i32, strideY: i32, strideX: i32,
   outHeight: i32, outWidth: i32, planes: i32, grain: i32,
 ): void {
   const down = strideY * width;
-  const factor = <f32>1 / <f32>(kernelY * kernelX);
+  const factor = <T>1 / <T>(kernelY * kernelX);
   const end = min(planes, (chunk + 1) * grain);
-  if (halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
+  if (sizeof<T>() == 4 && halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
     const plane = chunk * grain;
-    const outputs = <usize>outHeight * <usize>outWidth << 2;
+    const outputs = <usize>outHeight * <usize>outWidth << alignof<T>();
     halve(x + 4 * <usize>plane * outputs, y + <usize>plane * outputs, (end - plane) * outHeight, outWidth);
     return;
   }
   for (let plane = chunk * grain; plane < end; plane++) {
-    const image = x + ((<usize>plane * <usize>height * <usize>width) << 2);
-    let at = y + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+    const image = x + ((<usize>plane * <usize>height * <usize>width) << alignof<T>());
+    let at = y + ((<usize>plane * <usize>outHeight * <usize>outWidth) << alignof<T>());
     for (let i = 0; i < outHeight; i++)
-      for (let j = 0; j < outWidth; j++, at += 4) {
-        let sum: f32 = 0;
-        const window = image + (<usize>(i * down + j * strideX) << 2);
+      for (let j = 0; j < outWidth; j++, at += sizeof<T>()) {
+        let sum: T = 0;
+        const window = image + (<usize>(i * down + j * strideX) << alignof<T>());
         for (let u = 0; u < kernelY; u++)
-          for (let v = 0; v < kernelX; v++) sum += load<f32>(window + (<usize>(u * width + v) << 2));
-        store<f32>(at, sum * factor);
+          for (let v = 0; v < kernelX; v++) sum += load<T>(window + (<usize>(u * width + v) << alignof<T>()));
+        store<T>(at, sum * factor);
       }
   }
 }
 
 /** The transpose of avgPool: spreads every element of ȳ over its window. */
-export function avgPoolGrad(
+export function avgPoolGrad<T>(
   chunk: Chunk, gradOutput: usize, x: usize, height: i32, width: i32, kernelY: i32, kernelX: i32, strideY: i32,
   strideX: i32, outHeight: i32, outWidth: i32, planes: i32, grain: i32,
 ): void {
   const down = strideY * width;
-  const factor = <f32>1 / <f32>(kernelY * kernelX);
-  const bytes = (<usize>height * <usize>width) << 2;
+  const factor = <T>1 / <T>(kernelY * kernelX);
+  const bytes = (<usize>height * <usize>width) << alignof<T>();
   const end = min(planes, (chunk + 1) * grain);
-  if (halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
+  if (sizeof<T>() == 4 && halves(height, width, kernelY, kernelX, strideY, strideX, outHeight, outWidth)) {
     const plane = chunk * grain;
-    const outputs = <usize>outHeight * <usize>outWidth << 2;
+    const outputs = <usize>outHeight * <usize>outWidth << alignof<T>();
     spread(gradOutput + <usize>plane * outputs, x + 4 * <usize>plane * outputs, (end - plane) * outHeight, outWidth);
     return;
   }
   for (let plane = chunk * grain; plane < end; plane++) {
-    let g = gradOutput + ((<usize>plane * <usize>outHeight * <usize>outWidth) << 2);
+    let g = gradOutput + ((<usize>plane * <usize>outHeight * <usize>outWidth) << alignof<T>());
     const image = x + <usize>plane * bytes;
     memory.fill(image, 0, bytes);
     for (let i = 0; i < outHeight; i++)
-      for (let j = 0; j < outWidth; j++, g += 4) {
-        const value = load<f32>(g) * factor;
-        const window = image + (<usize>(i * down + j * strideX) << 2);
+      for (let j = 0; j < outWidth; j++, g += sizeof<T>()) {
+        const value = load<T>(g) * factor;
+        const window = image + (<usize>(i * down + j * strideX) << alignof<T>());
         for (let u = 0; u < kernelY; u++)
           for (let v = 0; v < kernelX; v++) {
-            const at = window + (<usize>(u * width + v) << 2);
-            store<f32>(at, load<f32>(at) + value);
+            const at = window + (<usize>(u * width + v) << alignof<T>());
+            store<T>(at, load<T>(at) + value);
           }
       }
   }
