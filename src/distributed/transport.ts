@@ -16,8 +16,10 @@ export interface Transport {
   sum(data: Float32Array | Float64Array): void;
   /** What `root` has, in place. */
   broadcast(data: Uint8Array, root: number): void;
-  /** Returns when all ranks have called it. */
-  /** @param patient without a time-out: until what one of them does alone is done */
+  /**
+   * Returns when all ranks have called it.
+   * @param patient without a time-out: until what one of them does alone is done
+   */
   barrier(patient?: boolean): void;
   /** Leaves the others in good order: nothing is sent afterwards, and how this process ends is its own affair. */
   leave(): void;

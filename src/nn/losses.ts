@@ -142,11 +142,8 @@ export function dclLoss(
 /** {@link dclLoss} of s_ij and of x_iᵀx_j, [anchors, candidates] each: partner of row i, and row i itself, in column first + i. */
 export function dclOf(s: Tensor, within: Tensor, invTau: number | Tensor, first = 0): Tensor {
   const logits = s.mul(invTau);
-  return withoutDiagonal(logits, first)
-    .concat(withoutDiagonal(within.mul(invTau), first), { axis: 1 })
-    .logSumExp({ axis: 1 })
-    .sub(positives(logits, first))
-    .mean();
+  const negatives = withoutDiagonal(logits, first).concat(withoutDiagonal(within.mul(invTau), first), { axis: 1 });
+  return negatives.logSumExp({ axis: 1 }).sub(positives(logits, first)).mean();
 }
 
 /**

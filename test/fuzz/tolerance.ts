@@ -20,7 +20,8 @@ export interface Rounding {
   exact: boolean;
 }
 
-const nearOne = { logSoftmax: 2 ** -24, logSumExp: 2 ** -24 };
+/** Logarithms of sums near 1; and gelu's ½ x (1 + erf(x/√2)), whose sum loses its digits in double precision from x = −5 on. */
+const nearOne = { logSoftmax: 2 ** -24, logSumExp: 2 ** -24, gelu: 2 ** -49 };
 export const float32: Rounding = { relative: 2 ** -22, absolute: nearOne, exact: true };
 export const graphics: Rounding = {
   relative: 2 ** -19,
