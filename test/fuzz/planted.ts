@@ -95,8 +95,8 @@ export const faults: Fault[] = [
     changes: [
       change(
         `${assembly}/rows.ts`,
-        'f32x4.sub(f32x4.sub(v128.load(x + at), centre), logarithm)',
-        'f32x4.sub(v128.load(x + at), f32x4.add(centre, logarithm))',
+        'v128.sub<T>(v128.sub<T>(v128.load(x + at), centre), logarithm)',
+        'v128.sub<T>(v128.load(x + at), v128.add<T>(centre, logarithm))',
       ),
     ],
     steps: 'logSoftmax',
@@ -104,7 +104,7 @@ export const faults: Fault[] = [
   {
     name: 'logSumExp of ∞ is ∞ − ∞',
     changes: [
-      change(`${assembly}/rows.ts`, 'min(finiteMax(x, n, 1), 3.4028234663852886e38)', 'finiteMax(x, n, 1)'),
+      change(`${assembly}/rows.ts`, 'min(finiteMax<T>(x, n, 1), most<T>())', 'finiteMax<T>(x, n, 1)'),
       change(
         'kernels/decomposed.ts',
         'zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38)',
@@ -118,8 +118,8 @@ export const faults: Fault[] = [
     changes: [
       change(
         `${assembly}/elementwise.ts`,
-        'f32x4.mul(f32x4.max(a, all(-1000)), normalCdf(a))',
-        'f32x4.mul(a, normalCdf(a))',
+        'v128.mul<T>(v128.max<T>(a, all<T>(-1000)), normalCdf<T>(a))',
+        'v128.mul<T>(a, normalCdf<T>(a))',
       ),
       change(`${ops}/activations.ts`, 'y === -1 ? 0 : 0.5 * x * (1 + y)', '0.5 * x * (1 + y)'),
     ],
@@ -130,8 +130,8 @@ export const faults: Fault[] = [
     changes: [
       change(
         `${assembly}/elementwise.ts`,
-        'f32x4.mul(f32x4.max(a, all(-1000)), sigmoid(f32x4.mul(a, all(1.702))))',
-        'f32x4.mul(a, sigmoid(f32x4.mul(a, all(1.702))))',
+        'v128.mul<T>(v128.max<T>(a, all<T>(-1000)), sigmoid<T>(v128.mul<T>(a, all<T>(1.702))))',
+        'v128.mul<T>(a, sigmoid<T>(v128.mul<T>(a, all<T>(1.702))))',
       ),
       change(`${ops}/activations.ts`, 'x < -1000 ? 0 : x / (1', 'x / (1'),
     ],
@@ -153,7 +153,7 @@ export const faults: Fault[] = [
     name: 'sums overflow in a block though the sum is finite',
     changes: [
       change(`${assembly}/rows.ts`, '  if (isFinite(result)) return result;\n', '  if (n > 0) return result;\n'),
-      change(`${assembly}/reduce.ts`, '    if (!isFinite(load<f32>(y))) store', '    if (columns < 0) store'),
+      change(`${assembly}/reduce.ts`, '    if (!isFinite(load<T>(y))) store', '    if (columns < 0) store'),
     ],
     steps: 'sum|mean|norm',
   },
