@@ -43,7 +43,9 @@ function noise(count: number, side: number): Batches {
       const images = (await randn([count, 3, side, side], { seed: epoch, device: 'reference' }).data()) as Float32Array;
       const captions = Array.from({ length: count }, () => Array.from({ length: 12 }, word).join(' '));
       const next = { epoch, row: count, bad: 0 };
-      yield { count, images, captions, names: captions, labels: new Int32Array(count), indices: [], next };
+      const places = Array.from({ length: count }, (_, i) => i);
+      const told = { names: captions, labels: new Int32Array(count), indices: [] };
+      yield { count, of: count, places, images, captions, ...told, next };
     },
   };
 }

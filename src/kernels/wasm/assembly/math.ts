@@ -1,6 +1,6 @@
 /**
  * Elementary functions of vectors. Denormals, infinities and NaN behave as in JavaScript's Math. Of float32 four at once,
- * each within 4 ulp (tested); of float64 one lane after the other, by AssemblyScript's Math (within 1 ulp, from musl).
+ * each within 4 ulp (tested); of float64 one lane after the other, by AssemblyScript's Math, from musl.
  *
  * @source exp, log and tanh: the reductions and coefficients of S. Moshier's Cephes library (single precision).
  *         erf and its complement: least-squares fits of our own, scripts/fit-erf.py.
