@@ -119,10 +119,7 @@ describe('float64 on wasm', () => {
   });
 
   it('does not fill memory, however many evaluations a check takes', async () => {
-    const memory = () => deviceByName('wasm').memory().liveBytes;
-    const before = memory();
-    // 48 evaluations of ten megabytes.
-    await assertGradients((w) => w.expand([40_000, 4, 4]).square().sum(), [randn([4, 4], double)], { device: 'wasm' });
-    assert.ok(memory() - before < 300 * 2 ** 20, `${(memory() - before) / 2 ** 20} MiB`);
+    // 48 evaluations of a hundred megabytes: more than WebAssembly's four gigabytes, unless they come back on the way.
+    await assertGradients((w) => w.expand([400_000, 4, 4]).square().sum(), [randn([4, 4], double)], { device: 'wasm' });
   });
 });
