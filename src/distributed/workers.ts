@@ -7,8 +7,11 @@ import { DistributedError, type Transport } from './transport.js';
 /** Bytes of a rank that are on their way at a time. */
 const slot = 1 << 20;
 
-/** Where things are in the control words. */
-const [arrived, generation] = [0, 1];
+/** Where things are in the control words; behind them is how far each rank has come. */
+const [arrived, generation, over, progress] = [0, 1, 2, 3];
+
+/** Seconds in which ranks end by themselves when one has failed. */
+const grace = 5;
 
 interface Seat {
   hopgradRank: number;
@@ -32,21 +35,29 @@ export function workerTransport(): Transport {
   /** The last to come opens the gate for all. @throws DistributedError after `timeout` seconds, naming who is not here */
   function meet(op: string, patient = false): void {
     const round = Atomics.load(words, generation);
-    Atomics.store(words, 2 + rank, round + 1);
+    Atomics.store(words, progress + rank, round + 1);
     if (Atomics.add(words, arrived, 1) === size - 1) {
       Atomics.store(words, arrived, 0);
       Atomics.add(words, generation, 1);
       Atomics.notify(words, generation);
       return;
     }
-    while (Atomics.load(words, generation) === round)
+    while (Atomics.load(words, generation) === round) {
+      if (Atomics.load(words, over) !== 0)
+        throw new DistributedError(op, {
+          received: `rank ${rank} was left by the others`,
+          expected: 'ranks that all go on',
+        });
       if (Atomics.wait(words, generation, round, patient ? Infinity : timeout * 1000) === 'timed-out') {
-        const late = Array.from({ length: size }, (_, r) => r).filter((r) => Atomics.load(words, 2 + r) <= round);
+        const late = Array.from({ length: size }, (_, r) => r).filter(
+          (r) => Atomics.load(words, progress + r) <= round,
+        );
         throw new DistributedError(op, {
           received: `rank ${rank} waited ${timeout} s for rank ${late.join(', rank ')}`,
           expected: 'all ranks to make the same calls in the same order',
         });
       }
+    }
   }
 
   /** Runs `step` on pieces of `length` bytes: what was written before it is there for all, and stays until all have read. */
@@ -141,7 +152,7 @@ export async function startRanks(
     throw new DomainError('startRanks', { received: `timeout ${describeValue(timeout)}`, expected: 'seconds > 0' });
   const shared = {
     ...{ size, timeout, data },
-    control: new SharedArrayBuffer(4 * (2 + size)),
+    control: new SharedArrayBuffer(4 * (progress + size)),
     slots: new SharedArrayBuffer(size * slot),
   };
   const workers = Array.from(
@@ -167,7 +178,14 @@ export async function startRanks(
     await Promise.all(ended);
   } finally {
     for (const signal of signals) process.off(signal, tell);
-    await Promise.all(workers.map((worker) => worker.terminate()));
+    // Node 20 crashes where a thread is terminated that still loads its modules: so all are told, and most end by themselves.
+    const words = new Int32Array(shared.control);
+    Atomics.store(words, over, 1);
+    Atomics.notify(words, generation);
+    const late = setTimeout(() => {
+      for (const worker of workers) void worker.terminate();
+    }, grace * 1000);
     await Promise.allSettled(ended);
+    clearTimeout(late);
   }
 }
