@@ -99,7 +99,9 @@ for (const step of options.steps.split(',')) {
   } else {
     const [name, batch, micro, checkpoint] = step.split(':');
     const why = /error: .*/i.exec(child.stderr)?.[0] ?? `ended with ${child.status ?? child.signal}`;
-    rows.push([name!, batch!, micro || batch!, checkpoint ? 'yes' : 'no', why, '', '', '']);
+    const beyond = /expected to stay within \d+ MiB/.test(why); // the device's own words
+    const [seconds, peak] = beyond ? ['does not fit', '> 4096'] : [why, ''];
+    rows.push([name!, batch!, micro || batch!, checkpoint ? 'yes' : 'no', seconds, '', peak, '']);
   }
   console.error(rows.at(-1)!.join(' '));
 }

@@ -1,5 +1,5 @@
 /** Options that belong together: methods, and presets for kinds of data. */
-import type { TrainOptions } from './options.js';
+import type { TrainOptions } from './train-table.js';
 
 /** What `--method` stands for: the loss, and whether memories are asked. */
 export const methods = {

@@ -2,38 +2,30 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { tensor } from 'hopgrad';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { hopfieldEnergy, hopfieldRetrieve, infoLoobLoss, infoNceLoss } from 'hopgrad/nn';
 import type { Browser, Page } from 'playwright-core';
+import {
+  buildExplorables,
+  bundled,
+  close,
+  type DrawingsModule,
+  executable,
+  fact,
+  frame,
+  inSoftware,
+  launch,
+  numbers,
+  root,
+  type Server,
+  seriousFaults,
+  serveExplorables,
+  text,
+} from './explorables-page.js';
 
-const root = fileURLToPath(new URL('../../../', import.meta.url));
 const folder = join(root, '.build/test/explorables');
-const script = (name: string) => import(new URL(`../../../${name}`, import.meta.url).href);
-/** What the test takes of web/explorables/training/drawings.ts. */
-interface DrawingsModule {
-  unpackDrawings(file: Uint8Array): Promise<{ concepts: { name: string }[] }>;
-  heldOutOf(drawings: object): number[];
-  pixelsOf(drawings: object, drawing: number): Uint8Array;
-  normalised(pictures: Uint8Array[]): Float32Array;
-}
-interface Server {
-  url: string;
-  close(): Promise<void>;
-}
-const { buildExplorables, serveExplorables } = (await script('scripts/explorables.mjs')) as {
-  buildExplorables(out: string): Promise<string>;
-  serveExplorables(folder: string): Promise<Server>;
-};
-const { executable, inSoftware, launch } = (await script('scripts/chromium.mjs')) as {
-  executable?: string;
-  inSoftware: string[];
-  launch(flags: string[]): Promise<Browser>;
-};
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const names = ['retrieval', 'saturation', 'world', 'gradients', 'training'];
 
 describe('the explorables', function () {
@@ -69,31 +61,12 @@ describe('the explorables', function () {
     await page.waitForSelector('#explorable:not([aria-busy]) .panel');
     return page;
   };
-  const text = async (page: Page, selector: string) => (await page.locator(selector).first().textContent())!;
-  /** The numbers of a text, whose minus signs are true ones. */
-  const numbers = (words: string) =>
-    (words.match(/[−-]?\d+(\.\d+)?(e[−-]?\d+)?/g) ?? []).map((n) => Number(n.replaceAll('−', '-')));
-  const close = (found: readonly number[], expected: readonly number[], digits: number) => {
-    assert.equal(found.length, expected.length, `${found} for ${expected}`);
-    for (const [i, value] of expected.entries())
-      assert.ok(Math.abs(found[i]! - value) <= 0.51 * 10 ** -digits, `${found} instead of ${expected}`);
-  };
-  /** What is written beside a term in a list of facts. */
-  const fact = (page: Page, term: string) => text(page, `dt:text-is("${term}") + dd`);
-  const frame = (page: Page) =>
-    page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
 
   for (const name of names)
     it(`${name}: fits a phone in the dark, without isolation, and is accessible`, async () => {
       const address = `${name}.html?guess=none&isolated=no&two=yes`; // answered: everything is there
       const page = await open(address, { width: 390, dark: true });
-      await page.evaluate(axe);
-      const found = await page.evaluate(async () => {
-        const { violations } = await (window as unknown as { axe: typeof import('axe-core') }).axe.run('#explorable');
-        return violations
-          .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-          .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
-      });
+      const found = await seriousFaults(page);
       assert.deepEqual(found, [], address);
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(beyond <= 0, `${address} is ${beyond} px wider than the screen`);
@@ -422,16 +395,5 @@ describe('the explorables', function () {
   async function moved(page: Page): Promise<string> {
     await page.evaluate(() => dispatchEvent(new Event('pagehide'))); // it is written then at the latest
     return page.url();
-  }
-
-  /** A module of an explorable that needs no page, for Node. */
-  async function bundled<T>(path: string): Promise<T> {
-    const { build } = await import('esbuild');
-    const outfile = join(root, '.build/test/explorables-modules', path.replace(/ts$/, 'mjs'));
-    await build({
-      ...{ entryPoints: [join(root, 'web/explorables', path)], outfile, bundle: true, format: 'esm' },
-      ...{ platform: 'node', packages: 'external', logLevel: 'silent' },
-    });
-    return (await import(outfile)) as T;
   }
 });

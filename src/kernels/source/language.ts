@@ -9,24 +9,15 @@ import {
   assignments,
   binding,
   type Expression,
+  isEffect,
   loop,
   mathConstants,
   mathFunctions,
+  type Parsed,
   type Program,
   returns,
   type Statement,
 } from './syntax.js';
-
-/** What may stand where an expression does: values, and in statements also assignments, with conditions before them. */
-type Parsed = Expression | Effect;
-type Effect =
-  | { kind: 'assignment'; name: string; value: Expression }
-  | { kind: 'sequence'; items: Parsed[] }
-  | { kind: 'guarded'; test: Expression; yes: Parsed | null; no: Parsed | null };
-
-function isEffect(parsed: Parsed): parsed is Effect {
-  return parsed.kind === 'assignment' || parsed.kind === 'sequence' || parsed.kind === 'guarded';
-}
 
 /**
  * Reads a kernel's text. @throws KernelError naming what is not in the language

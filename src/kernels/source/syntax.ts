@@ -86,3 +86,15 @@ function assigns(statements: readonly Statement[], name: string): boolean {
 export function returns(statements: readonly Statement[]): boolean {
   return statements.some((s) => s.kind === 'return' || (s.kind === 'if' && returns(s.yes) && returns(s.no)));
 }
+
+/** What may stand where an expression does: values, and in statements also assignments, with conditions before them. */
+export type Parsed = Expression | Effect;
+export type Effect =
+  | { kind: 'assignment'; name: string; value: Expression }
+  | { kind: 'sequence'; items: Parsed[] }
+  | { kind: 'guarded'; test: Expression; yes: Parsed | null; no: Parsed | null };
+
+/** Whether what was read changes a variable, or may: only statements hold such. */
+export function isEffect(parsed: Parsed): parsed is Effect {
+  return parsed.kind === 'assignment' || parsed.kind === 'sequence' || parsed.kind === 'guarded';
+}

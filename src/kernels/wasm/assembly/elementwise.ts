@@ -4,15 +4,12 @@
  * A class that is exported is an operation: its name, beginning with a small letter, is that of the scalar kernel.
  */
 import { applyRow } from './generated';
-import { all, bytesOf, madd, perVector, pick, put } from './lanes';
+import { all, bytesOf, flag, madd, perVector, pick, put } from './lanes';
 import {
   acos, acosh, asin, asinh, atan, atan2, atanh, cos, cosh, erf, exp, expm1, log, log10, log1p, log2, normalCdf, pow, sigmoid,
   sin, sinh, tan, tanh,
 } from './math';
-import { Chunk, List3, List9, addressAt, sizeAt, splatSlot } from './pool';
-
-// @ts-ignore: decorator
-@inline function flag<T>(mask: v128): v128 { return v128.and(mask, all<T>(1)); }
+import { Chunk, List3, List9, addressAt, rowAt, sizeAt, splatSlot } from './pool';
 
 // y = apply(a, b, c). In gradients a is ȳ and b the value saved in the forward pass.
 export class Same {
@@ -358,12 +355,6 @@ export function each<F, T>(out: usize, a: usize, b: usize, c: usize, n: i32, da:
 @inline function operand<T>(slot: i32, at: usize, step: usize): usize {
   return step != 0 ? at : splatSlot<T>(slot, at);
 }
-/** Bytes from an operand's first element to that of row (z, y); `i` is where its strides are. */
-// @ts-ignore: decorator
-@inline function rowAt<T>(strides: List9, i: i32, z: usize, y: usize): usize {
-  return (z * addressAt(strides, i) + y * addressAt(strides, i + 1)) << alignof<T>();
-}
-
 /**
  * `operands` are addresses, `sizes` those of three axes, `strides` three an operand, in elements; `grain` counts elements
  * where there is one row only, else rows.
@@ -404,15 +395,4 @@ export function elementwise<T>(
       columns, ax << 4, bx << 4, cx << 4,
     );
   }
-}
-
-/** Fills with a pattern of two int32: both are those of a number of four bytes, or the halves of one of eight. */
-export function fill(chunk: Chunk, out: usize, low: i32, upper: i32, grain: i32, words: i32): void {
-  const from = chunk * grain;
-  const count = min(grain, words - from);
-  let at = out + (<usize>from << 2);
-  const value = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(low), 1, upper), 3, upper);
-  const end = at + (<usize>(count & ~3) << 2);
-  for (; at < end; at += 16) v128.store(at, value);
-  if (count & 3) put<f32>(at, value, count & 3);
 }

@@ -59,3 +59,7 @@
 }
 // @ts-ignore: decorator
 @inline export function total(v: v128): f64 { return f64x2.extract_lane(v, 0) + f64x2.extract_lane(v, 1); }
+
+/** 1 where a mask has bits, else 0. */
+// @ts-ignore: decorator
+@inline export function flag<T>(mask: v128): v128 { return v128.and(mask, all<T>(1)); }

@@ -1,6 +1,6 @@
-/** Kernels that move elements: permute, slice, pad, concat, gather, scatter-add. */
+/** Kernels that move elements: permute, slice, pad, concat, gather, scatter-add; and fill. */
 import { transpose4 } from './gemm';
-import { bytesOf, perVector } from './lanes';
+import { bytesOf, perVector, put } from './lanes';
 import { Chunk, List5, addressAt, sizeAt } from './pool';
 
 /** Copies n numbers. */
@@ -102,4 +102,15 @@ export function scatterAdd<T>(
       store<T>(target + at, load<T>(target + at) + load<T>(source + at));
     }
   }
+}
+
+/** Fills with a pattern of two int32: both are those of a number of four bytes, or the halves of one of eight. */
+export function fill(chunk: Chunk, out: usize, low: i32, upper: i32, grain: i32, words: i32): void {
+  const from = chunk * grain;
+  const count = min(grain, words - from);
+  let at = out + (<usize>from << 2);
+  const value = i32x4.replace_lane(i32x4.replace_lane(i32x4.splat(low), 1, upper), 3, upper);
+  const end = at + (<usize>(count & ~3) << 2);
+  for (; at < end; at += 16) v128.store(at, value);
+  if (count & 3) put<f32>(at, value, count & 3);
 }

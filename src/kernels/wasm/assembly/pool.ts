@@ -120,3 +120,9 @@ function help(): void {
     if (<u32>ticket == 0) atomic.wait<u64>(TICKET, ticket, -1);
   }
 }
+
+/** Bytes from an operand's first element to that of row (z, y); `i` is where its strides are. */
+// @ts-ignore: decorator
+@inline export function rowAt<T>(strides: List9, i: i32, z: usize, y: usize): usize {
+  return (z * addressAt(strides, i) + y * addressAt(strides, i + 1)) << alignof<T>();
+}
