@@ -99,8 +99,8 @@ for (const step of options.steps.split(',')) {
   } else {
     const [name, batch, micro, checkpoint] = step.split(':');
     const why = /error: .*/i.exec(child.stderr)?.[0] ?? `ended with ${child.status ?? child.signal}`;
-    const beyond = /expected to stay within \d+ MiB/.test(why); // the device's own words
-    const [seconds, peak] = beyond ? ['does not fit', '> 4096'] : [why, ''];
+    const limit = /expected to stay within (\d+) MiB/.exec(why)?.[1]; // the device's own words
+    const [seconds, peak] = limit ? ['does not fit', `> ${limit}`] : [why, ''];
     rows.push([name!, batch!, micro || batch!, checkpoint ? 'yes' : 'no', seconds, '', peak, '']);
   }
   console.error(rows.at(-1)!.join(' '));

@@ -1,7 +1,7 @@
 /** What several tests share. */
 import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
-import type { Tensor } from 'hopgrad';
+import { type Tensor, tensor } from 'hopgrad';
 
 /** A file in test/fixtures, from the compiled test's place. */
 export function fixture(name: string): string {
@@ -42,6 +42,10 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   }
   return difference / scale;
 }
+
+/** A float64 leaf on the reference device, by which gradients are judged. */
+export const double = (data: number | number[], requiresGrad = true) =>
+  tensor(data, { dtype: 'float64', device: 'reference', requiresGrad });
 
 export function values(t: Tensor): number[] {
   return Array.from(t.dataSync());

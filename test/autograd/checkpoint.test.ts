@@ -21,10 +21,7 @@ import {
   withDevice,
 } from 'hopgrad';
 import { AdamW, BatchNorm2d, Linear } from 'hopgrad/nn';
-import { property, relativeError, values } from '../helpers.js';
-
-const double = (data: number | number[], requiresGrad = true) =>
-  tensor(data, { dtype: 'float64', device: 'reference', requiresGrad });
+import { double, property, relativeError, values } from '../helpers.js';
 
 type Wrap = (body: (...inputs: Tensor[]) => Tensor, ...inputs: Tensor[]) => Tensor;
 const plain: Wrap = (body, ...inputs) => body(...inputs);

@@ -26,10 +26,8 @@ import { asFunction, drawTrial } from 'hopgrad/testing';
 import { Tensor as TensorClass } from '#src/autograd/tensor.js';
 import { context, within } from '#src/kernels/context.js';
 import { ReferenceDevice } from '#src/kernels/reference/device.js';
-import { property, values } from '../helpers.js';
+import { double, property, values } from '../helpers.js';
 
-const double = (data: number | number[], requiresGrad = true) =>
-  tensor(data, { dtype: 'float64', device: 'reference', requiresGrad });
 const turn = () => new Promise((resolve) => setTimeout(resolve));
 
 /** Everything that runs a function in a context of its own. */

@@ -10,7 +10,6 @@ import {
   registeredOps,
   scoped,
   type Tensor,
-  tensor,
   UsageError,
   withDevice,
   zeros,
@@ -19,10 +18,7 @@ import { AdamW } from 'hopgrad/nn';
 import { differentiate } from '#src/autograd/graph.js';
 import { collectGarbage } from '#src/kernels/collect.js';
 import { turn } from '#src/kernels/turn.js';
-import { values } from '../helpers.js';
-
-const double = (data: number | number[], requiresGrad = true) =>
-  tensor(data, { dtype: 'float64', device: 'reference', requiresGrad });
+import { double, values } from '../helpers.js';
 
 describe('defineOp', () => {
   it('adds an op that behaves like a built-in one', () => {

@@ -1,4 +1,4 @@
-/** The graph and the passes over it: accumulation, nesting, release, errors, memory. */
+/** The graph and the passes over it: accumulation, nesting, release, errors. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import {
@@ -20,10 +20,7 @@ import {
 } from 'hopgrad';
 import { AdamW } from 'hopgrad/nn';
 import { tensors } from 'hopgrad/testing';
-import { property, relativeError, values } from '../helpers.js';
-
-const double = (data: number | number[], requiresGrad = true) =>
-  tensor(data, { dtype: 'float64', device: 'reference', requiresGrad });
+import { double, property, relativeError, values } from '../helpers.js';
 
 describe('backward', () => {
   before(() => init({ device: 'reference' }));

@@ -1,15 +1,15 @@
 /** A headless Chromium with WebGPU and WebGL2 in software, and the page server. */
 import type { Browser, Page } from 'playwright-core';
 
-interface Server {
+export interface Server {
   url: string;
   close(): Promise<void>;
 }
 
 /** A module of scripts/, which are plain JavaScript. */
-const script = (name: string) => import(new URL(`../../../scripts/${name}`, import.meta.url).href);
+export const script = (name: string) => import(new URL(`../../../scripts/${name}`, import.meta.url).href);
 
-const { executable, inSoftware, launch } = (await script('chromium.mjs')) as {
+export const { executable, inSoftware, launch } = (await script('chromium.mjs')) as {
   executable?: string;
   inSoftware: string[];
   launch(flags: string[]): Promise<Browser>;
@@ -52,11 +52,15 @@ export async function startBrowser(...more: string[]): Promise<Session> {
   };
 }
 
-/** A session; or the suite is skipped by name where there is no browser, except where everything is checked (CI). */
+/** The suite is skipped by name where there is no browser, except where everything is checked (CI). */
+export function needChromium(this: Mocha.Context): void {
+  if (executable || process.env.CI) return;
+  console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
+  this.skip();
+}
+
+/** A session, or the suite is skipped. */
 export async function needBrowser(this: Mocha.Context, ...more: string[]): Promise<Session> {
-  if (!executable && !process.env.CI) {
-    console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
-    this.skip();
-  }
+  needChromium.call(this);
   return startBrowser(...more);
 }

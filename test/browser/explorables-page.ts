@@ -1,28 +1,15 @@
 /** What the tests of the explorables read on a page, and modules of them in Node. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
+import { type Server, script } from './browser.js';
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
-const script = (name: string) => import(new URL(`../../../${name}`, import.meta.url).href);
-export interface Server {
-  url: string;
-  close(): Promise<void>;
-}
-export const { buildExplorables, serveExplorables } = (await script('scripts/explorables.mjs')) as {
+export const { buildExplorables, serveExplorables } = (await script('explorables.mjs')) as {
   buildExplorables(out: string): Promise<string>;
   serveExplorables(folder: string): Promise<Server>;
 };
-export const { executable, inSoftware, launch } = (await script('scripts/chromium.mjs')) as {
-  executable?: string;
-  inSoftware: string[];
-  launch(flags: string[]): Promise<Browser>;
-};
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 /** What the test takes of web/explorables/training/drawings.ts. */
 export interface DrawingsModule {
@@ -45,17 +32,6 @@ export const close = (found: readonly number[], expected: readonly number[], dig
 export const fact = (page: Page, term: string) => text(page, `dt:text-is("${term}") + dd`);
 export const frame = (page: Page) =>
   page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
-
-/** What axe calls serious or critical in the explorable. */
-export async function seriousFaults(page: Page): Promise<string[]> {
-  await page.evaluate(axe);
-  return page.evaluate(async () => {
-    const { violations } = await (window as unknown as { axe: typeof import('axe-core') }).axe.run('#explorable');
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`);
-  });
-}
 
 /** A module of an explorable that needs no page, for Node. */
 export async function bundled<T>(path: string): Promise<T> {

@@ -7,20 +7,17 @@ import { tensor } from 'hopgrad';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { hopfieldEnergy, hopfieldRetrieve, infoLoobLoss, infoNceLoss } from 'hopgrad/nn';
 import type { Browser, Page } from 'playwright-core';
+import { seriousFaults } from './axe.js';
+import { inSoftware, launch, needChromium, type Server } from './browser.js';
 import {
   buildExplorables,
   bundled,
   close,
   type DrawingsModule,
-  executable,
   fact,
   frame,
-  inSoftware,
-  launch,
   numbers,
   root,
-  type Server,
-  seriousFaults,
   serveExplorables,
   text,
 } from './explorables-page.js';
@@ -34,10 +31,7 @@ describe('the explorables', function () {
   let server: Server;
   let wrong: string[] = [];
   before(async function () {
-    if (!executable && !process.env.CI) {
-      console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
-      this.skip();
-    }
+    needChromium.call(this);
     rmSync(folder, { recursive: true, force: true });
     server = await serveExplorables(await buildExplorables(folder));
     browser = await launch(inSoftware);
@@ -66,7 +60,7 @@ describe('the explorables', function () {
     it(`${name}: fits a phone in the dark, without isolation, and is accessible`, async () => {
       const address = `${name}.html?guess=none&isolated=no&two=yes`; // answered: everything is there
       const page = await open(address, { width: 390, dark: true });
-      const found = await seriousFaults(page);
+      const found = await seriousFaults(page, { within: '#explorable' });
       assert.deepEqual(found, [], address);
       const beyond = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.ok(beyond <= 0, `${address} is ${beyond} px wider than the screen`);

@@ -1,13 +1,10 @@
 /** Every page of the site: its links, its looks at both widths and in both schemes, its controls. */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join, posix } from 'node:path';
-import type { AxeResults } from 'axe-core';
 import type { Page } from 'playwright-core';
+import { seriousFaults } from '../browser/axe.js';
 import { type Built, builtSite, folder, needSite, type SiteSession } from './site.js';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 describe('the files of the site', function () {
   this.timeout(300_000);
@@ -78,28 +75,6 @@ describe('the pages of the site', function () {
     return [...session.built.pages.filter((url) => !url.startsWith('api/')), ...kinds.values(), tensor];
   }
 
-  /** Faults of a page that keep someone from using it, as axe-core finds them. */
-  async function faults(page: Page, only?: string): Promise<string[]> {
-    await page.evaluate(axe);
-    const { violations } = await page.evaluate(
-      (rule) =>
-        (window as unknown as { axe: { run(options: object): Promise<AxeResults> } }).axe.run({
-          resultTypes: ['violations'],
-          ...(rule && { runOnly: [rule] }),
-        }),
-      only,
-    );
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .map(
-        ({ id, nodes }) =>
-          `${id}: ${nodes
-            .map(({ html }) => html.slice(0, 120))
-            .join(' | ')
-            .slice(0, 400)}`,
-      );
-  }
-
   for (const isolated of [true, false])
     it(`load without a complaint, ${isolated ? 'isolated' : 'as most servers serve them'}, wide and narrow, light and dark`, async () => {
       const wrong: string[] = [];
@@ -122,12 +97,15 @@ describe('the pages of the site', function () {
         // Guides are alike, and colours are of one style sheet but for the explorables.
         const closely = isolated && (!url.startsWith('guides/') || /tour|training/.test(url));
         const inDark = closely && !/^(chapters|api)\/(?!saturation|.*functions)/.test(url);
-        if (closely) wrong.push(...(await faults(page)).map((fault) => `${url}: ${fault}`));
+        if (closely) wrong.push(...(await seriousFaults(page)).map((fault) => `${url}: ${fault}`));
         await page.setViewportSize({ width: 390, height: 900 });
         await page.emulateMedia({ colorScheme: 'dark' });
         const shown = await page.evaluate(() => document.documentElement.scrollWidth);
         if (shown > 390) wrong.push(`${url} is ${shown} px wide at 390`);
-        if (inDark) wrong.push(...(await faults(page, 'color-contrast')).map((fault) => `${url}, dark: ${fault}`));
+        if (inDark)
+          wrong.push(
+            ...(await seriousFaults(page, { rule: 'color-contrast' })).map((fault) => `${url}, dark: ${fault}`),
+          );
         wrong.push(...complaints.splice(0).map((complaint) => `${url}: ${complaint}`));
         largest = Math.max(largest, bytes);
       }

@@ -1,11 +1,8 @@
 /** The built site in headless Chromium, isolated and as most servers would serve it, at a path of its own. */
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
+import { inSoftware, launch, needChromium, type Server } from '../browser/browser.js';
 
-interface Server {
-  url: string;
-  close(): Promise<void>;
-}
 export interface Built {
   /** Exports without a docstring, and what else TypeDoc said. */
   told: string[];
@@ -19,11 +16,6 @@ const root = new URL('../../../', import.meta.url);
 const { siteIfChanged } = (await import(new URL('site/build.mjs', root).href)) as { siteIfChanged(): Promise<Built> };
 const { serveSite } = (await import(new URL('site/serve.mjs', root).href)) as {
   serveSite(options: { isolated: boolean; under: string }): Promise<Server>;
-};
-const { executable, inSoftware, launch } = (await import(new URL('scripts/chromium.mjs', root).href)) as {
-  executable?: string;
-  inSoftware: string[];
-  launch(flags: string[]): Promise<Browser>;
 };
 
 /** The folder of the site. */
@@ -41,10 +33,7 @@ export interface SiteSession {
 
 /** Or the suite is skipped by name where there is no browser, except where everything is checked (CI). */
 export async function needSite(this: Mocha.Context): Promise<SiteSession> {
-  if (!executable && !process.env.CI) {
-    console.log('    skipped: there is no Chromium here (set CHROMIUM to its path)');
-    this.skip();
-  }
+  needChromium.call(this);
   const built = await builtSite();
   const under = 'any/where/';
   const servers = [await serveSite({ isolated: true, under }), await serveSite({ isolated: false, under })] as const;

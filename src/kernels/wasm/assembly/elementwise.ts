@@ -355,6 +355,7 @@ export function each<F, T>(out: usize, a: usize, b: usize, c: usize, n: i32, da:
 @inline function operand<T>(slot: i32, at: usize, step: usize): usize {
   return step != 0 ? at : splatSlot<T>(slot, at);
 }
+
 /**
  * `operands` are addresses, `sizes` those of three axes, `strides` three an operand, in elements; `grain` counts elements
  * where there is one row only, else rows.

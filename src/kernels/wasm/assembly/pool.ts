@@ -46,6 +46,11 @@ export type List9 = usize;
 @inline export function sizeAt(list: usize, i: i32): i32 { return <i32>load<f64>(list + (<usize>i << 3)); }
 // @ts-ignore: decorator
 @inline export function addressAt(list: usize, i: i32): usize { return <usize>load<f64>(list + (<usize>i << 3)); }
+/** Bytes from an operand's first element to that of row (z, y); `i` is where its strides are. */
+// @ts-ignore: decorator
+@inline export function rowAt<T>(strides: List9, i: i32, z: usize, y: usize): usize {
+  return (z * addressAt(strides, i) + y * addressAt(strides, i + 1)) << alignof<T>();
+}
 /** This thread's part of a scratch block whose parts are `bytes` long. */
 // @ts-ignore: decorator
 @inline export function scratchPart(base: usize, bytes: usize): usize { return base + <usize>thread * bytes; }
@@ -119,10 +124,4 @@ function help(): void {
     for (let spins = 0; spins < SPINS && <u32>ticket == 0; spins++) ticket = atomic.load<u64>(TICKET);
     if (<u32>ticket == 0) atomic.wait<u64>(TICKET, ticket, -1);
   }
-}
-
-/** Bytes from an operand's first element to that of row (z, y); `i` is where its strides are. */
-// @ts-ignore: decorator
-@inline export function rowAt<T>(strides: List9, i: i32, z: usize, y: usize): usize {
-  return (z * addressAt(strides, i) + y * addressAt(strides, i + 1)) << alignof<T>();
 }

@@ -1,0 +1,26 @@
+/** Accessibility, as axe-core finds it. */
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import type { AxeResults } from 'axe-core';
+import type { Page } from 'playwright-core';
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** Faults that keep someone from using a page, or what a selector names of it; `rule`: of one kind only. */
+export async function seriousFaults(
+  page: Page,
+  { within, rule }: { within?: string; rule?: string } = {},
+): Promise<string[]> {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(
+    ([selector, only]) =>
+      (window as unknown as { axe: { run(context: Document | string, options: object): Promise<AxeResults> } }).axe.run(
+        selector ?? document,
+        { resultTypes: ['violations'], ...(only && { runOnly: [only] }) },
+      ),
+    [within, rule] as const,
+  );
+  return violations
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(' | ')}`.slice(0, 400));
+}
