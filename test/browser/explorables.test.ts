@@ -67,6 +67,25 @@ describe('the explorables', function () {
       await page.close();
     });
 
+  it('say that they are busy until all of it is drawn', async () => {
+    // That of gradients has nothing to wait for: it is drawn when it is mounted.
+    for (const name of names.filter((name) => name !== 'gradients')) {
+      const page = await browser.newPage();
+      await page.addInitScript(() =>
+        new MutationObserver(([change]) => {
+          const element = change!.target as HTMLElement;
+          if (element.id !== 'explorable' || element.ariaBusy) return;
+          const sliders = [...element.querySelectorAll<HTMLElement>('[role=slider]')];
+          document.title = `${sliders.filter((slider) => !slider.ariaValueNow).length} sliders without a value`;
+        }).observe(document, { subtree: true, attributeFilter: ['aria-busy'] }),
+      );
+      await page.goto(new URL(`${name}.html`, server.url).href);
+      await page.waitForFunction(() => /without a value/.test(document.title));
+      assert.equal(await page.title(), '0 sliders without a value', name);
+      await page.close();
+    }
+  });
+
   it('retrieval: dragged, slid and stepped, shows what hopgrad computes', async () => {
     let page = await open('retrieval.html');
     assert.equal(await page.isVisible('.weights'), false, 'covered before the guess');

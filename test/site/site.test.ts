@@ -94,6 +94,10 @@ describe('the pages of the site', function () {
         await page.setViewportSize({ width: 1280, height: 900 });
         await page.emulateMedia({ colorScheme: 'light' });
         await page.goto(new URL(url, root).href);
+        await page.waitForFunction(() => {
+          const explorable = document.querySelector('#explorable');
+          return !explorable || (explorable.childElementCount > 0 && !explorable.ariaBusy);
+        });
         // Guides are alike, and colours are of one style sheet but for the explorables.
         const closely = isolated && (!url.startsWith('guides/') || /tour|training/.test(url));
         const inDark = closely && !/^(chapters|api)\/(?!saturation|.*functions)/.test(url);

@@ -52,3 +52,6 @@ export function eachFrame(draw: () => void): () => void {
     });
   };
 }
+
+/** Resolves when everything that `eachFrame` was asked for by now is drawn. */
+export const nextFrame = () => new Promise((done) => requestAnimationFrame(done));

@@ -1,7 +1,7 @@
 /** CLOOB trained in the tab: play, pause, step; curves, similarities, search; one run or two on the same seed and data. */
 import './style.css';
 import { button, footer, predict, radios, selection, slider } from '../kit/controls.js';
-import { h, panel, shown } from '../kit/dom.js';
+import { h, nextFrame, panel, shown } from '../kit/dom.js';
 import '../kit/style.css';
 import type { State } from '../kit/state.js';
 import { Ended } from './client.js';
@@ -239,6 +239,7 @@ async function begin(element: HTMLElement): Promise<void> {
     if (!response.ok) throw new Error(`the drawings: ${response.status} ${response.statusText}`);
     const file = new Uint8Array(await response.arrayBuffer());
     element.replaceChildren(...build(await unpackDrawings(file), file));
+    await nextFrame();
   } catch (error) {
     element.replaceChildren(
       h(
