@@ -3,6 +3,7 @@ import { arange, tensor, zeros } from '../autograd/create.js';
 import { defineBuiltIn } from '../autograd/op.js';
 import { checkOptions, type Pair, pair } from '../autograd/ops/options.js';
 import { checkTensor, type Tensor } from '../autograd/tensor.js';
+import { largestOf } from '../tensor/dtype.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 
@@ -67,8 +68,7 @@ function placesOf(image: Tensor, { kernel, stride }: Windows, out: Both): (() =>
 function firstLargest(flat: Tensor, output: Tensor, windows: Windows): Tensor {
   const out = output.shape.slice(1) as unknown as Both;
   // NaN above all numbers, so that one comparison finds it, too.
-  const largest = output.dtype === 'float64' ? Number.MAX_VALUE : 3.4028234663852886e38;
-  const ranked = (x: Tensor) => x.isNaN().where(Infinity, x.minimum(largest));
+  const ranked = (x: Tensor) => x.isNaN().where(Infinity, x.minimum(largestOf[output.dtype]));
   const most = ranked(output);
   const places = placesOf(padded(ranked(flat), windows), windows, out);
   let place = zeros(output.shape, { dtype: output.dtype, device: output.storage.device.name });

@@ -2,6 +2,7 @@
  * The fused kernels written in core kernels: what a device without its own fused version runs, and what fused
  * versions are tested against. Each equation stands here once; its derivative is the vjp of the op that uses it.
  */
+import { largestOf } from '../tensor/dtype.js';
 import { type BatchNormSpec, type Device, type FusedKernels, type ScalarKernel, Storage } from './device.js';
 import * as f from './scalar.js';
 import { withScope } from './scope.js';
@@ -44,7 +45,7 @@ export function decomposed(device: Device): FusedKernels {
   /** x − max(x) per row, with max clipped to finite values so that a row of −∞ stays −∞ and not NaN. */
   const shifted = (x: Storage, rows: number, length: number) => {
     const max = device.reduce('max', x, rows, length, 1);
-    const clipped = zip(f.maximum, max, -3.4028234663852886e38);
+    const clipped = zip(f.maximum, max, -largestOf[max.dtype]);
     return { max: clipped, x: perRow(f.sub, x, clipped, rows, length) };
   };
   /**
@@ -69,7 +70,8 @@ export function decomposed(device: Device): FusedKernels {
     },
     logSumExp(x, rows, length) {
       // The shift is finite on both sides, so that a row with an ∞ gives ∞ and not ∞ − ∞.
-      const shift = zip(f.minimum, shifted(x, rows, length).max, 3.4028234663852886e38);
+      const { max } = shifted(x, rows, length);
+      const shift = zip(f.minimum, max, largestOf[max.dtype]);
       return zip(f.add, logSumExpShifted(perRow(f.sub, x, shift, rows, length), rows, length), shift);
     },
     layerNorm(x, weight, bias, eps, rows, length) {

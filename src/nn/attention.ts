@@ -1,6 +1,7 @@
 /** Attention in which each query sees some keys only. */
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
+import { largestOf } from '../tensor/dtype.js';
 import { DomainError, ShapeError } from '../tensor/errors.js';
 import { formatShape } from '../tensor/shape.js';
 
@@ -45,12 +46,9 @@ export function maskedAttention(
     .matmul(split(k), { transposeB: true })
     .div(Math.sqrt(width / heads)); // [batch, heads, queries, keys]
   // A finite lowest number, so that a row of them has a softmax; what is hidden is 0 in any case.
-  const p = seen.where(seen.where(logits, lowest).softmax(), 0);
+  const p = seen.where(seen.where(logits, -largestOf[logits.dtype]).softmax(), 0);
   return p.matmul(split(v)).permute([0, 2, 1, 3]).reshape([batch, queries, width]);
 }
-
-/** The lowest finite number of float32. */
-const lowest = -3.4028234663852886e38;
 
 /** A mask as a condition that broadcasts to [batch, heads, queries, keys], what comes later hidden when `causal`. */
 function visible(op: string, mask: Tensor, shape: readonly [number, number, number, number], causal: boolean): Tensor {

@@ -10,6 +10,13 @@ const constructors = { float32: Float32Array, float64: Float64Array, int32: Int3
 
 export const bytesPerElement: Record<DType, number> = { float32: 4, float64: 8, int32: 4 };
 
+/** The largest finite number of each dtype. */
+export const largestOf: Record<DType, number> = {
+  float32: 3.4028234663852886e38,
+  float64: Number.MAX_VALUE,
+  int32: 2147483647,
+};
+
 /** A zero-filled typed array of `size` elements. */
 export function allocate(dtype: DType, size: number): TypedArray {
   return new constructors[dtype](size);

@@ -62,6 +62,8 @@ const intended: Difference[] = [
 const places = [
   ['reference', 'float64', undefined],
   ['reference', 'float32', undefined],
+  ['wasm', 'float64', { shared: true, relaxed: true }],
+  ['wasm', 'float64', { shared: false, relaxed: false }],
   ['wasm', 'float32', { shared: true, relaxed: true }],
   ['wasm', 'float32', { shared: true, relaxed: false }],
   ['wasm', 'float32', { shared: false, relaxed: true }],

@@ -14,12 +14,14 @@ import {
   withDevice,
   zeros,
 } from 'hopgrad';
+import { maskedAttention } from 'hopgrad/nn';
 import { relativeError, values } from '../helpers.js';
 
 const places = [
   ['reference', 'float64'],
   ['reference', 'float32'],
   ['wasm', 'float32'],
+  ['wasm', 'float64'],
 ] as const;
 
 for (const [device, dtype] of places)
@@ -74,6 +76,25 @@ for (const [device, dtype] of places)
       const [none, flat] = both((x) => x.logSumExp(), [-Infinity, -Infinity]);
       close(none, [-Infinity]);
       close(flat, [0, 0]);
+    });
+
+    it('softmax, its relatives and attention under a mask do so to the ends of the range', () => {
+      const far = dtype === 'float64' ? 1e300 : 1e37;
+      for (const shift of [far, -far]) {
+        const ties = [shift, shift, 2 * shift];
+        const p = shift > 0 ? [0, 0, 1] : [0.5, 0.5, 0];
+        const most = shift > 0 ? 2 * shift : shift;
+        close(values(make(ties).softmax()), p);
+        close(values(make(ties).logSumExp()), [most]);
+        close(
+          values(make(ties).logSoftmax()),
+          p.map((share) => (share > 0 ? Math.log(share) : -far)),
+        );
+        // One query of 1, keys of such values, the first of them hidden.
+        const column = (data: number[]) => make(data.map((x) => [x])).reshape([1, data.length, 1]);
+        const seen = maskedAttention(column([1]), column(ties), column([5, 6, 7]), make([[0, 1, 1]]), { heads: 1 });
+        close(values(seen), [shift > 0 ? 7 : 6]);
+      }
     });
 
     it('logSoftmax and logSumExp keep what a probability near 1 leaves to the others', () => {
