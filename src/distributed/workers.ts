@@ -133,7 +133,7 @@ export interface StartOptions {
   /** Arguments of the threads' `process.argv`. */
   argv?: readonly string[];
   /** Signals of the process that the threads are told of, by messages `{ signal }`: they hear none themselves. */
-  signals?: readonly NodeJS.Signals[];
+  signals?: readonly `SIG${string}`[];
 }
 
 /**
@@ -173,11 +173,11 @@ export async function startRanks(
   const tell = (signal: NodeJS.Signals) => {
     for (const worker of workers) worker.postMessage({ signal });
   };
-  for (const signal of signals) process.on(signal, tell);
+  for (const signal of signals as NodeJS.Signals[]) process.on(signal, tell);
   try {
     await Promise.all(ended);
   } finally {
-    for (const signal of signals) process.off(signal, tell);
+    for (const signal of signals as NodeJS.Signals[]) process.off(signal, tell);
     // Node 20 crashes where a thread is terminated that still loads its modules: so all are told, and most end by themselves.
     const words = new Int32Array(shared.control);
     Atomics.store(words, over, 1);

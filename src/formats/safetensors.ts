@@ -7,6 +7,7 @@
 import { tensor } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { deviceByName } from '../kernels/devices.js';
+import type { Bytes } from '../tensor/bytes.js';
 import { type DType, dtypeOf } from '../tensor/dtype.js';
 import { DataError, DomainError, describeValue, printable, UsageError } from '../tensor/errors.js';
 import { sizeOf } from '../tensor/shape.js';
@@ -330,7 +331,7 @@ export async function safetensorsBytes(
   tensors: Record<string, Tensor | HalfTensor>,
   metadata: Record<string, string> = {},
   options: WriteOptions = {},
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Bytes> {
   const parts: Uint8Array[] = [];
   for (const [name, value] of Object.entries(tensors)) parts.push(await bytesOf('bytes', name, value, options));
   const summed = () =>

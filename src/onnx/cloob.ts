@@ -5,11 +5,12 @@ import { filesBeside } from '../models/cloob/beside.js';
 import { isTransformer } from '../models/cloob/config.js';
 import type { CloobModel } from '../models/cloob/model.js';
 import type { ClipTokenizer } from '../models/cloob/tokenizer.js';
+import type { Bytes } from '../tensor/bytes.js';
 import { UsageError } from '../tensor/errors.js';
 import { toOnnx } from './to-onnx.js';
 
 /** Files by their paths in the folder of the model. */
-export type CloobFiles = Record<string, Uint8Array<ArrayBuffer> | string>;
+export type CloobFiles = Record<string, Bytes | string>;
 
 /**
  * Both encoders as files of ONNX, with what prepares pictures and texts for them, in the form in which transformers.js

@@ -1,5 +1,6 @@
 /** The messages of ONNX that hopgrad writes. @source onnx/onnx.proto, ONNX 1.13 (IR version 8) */
 import { PbfWriter } from 'pbf';
+import type { Bytes } from '../tensor/bytes.js';
 import type { DType } from '../tensor/dtype.js';
 import type { Size } from './trace.js';
 
@@ -111,7 +112,7 @@ function writeOpset(version: number, pbf: PbfWriter): void {
 }
 
 /** The bytes of a file of ONNX. */
-export function modelBytes(graph: GraphProto): Uint8Array<ArrayBuffer> {
+export function modelBytes(graph: GraphProto): Bytes {
   const pbf = new PbfWriter();
   pbf.writeVarintField(1, 8); // IR version
   pbf.writeStringField(2, 'hopgrad');

@@ -2,6 +2,7 @@
 
 import { zeros } from '../autograd/create.js';
 import type { Tensor } from '../autograd/tensor.js';
+import type { Bytes } from '../tensor/bytes.js';
 import type { DType } from '../tensor/dtype.js';
 import { DomainError, describeValue } from '../tensor/errors.js';
 import { GraphBuilder } from './graph.js';
@@ -49,7 +50,7 @@ export interface OnnxOptions {
 export async function toOnnx(
   f: (...inputs: Tensor[]) => Tensor,
   { inputs, output = 'output', names = {}, device }: OnnxOptions,
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Bytes> {
   checkInputs(inputs);
   const examples = inputs.map(({ shape, type = 'float32', example }) => (rows: number) => {
     if (example) return example(rows);

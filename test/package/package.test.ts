@@ -6,6 +6,7 @@ import { basename, dirname, join, normalize } from 'node:path';
 import { build } from 'esbuild';
 import { publint } from 'publint';
 import { emojiPackages } from '#src/data/emoji.js';
+import { declarations } from './declarations.js';
 import { examples } from './examples.js';
 import { manifest, type Packed, pack, root, run } from './packed.js';
 
@@ -163,65 +164,6 @@ describe('the packed package', function () {
     assert.ok(emojiPackages.every((name) => name in manifest.devDependencies));
   });
 
-  describe('its declarations', () => {
-    const compiler = join(root, 'node_modules/typescript/bin/tsc');
-    const tsc = (...args: string[]) => {
-      try {
-        return run(process.execPath, [compiler, '--noEmit', '--strict', '--types', '', ...args], app);
-      } catch (error) {
-        return (error as { stdout: string }).stdout;
-      }
-    };
-    const tenLines = /```ts\n([\s\S]*?)```/.exec(readFileSync(join(root, 'README.md'), 'utf8'))![1]!;
-
-    before(() => {
-      writeFileSync(join(app, 'ten-lines.ts'), tenLines);
-      writeFileSync(
-        join(app, 'library.ts'),
-        `import { type Tensor, tensor } from 'hopgrad';
-import { type Batch, Loader, decode } from 'hopgrad/data';
-import { loadCheckpoint } from 'hopgrad/models/cloob';
-import { Linear, Module } from 'hopgrad/nn';
-import { checkGradients, tensors } from 'hopgrad/testing';
-export class Twice extends Linear {
-  override forward(x: Tensor): Tensor {
-    return super.forward(x).mul(2);
-  }
-}
-export class Own extends Module {
-  readonly inner = new Twice(2, 2);
-  forward(x: Tensor): Tensor {
-    return this.inner.forward(x).add(tensor([1, 2]));
-  }
-}
-export const used = [Loader, decode, loadCheckpoint, checkGradients, tensors];
-export type Used = Batch;
-`,
-      );
-    });
-
-    for (const [module, resolution] of [
-      ['node16', 'node16'],
-      ['nodenext', 'nodenext'],
-      ['esnext', 'bundler'],
-    ])
-      it(`compile with module ${module}, resolved as ${resolution}, without Node's types and with every library checked`, () => {
-        const options = ['--target', 'es2022', '--module', module!, '--moduleResolution', resolution!];
-        assert.equal(tsc(...options, '--noImplicitOverride', 'library.ts', 'ten-lines.ts'), '');
-      });
-
-    it("give fast-check's own types where it is there, and compile where it is not", () => {
-      writeFileSync(
-        join(app, 'properties.ts'),
-        `import { tensors } from 'hopgrad/testing';
-export const drawn: number = tensors();`,
-      );
-      const options = ['--target', 'es2022', '--module', 'nodenext'];
-      assert.equal(tsc(...options, 'properties.ts'), '', 'any');
-      link('fast-check');
-      assert.match(tsc(...options, 'properties.ts'), /'Arbitrary<Tensor.*' is not assignable to type 'number'/);
-    });
-  });
-
+  declarations(() => ({ packed, app, link }));
   examples(() => packed);
 });

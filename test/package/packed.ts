@@ -27,6 +27,22 @@ export const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf
 export const run = (command: string, args: string[], cwd: string) =>
   execFileSync(command, args, { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
+/**
+ * Installs what a package.json asks for in its folder. Where the registry cannot be reached the suite is skipped by name,
+ * except where everything is checked.
+ */
+export function installOrSkip(this: Mocha.Context, folder: string, asked: object): void {
+  writeFileSync(join(folder, 'package.json'), JSON.stringify({ private: true, ...asked }));
+  try {
+    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--prefer-offline'], folder);
+  } catch (error) {
+    const told = String((error as { stderr: string }).stderr);
+    if (process.env.CI || !/ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ENETUNREACH/.test(told)) throw error;
+    console.log('    skipped: the registry cannot be reached');
+    this.skip();
+  }
+}
+
 export interface Packed {
   /** A temporary folder; `package` in it is the package unpacked. */
   folder: string;

@@ -6,6 +6,7 @@ import { safetensorsBytes, type WriteOptions, writeSafetensors } from '../../for
 import type { StoredTensor } from '../../formats/stored.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign, checkState } from '../../nn/module.js';
+import type { Bytes } from '../../tensor/bytes.js';
 import { CheckpointError, describeValue, printable } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { type BesideFacts, readBeside } from './beside.js';
@@ -84,7 +85,7 @@ export async function saveCheckpoint(path: string, { floats, finite, ...contents
  * and loadCheckpoint read it.
  * @throws DomainError for weights that are not finite, with `finite`
  */
-export function checkpointBytes({ floats, finite, ...contents }: SaveOptions): Promise<Uint8Array<ArrayBuffer>> {
+export function checkpointBytes({ floats, finite, ...contents }: SaveOptions): Promise<Bytes> {
   const { tensors, facts } = stored(contents);
   return safetensorsBytes(tensors, facts, { ...(floats && { floats }), ...(finite && { finite }) });
 }
