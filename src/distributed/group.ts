@@ -36,7 +36,10 @@ export class Group {
   readonly deterministic: boolean;
   /** What carries the data; its name is 'alone', 'workers', or the MPI library's. */
   readonly transport: Transport;
-  /** Bytes that have come from other ranks so far, what is compared before every collective included. */
+  /**
+   * Bytes that have come from other ranks so far, what is compared before every collective included. Of sums that the transport makes
+   * itself (`deterministic: false`) the 2 (R − 1)/R of the data that a ring of R ranks needs; how many it takes is its own affair.
+   */
   received = 0;
 
   constructor(transport: Transport = alone, { deterministic = true }: GroupOptions = {}) {
@@ -75,6 +78,7 @@ export class Group {
     this.agree('broadcast', `${formatShape(x.shape)} ${x.dtype} from ${root}`);
     const data = x.dataSync().slice();
     this.transport.broadcast(bytesOf(data), root);
+    if (this.rank !== root) this.received += data.byteLength;
     return new Tensor(x.storage.device.upload(data), x.shape);
   }
 
@@ -254,6 +258,7 @@ export class Group {
   #sum(data: Floats): Floats {
     if (!this.deterministic) {
       this.transport.sum(data);
+      this.received += (2 * (this.size - 1) * data.byteLength) / this.size;
       return data;
     }
     const bytes = this.#gatherBytes(bytesOf(this.#sumOwn(data)));

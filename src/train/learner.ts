@@ -52,11 +52,13 @@ export class PictureLearner implements Learner {
 
   inputs({ images, captions, count, names, indices }: Batch, device: string = this.model.logit_inv_tau.device): Inputs {
     const { image_resolution: size, context_length: contextLength } = this.model.config;
+    const { dtype } = this.model.logit_inv_tau;
     checkCaptions(captions, names);
     const tokens = () =>
       tensor(this.tokenizer.tokenize(captions, { contextLength }), { shape: [count, contextLength], device });
     return {
-      image: this.#tables.image?.rows(indices, device) ?? tensor(images, { shape: [count, 3, size, size], device }),
+      image:
+        this.#tables.image?.rows(indices, device) ?? tensor(images, { shape: [count, 3, size, size], dtype, device }),
       text: this.#tables.text?.rows(captions, device) ?? tokens(),
     };
   }

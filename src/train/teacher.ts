@@ -31,7 +31,8 @@ export class Teacher {
    * @throws UsageError when it needs other pictures or ids than the student; what {@link loadCheckpoint} throws
    */
   static async load(path: string, student: { model: CloobModel; tokenizer: ClipTokenizer }): Promise<Teacher> {
-    const { model, tokenizer } = await loadCheckpoint(path, { device: student.model.logit_inv_tau.device });
+    const { device, dtype } = student.model.logit_inv_tau;
+    const { model, tokenizer } = await loadCheckpoint(path, { device, dtype });
     const [own, theirs] = [model.config, student.model.config];
     const refuse = (what: string, expected: string): never => {
       throw new UsageError('train', {

@@ -1,54 +1,15 @@
 /** One step on one, two and four ranks is one step: over MPI of both families, and over threads. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { randn } from 'hopgrad';
-import { DistributedError, Group, joinGroup, startRanks } from 'hopgrad/distributed';
+import { Group, joinGroup, startRanks } from 'hopgrad/distributed';
 import { DomainError } from '#src/tensor/errors.js';
 import { relativeError } from '../helpers.js';
+import { needsLaunchers, type Start, starts } from './start.js';
 
 const program = new URL('./rank.js', import.meta.url);
-const execute = promisify(execFile);
-
-interface Outcome {
-  code: number;
-  output: string;
-}
-type Start = (size: number, ...args: string[]) => Promise<Outcome>;
-
-const threads: Start = async (size, ...args) => {
-  try {
-    await startRanks(program, size, { argv: args, timeout: args[0] === 'late' ? 1 : 60 });
-    return { code: 0, output: '' };
-  } catch (error) {
-    assert.ok(error instanceof DistributedError, String(error));
-    return { code: 1, output: error.message };
-  }
-};
-
-const mpirun =
-  (command: string, ...flags: string[]): Start =>
-  async (size, ...args) => {
-    const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
-    const all = [...flags, '-n', `${size}`, process.execPath, fileURLToPath(program), ...args];
-    try {
-      const { stdout, stderr } = await execute(command, all, { env, timeout: 120_000 });
-      return { code: 0, output: stdout + stderr };
-    } catch (error) {
-      const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
-      return { code, output: stdout + stderr };
-    }
-  };
-
-const starts: Record<string, { start: Start; needs?: string; name: RegExp }> = {
-  threads: { start: threads, name: /^workers$/ },
-  'Open MPI': { start: mpirun('mpirun.openmpi', '--oversubscribe'), needs: 'mpirun.openmpi', name: /^Open MPI/ },
-  MPICH: { start: mpirun('mpirun.mpich'), needs: 'mpirun.mpich', name: /^MPICH/ },
-};
 
 interface Step {
   loss: number;
@@ -67,7 +28,7 @@ describe('ranks', function () {
   let files = 0;
   async function exact(start: Start, size: number, device: string): Promise<Found> {
     const file = join(folder, `${files++}.json`);
-    const { code, output } = await start(size, 'exact', device, file);
+    const { code, output } = await start(program, size, 'exact', device, file);
     assert.equal(code, 0, output);
     return JSON.parse(readFileSync(file, 'utf8'));
   }
@@ -86,11 +47,8 @@ describe('ranks', function () {
     describe(`over ${what}`, () => {
       let one: Found;
       before(async function () {
-        if (needs && !existsSync(join('/usr/bin', needs))) {
-          assert.ok(!process.env.CI, `${needs} is not installed`);
-          this.skip();
-        }
-        one = await exact(threads, 1, 'reference');
+        needsLaunchers(this, needs);
+        one = await exact(starts.threads.start, 1, 'reference');
       });
 
       for (const size of [2, 4])
@@ -103,25 +61,25 @@ describe('ranks', function () {
       it('two ranks: to rounding in float32 on wasm', async () => {
         const found = await exact(start, 2, 'wasm');
         same(found, one, 2e-4);
-        same(await exact(threads, 1, 'wasm'), found, 2e-4);
+        same(await exact(starts.threads.start, 1, 'wasm'), found, 2e-4);
       });
 
       for (const size of what === 'threads' ? [1, 2, 3] : [2])
         it(`${size} ranks: gathering with its derivatives, sums in both orders, broadcasts, ranks that differ`, async () => {
           for (const device of ['reference', 'wasm']) {
-            const { code, output } = await start(size, 'ops', device);
+            const { code, output } = await start(program, size, 'ops', device);
             assert.equal(code, 0, output);
           }
         });
 
       it('a rank that is late, that throws, or that is gone ends all, and is named', async () => {
-        const late = await start(2, 'late');
+        const late = await start(program, 2, 'late');
         assert.notEqual(late.code, 0);
         assert.match(late.output, /rank 0 waited 1 s for/);
-        const failed = await start(2, 'fails');
+        const failed = await start(program, 2, 'fails');
         assert.notEqual(failed.code, 0);
         assert.match(failed.output, /rank 1 has had enough/);
-        const gone = await start(2, 'dies');
+        const gone = await start(program, 2, 'dies');
         assert.notEqual(gone.code, 0);
         assert.match(gone.output, /rank 1 ended with code 7/);
       });

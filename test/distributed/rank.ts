@@ -59,7 +59,7 @@ const programs: Record<string, () => void | Promise<void>> = {
     const close = (a: Tensor, b: Tensor) => assert.ok(Math.abs(a.sub(b).abs().max().dataSync()[0]!) < 1e-5);
     close(slope(x), x.mul(2 * total));
     close(grad((t: Tensor) => slope(t).sum())(x), x.mul(0).add(2 * total));
-    for (const deterministic of [true, false]) {
+    const counts = [true, false].map((deterministic) => {
       const sums = new Group(group.transport, { deterministic });
       const [a, b] = sums.allReduce([x, tensor([rank + 0.5], where)]);
       close(
@@ -67,7 +67,12 @@ const programs: Record<string, () => void | Promise<void>> = {
         expected.reduce((s, t) => s.add(t)),
       );
       close(b!, tensor([(size * (size - 1)) / 2 + size / 2], where));
-    }
+      return sums.received;
+    });
+    // Seven numbers, rounded up to a part for every rank, there and back; eight bytes of every other rank before.
+    const numbers = Math.ceil(7 / size) * size * (where.dtype === 'float64' ? 8 : 4);
+    const bytes = ((size - 1) / size) * 2 * numbers + 8 * (size - 1);
+    assert.deepEqual(counts, size === 1 ? [0, 0] : [bytes, bytes]);
     const root = size - 1;
     assert.deepEqual(group.broadcast(tensor([rank, 7], where), root).dataSync(), tensor([root, 7], where).dataSync());
     // More than one piece of the threads' memory, and a length that does not divide.

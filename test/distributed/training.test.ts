@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import { openSafetensors } from '#src/formats/safetensors.js';
 import { main, makePictures, readRows } from '../cli/helpers.js';
 import { temporaryFolder } from '../data/helpers.js';
+import { asRoot, needsLaunchers } from './start.js';
 
 interface Outcome {
   code: number | null;
@@ -24,11 +25,7 @@ describe('hopgrad train on ranks', function () {
   this.timeout(120_000);
   const folder = temporaryFolder();
   before(async function () {
-    const missing = ['openmpi', 'mpich'].filter((name) => !existsSync(`/usr/bin/mpirun.${name}`));
-    if (missing.length > 0) {
-      assert.ok(!process.env.CI, `mpirun.${missing[0]} is not installed`);
-      this.skip();
-    }
+    needsLaunchers(this, 'mpirun.openmpi', 'mpirun.mpich');
     await makePictures(folder);
     const table = readFileSync(join(folder, 'pairs.tsv'), 'utf8').split('\n');
     table.splice(3, 0, 'squares/none.png\ta square that is not there');
@@ -48,7 +45,7 @@ describe('hopgrad train on ranks', function () {
     until?: (output: string) => void,
   ): Promise<Outcome> {
     return new Promise((resolve, reject) => {
-      const own = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1', HOPGRAD_THREADS: '1' };
+      const own = { ...asRoot, HOPGRAD_THREADS: '1' };
       const child = spawn(words[0]!, words.slice(1), { cwd: folder, env: { ...process.env, ...own, ...env } });
       let output = '';
       const hear = (chunk: Buffer) => {
