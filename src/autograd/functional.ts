@@ -51,6 +51,11 @@ export class ValueAndGrad<G = Tensor, X = undefined> {
     readonly aux: X,
   ) {}
 
+  /** The value, and the gradient if it is one tensor. */
+  toString(): string {
+    return `value: ${this.value}${this.grad instanceof Tensor ? `\ngrad: ${this.grad}` : ''}`;
+  }
+
   /** Value and gradient, for `const [value, gradient] = …`. */
   *[Symbol.iterator](): Generator<Tensor | G> {
     yield this.value;

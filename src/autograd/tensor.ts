@@ -226,7 +226,8 @@ export function freedError(op: string, t: Tensor): GraphError {
   });
 }
 
-function nest(data: ArrayLike<number>, shape: Shape, offset = 0): NestedArray {
+/** Numbers in row-major order as nested lists, one level an axis. */
+export function nest(data: ArrayLike<number>, shape: Shape, offset = 0): NestedArray {
   if (shape.length === 0) return data[offset]!;
   const [size, ...rest] = shape as [number, ...number[]];
   const step = sizeOf(rest);

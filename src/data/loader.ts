@@ -189,6 +189,21 @@ export class Loader {
     return size === undefined ? undefined : dropLast ? Math.floor(size / batchSize) : Math.ceil(size / batchSize);
   }
 
+  /** The source, its rows, and the size of batches. */
+  toString(): string {
+    const { source, rows, batchSize } = this.toJSON();
+    return `Loader: ${source}, ${rows === undefined ? '' : `${rows.toLocaleString('en')} rows, `}batches of ${batchSize}`;
+  }
+
+  /** What it gives batches of, for JSON.stringify: no rows. */
+  toJSON(): { source: string; rows: number | undefined; batchSize: number } {
+    return { source: this.source.name, rows: this.source.size, batchSize: this.#options.batchSize };
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /** The rows skipped so far: name → why. */
   get badRows(): ReadonlyMap<string, string> {
     return this.#badRows;

@@ -57,6 +57,16 @@ export class Preparer {
     this.#limit = workers;
   }
 
+  /** Its threads, and the pictures that wait for them. */
+  toString(): string {
+    return `Preparer: ${this.#limit} threads, ${this.#queue.length} pictures waiting`;
+  }
+
+  /** The number of its threads, for JSON.stringify. */
+  toJSON(): { workers: number } {
+    return { workers: this.#limit };
+  }
+
   /** @throws DataError when sharp is needed and not installed; UsageError after close; what is wrong with a picture is in the answer */
   async run(job: PrepareJob): Promise<Prepared> {
     if (this.#closed)

@@ -49,6 +49,20 @@ export class Group {
     this.deterministic = deterministic;
   }
 
+  /** Which rank this is, and of what. */
+  toString(): string {
+    return `Group: rank ${this.rank} of ${this.size}, ${this.transport.name}`;
+  }
+
+  /** The same, for JSON.stringify. */
+  toJSON(): { rank: number; size: number; transport: string } {
+    return { rank: this.rank, size: this.size, transport: this.transport.name };
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /**
    * y = [x₀; x₁; …; x_{size−1}], the rows of all ranks in their order: [n, …] → [size · n, …]. Differentiable, for a loss
    * that is the sum of what the ranks compute: x̄_r = Σ_s (ȳ of rank s)_r; second derivatives as well.

@@ -1,7 +1,8 @@
 /** Half precision in memory: two bytes a number, for weights that wait. Arithmetic is in float32, after widening. */
 import { tensor } from '../autograd/create.js';
-import { checkTensor, type Tensor } from '../autograd/tensor.js';
+import { checkTensor, type NestedArray, nest, type Tensor } from '../autograd/tensor.js';
 import { DTypeError, describeValue, ShapeError, UsageError } from '../tensor/errors.js';
+import { formatTensor } from '../tensor/print.js';
 import { checkShape, formatShape, type Shape, sizeOf } from '../tensor/shape.js';
 import { encodeFloats, storedTypes } from './stored.js';
 
@@ -65,6 +66,20 @@ export class HalfTensor {
   /** The same numbers as float32 on `device` (default the default device): a copy. */
   toTensor({ device }: { device?: string } = {}): Tensor {
     return tensor(this.toFloat32(), { shape: this.shape, ...(device !== undefined && { device }) });
+  }
+
+  /** Shape, dtype and the numbers, shortened as a tensor's are. */
+  toString(): string {
+    return `HalfTensor ${formatShape(this.shape)} ${this.dtype}\n${formatTensor(this.toFloat32(), this.shape)}`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  /** The numbers, nested by axis, for JSON.stringify, which writes NaN and infinities as null. */
+  toJSON(): NestedArray {
+    return nest(this.toFloat32(), this.shape);
   }
 
   /** The same numbers, row-major. */

@@ -7,7 +7,7 @@
  */
 import { allocate, dtypeOf, type TypedArray } from '../tensor/dtype.js';
 import { DataError, printable } from '../tensor/errors.js';
-import { sizeOf } from '../tensor/shape.js';
+import { formatShape, sizeOf } from '../tensor/shape.js';
 import { asDataError, type ByteSource, crc32, type FileInput, guarded, openInput } from './files.js';
 import { PickleGlobal, type PickleValue, unpickle } from './pickle.js';
 import { type StoredTensor, storedType } from './stored.js';
@@ -58,6 +58,20 @@ export class TorchTensor implements StoredTensor {
   get span(): number {
     if (sizeOf(this.shape) === 0) return 0;
     return this.shape.reduce((span, size, axis) => span + (size - 1) * this.strides[axis]!, 1);
+  }
+
+  /** Shape and type; the elements are in the file. */
+  toString(): string {
+    return `TorchTensor ${formatShape(this.shape)} ${this.type}`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
+  /** Shape and type, for JSON.stringify. */
+  toJSON(): { type: string; shape: readonly number[] } {
+    return { type: this.type, shape: this.shape };
   }
 
   read(): TypedArray {

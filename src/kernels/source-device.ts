@@ -47,6 +47,10 @@ export abstract class SourceDevice implements Device, CoreKernels {
   abstract readonly synchronous: boolean;
   readonly fused: Partial<FusedKernels> = {};
 
+  toString(): string {
+    return `${this.name}: ${this.description}`;
+  }
+
   abstract upload(data: TypedArray): Storage;
   abstract read(x: Storage): Promise<TypedArray>;
   abstract readSync(x: Storage): TypedArray;

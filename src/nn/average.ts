@@ -48,6 +48,12 @@ export class ExponentialMovingAverage {
     );
   }
 
+  /** What is averaged, how often so far, and how slowly. */
+  toString(): string {
+    const { updates, decay, model } = this;
+    return `ExponentialMovingAverage of ${model.constructor.name}: ${updates} ${updates === 1 ? 'update' : 'updates'}, decay ${decay}`;
+  }
+
   /**
    * Moves the averages towards the weights as they are now.
    * @throws UsageError inside use(), where the weights are the averages

@@ -8,7 +8,7 @@ import { type Storage, touch } from '../kernels/device.js';
 import { keep } from '../kernels/scope.js';
 import { CheckpointError, UsageError } from '../tensor/errors.js';
 import { formatShape, type Shape, sizeOf } from '../tensor/shape.js';
-import { type SummaryEntry, summarize } from './summary.js';
+import { type SummaryEntry, summarize, sums } from './summary.js';
 
 export interface ParameterOptions {
   /** Whether AdamW shrinks it. Default: matrices and larger yes; biases, gains and other vectors no. */
@@ -292,6 +292,17 @@ export abstract class Module {
       if (member instanceof Module) entries.set(name, { path: name, module: member, own: [] });
       else entries.get(owner)!.own.push(member);
     return summarize(this, [...entries.values()], example);
+  }
+
+  /** Class, number of parameters and memory, in a line. */
+  toString(): string {
+    return `${this.constructor.name}: ${sums(this, [...new Set([...this.#tensors()].map(([, tensor]) => tensor))])}`;
+  }
+
+  /** Class and number of parameters, for JSON.stringify, which is no place for weights: {@link save} writes them. */
+  toJSON(): { module: string; parameters: number } {
+    const parameters = this.parameters().reduce((sum, { shape }) => sum + sizeOf(shape), 0);
+    return { module: this.constructor.name, parameters };
   }
 
   /** What Node prints: the {@link summary} instead of all weights. */

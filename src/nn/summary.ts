@@ -45,13 +45,19 @@ export function summarize(model: Module, entries: readonly SummaryEntry[], examp
       own.length > 0 ? size(fresh) : '',
     ];
   });
+  const layers = formatTable([['layer', outputs.size > 0 ? 'output' : '', 'parameters', 'memory'], ...rows], 2);
+  return `${layers}\n${sums(model, [...counted], [...outputs.values()])}`;
+}
+
+/** What a model holds: its parameters, and the memory of all that is in it. */
+export function sums(model: Module, tensors: readonly Tensor[], outputs: readonly Output[] = []): string {
   const frozen = model.parameters().filter((parameter) => !parameter.requiresGrad);
   const total = [
     `${count(model.parameters())} parameters${frozen.length > 0 ? `, ${count(frozen)} of them frozen` : ''}`,
-    `${size([...counted])} with buffers`,
-    ...(outputs.size > 0 ? [`${size([...outputs.values()])} of outputs`] : []),
+    `${size(tensors)} with buffers`,
+    ...(outputs.length > 0 ? [`${size(outputs)} of outputs`] : []),
   ];
-  return `${formatTable([['layer', outputs.size > 0 ? 'output' : '', 'parameters', 'memory'], ...rows], 2)}\n${total.join(', ')}`;
+  return total.join(', ');
 }
 
 /** Runs the example and notes what each forward() gives. */

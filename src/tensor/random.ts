@@ -98,6 +98,17 @@ export class Random {
     return random;
   }
 
+  /** Seed, stream, and the position in it. */
+  toString(): string {
+    const { seed, stream, position } = this.state;
+    return `Random: seed ${seed}, stream ${stream}, position ${position}`;
+  }
+
+  /** The state, for JSON.stringify: fromState goes on from it. */
+  toJSON(): RandomState {
+    return this.state;
+  }
+
   /** Moves to an absolute position in the stream (32-bit words from its start). @throws DomainError */
   seek(position: number): void {
     if (!Number.isSafeInteger(position) || position < 0)

@@ -56,6 +56,10 @@ export class WasmDevice implements Device {
     return `WebAssembly with ${this.#label}, ${this.threads} thread${this.threads === 1 ? '' : 's'}`;
   }
 
+  toString(): string {
+    return `${this.name}: ${this.description}`;
+  }
+
   /** Number of threads, the calling one included. Results do not depend on it. */
   get threads(): number {
     return this.#engine.threads;

@@ -342,6 +342,15 @@ export class ClipTokenizer {
     return result;
   }
 
+  /** The size of its vocabulary. */
+  toString(): string {
+    return `ClipTokenizer: ${this.vocabSize.toLocaleString('en')} tokens`;
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
+  }
+
   /** What {@link ClipTokenizer.fromJSON} makes an equal tokenizer of. */
   toJSON(): { merges: string[] } {
     return { merges: this.merges.map(([left, right]) => `${left} ${right}`) };

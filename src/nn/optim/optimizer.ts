@@ -11,7 +11,7 @@ import { mul } from '../../kernels/scalar.js';
 import { keep } from '../../kernels/scope.js';
 import { flat } from '../../kernels/walk.js';
 import { CheckpointError, DomainError, describeValue, UsageError } from '../../tensor/errors.js';
-import { formatShape, type Shape } from '../../tensor/shape.js';
+import { formatShape, type Shape, sizeOf } from '../../tensor/shape.js';
 import { assign, Parameter } from '../module.js';
 import { checkFinite, checkFits, clipFactor, clipUnseen, normsOf, squaredNorms } from './gradients.js';
 
@@ -107,8 +107,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
   readonly checkFinite: boolean;
   /** The numbers of groups that have none of their own. */
   protected readonly numbers: Readonly<N>;
-  /** For messages. */
-  protected readonly op: string;
+  protected readonly op: string; // for messages
   protected readonly slots: readonly S[];
   readonly #members: readonly Member<N, S>[];
   #step = 0;
@@ -172,6 +171,22 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
         ? 'each in one'
         : 'tensors with requiresGrad, such as model.parameters(), or groups { parameters, … }',
     });
+  }
+
+  /** The class, how many numbers it moves, the rate and the steps made. */
+  toString(): string {
+    const { optimizer, parameters, lr, step } = this.toJSON();
+    return `${optimizer}: ${parameters.toLocaleString('en')} parameters, lr ${lr}, step ${step}`;
+  }
+
+  /** The same, for JSON.stringify; what going on needs is in state(). */
+  toJSON(): { optimizer: string; parameters: number; lr: number; step: number } {
+    const parameters = sum(this.parameters.map(({ shape }) => sizeOf(shape)));
+    return { optimizer: this.op, parameters, lr: this.lr, step: this.#step };
+  }
+
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   /** Updates one parameter in place, and what is remembered of it; its gradient is `grad` times `gradScale`. */
@@ -381,6 +396,4 @@ function isGroup<N extends Numbers>(item: Tensor | ParameterGroup<N>): item is P
   return !(item instanceof Tensor) && typeof item === 'object' && item !== null && 'parameters' in item;
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
-}
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
