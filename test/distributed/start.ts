@@ -1,13 +1,13 @@
 /** Starting a program of the tests as ranks: over MPI of both families, and as threads. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { DistributedError, startRanks } from 'hopgrad/distributed';
 
 export interface Outcome {
-  code: number;
+  code: number | null;
   output: string;
 }
 
@@ -19,7 +19,7 @@ const execute = promisify(execFile);
 /** Launchers run as root only where they are told to. */
 export const asRoot = { OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
 
-const threads: Start = async (program, size, ...args) => {
+const asThreads: Start = async (program, size, ...args) => {
   try {
     await startRanks(program, size, { argv: args, timeout: args[0] === 'late' ? 1 : 60 });
     return { code: 0, output: '' };
@@ -44,7 +44,7 @@ const mpirun =
 
 /** How ranks are started, what that needs, and what they call their transport. */
 export const starts = {
-  threads: { start: threads, needs: null, name: /^workers$/ },
+  threads: { start: asThreads, needs: null, name: /^workers$/ },
   'Open MPI': { start: mpirun('mpirun.openmpi', '--oversubscribe'), needs: 'mpirun.openmpi', name: /^Open MPI/ },
   MPICH: { start: mpirun('mpirun.mpich'), needs: 'mpirun.mpich', name: /^MPICH/ },
 } satisfies Record<string, { start: Start; needs: string | null; name: RegExp }>;
@@ -57,3 +57,36 @@ export function needsLaunchers(context: Mocha.Context, ...launchers: (string | n
     context.skip();
   }
 }
+
+/** Runs a program in `cwd`; `until` is told of what it has written. */
+export function run(
+  cwd: string,
+  words: readonly string[],
+  env: Record<string, string> = {},
+  until?: (output: string) => void,
+): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const own = { ...asRoot, HOPGRAD_THREADS: '1' };
+    const child = spawn(words[0]!, words.slice(1), { cwd, env: { ...process.env, ...own, ...env } });
+    let output = '';
+    const hear = (chunk: Buffer) => {
+      output += chunk;
+      until?.(output);
+    };
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', hear);
+    child.on('error', reject);
+    child.on('close', (code) => resolve({ code, output }));
+  });
+}
+
+/** What starts Node on so many ranks, before its arguments. */
+export const open = (ranks: number) => ['mpirun.openmpi', '--oversubscribe', '-n', `${ranks}`, process.execPath];
+export const mpich = (ranks: number) => ['mpirun.mpich', '-n', `${ranks}`, process.execPath];
+/** Flags of the command that start threads. */
+export const threads = (ranks: number) => ['--distributed', 'threads', '--ranks', `${ranks}`];
+
+/** A vision transformer: no batch norm, so ranks are exactly one process. */
+export const withoutBatchNorm = {
+  ...{ embed_dim: 8, image_resolution: 8, vision_layers: 1, vision_width: 8, vision_patch_size: 4, vision_heads: 2 },
+  ...{ context_length: 6, vocab_size: 520, transformer_width: 8, transformer_heads: 2, transformer_layers: 1 },
+};

@@ -1,24 +1,13 @@
 /** `hopgrad train` on ranks is that of one process: started by mpirun of both families and as threads, broken off, gone on with. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { openSafetensors } from '#src/formats/safetensors.js';
 import { main, makePictures, readRows } from '../cli/helpers.js';
 import { temporaryFolder } from '../data/helpers.js';
-import { asRoot, needsLaunchers } from './start.js';
+import { mpich, needsLaunchers, open, run, threads, withoutBatchNorm } from './start.js';
 
-interface Outcome {
-  code: number | null;
-  output: string;
-}
-
-/** A vision transformer: no batch norm, so ranks are exactly one process. */
-const model = {
-  ...{ embed_dim: 8, image_resolution: 8, vision_layers: 1, vision_width: 8, vision_patch_size: 4, vision_heads: 2 },
-  ...{ context_length: 6, vocab_size: 520, transformer_width: 8, transformer_heads: 2, transformer_layers: 1 },
-};
 const data = ['--train-data', 'pairs.tsv', '--model', 'tiny.json', '--batch-size', '4', '--no-report'];
 
 describe('hopgrad train on ranks', function () {
@@ -30,7 +19,7 @@ describe('hopgrad train on ranks', function () {
     const table = readFileSync(join(folder, 'pairs.tsv'), 'utf8').split('\n');
     table.splice(3, 0, 'squares/none.png\ta square that is not there');
     writeFileSync(join(folder, 'pairs.tsv'), table.join('\n'));
-    writeFileSync(join(folder, 'tiny.json'), JSON.stringify(model));
+    writeFileSync(join(folder, 'tiny.json'), JSON.stringify(withoutBatchNorm));
     const { code, output } = await one('train', ...data, ...all, '--name', 'one');
     assert.equal(code, 0, output);
     whole = log('one');
@@ -38,29 +27,9 @@ describe('hopgrad train on ranks', function () {
     assert.equal(whole.length, 6);
   });
 
-  /** Runs a program; `until` is told of what it writes, and of the process. */
-  function start(
-    words: string[],
-    env: Record<string, string> = {},
-    until?: (output: string) => void,
-  ): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
-      const own = { ...asRoot, HOPGRAD_THREADS: '1' };
-      const child = spawn(words[0]!, words.slice(1), { cwd: folder, env: { ...process.env, ...own, ...env } });
-      let output = '';
-      const hear = (chunk: Buffer) => {
-        output += chunk;
-        until?.(output);
-      };
-      for (const stream of [child.stdout, child.stderr]) stream.on('data', hear);
-      child.on('error', reject);
-      child.on('close', (code) => resolve({ code, output }));
-    });
-  }
+  const start = (words: string[], env: Record<string, string> = {}, until?: (output: string) => void) =>
+    run(folder, words, env, until);
   const one = (...args: string[]) => start([process.execPath, main, ...args]);
-  const open = (ranks: number) => ['mpirun.openmpi', '--oversubscribe', '-n', `${ranks}`, process.execPath];
-  const mpich = (ranks: number) => ['mpirun.mpich', '-n', `${ranks}`, process.execPath];
-  const threads = (ranks: number) => ['--distributed', 'threads', '--ranks', `${ranks}`];
 
   interface Line {
     step: number;
