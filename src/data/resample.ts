@@ -23,9 +23,9 @@ export interface Box {
   height: number;
 }
 
-/** 8-bit pixels, interleaved: [height, width, channels]. */
+/** 8-bit pixels, interleaved: [height, width, channels]; those of a canvas are clamped ones. */
 export interface Raster {
-  data: Uint8Array;
+  data: Uint8Array | Uint8ClampedArray;
   width: number;
   height: number;
   channels: number;

@@ -73,7 +73,7 @@ const timesOver255 = (a: number, b: number) => {
 };
 
 /** Every pixel of an interleaved picture changed in place. */
-function eachPixel(picture: Picture, change: (data: Uint8Array, at: number, alpha: number) => void): Picture {
+function eachPixel(picture: Picture, change: (data: Raster['data'], at: number, alpha: number) => void): Picture {
   const { data, channels } = picture;
   for (let at = 0; at < data.length; at += channels) change(data, at, at + channels - 1);
   return picture;
@@ -84,7 +84,8 @@ function resize(picture: Picture, crop: Box, width: number, height: number, wind
   const { mode } = picture;
   const unchanged = crop.width === width && crop.height === height && !window;
   if (!mode.endsWith('A') || unchanged) return { mode, ...resizeBicubic(picture, crop, width, height, window) };
-  const weighted = eachPixel({ ...picture, data: picture.data.slice() }, (data, at, alpha) => {
+  // Not slice(): of a Buffer, which decoding gives, that is the same memory.
+  const weighted = eachPixel({ ...picture, data: new Uint8Array(picture.data) }, (data, at, alpha) => {
     for (let i = at; i < alpha; i++) data[i] = timesOver255(data[i]!, data[alpha]!);
   });
   return eachPixel({ mode, ...resizeBicubic(weighted, crop, width, height, window) }, (data, at, alpha) => {
@@ -120,7 +121,7 @@ function flatten(picture: Picture, background: Colour): Picture {
 }
 
 /** What channel of a pixel at `at` is red, green or blue, by mode; Pillow's `convert('RGB')`. */
-const toRgb: Record<ColourMode, (data: Uint8Array, at: number, colour: number) => number> = {
+const toRgb: Record<ColourMode, (data: Raster['data'], at: number, colour: number) => number> = {
   L: (data, at) => data[at]!,
   LA: (data, at) => data[at]!,
   RGB: (data, at, colour) => data[at + colour]!,

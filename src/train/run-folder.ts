@@ -234,7 +234,7 @@ export function newestRun(logs: string, having: 'model' | 'record' = 'model'): R
     .filter((path) => existsSync(join(path, name)))
     .sort((a, b) => time(b) - time(a));
   if (runs[0]) return new RunFolder(runs[0]);
-  throw new DataError('newestRun', {
+  throw new DataError('runs', {
     received: `no ${having === 'model' ? 'finished ' : ''}run in ${logs}`,
     expected: `a folder with ${name}`,
     hint: 'Train one first (npx hopgrad train), or name a checkpoint.',

@@ -28,6 +28,16 @@ describe('official transforms', () => {
       assert.deepEqual(cropTransform(await picture(file), box, size), bytes(pixels));
     });
 
+  it('take the clamped bytes of a canvas, and leave a picture as it was', async () => {
+    const given = await picture('alpha.png');
+    const before = new Uint8Array(given.data);
+    for (const size of [7, 40]) {
+      const canvas = { ...given, data: new Uint8ClampedArray(before) };
+      assert.deepEqual(evalTransform(canvas, { size }), evalTransform(given, { size }));
+      assert.deepEqual(new Uint8Array(given.data), before);
+    }
+  });
+
   it("draws torchvision's boxes from the same uniform numbers, fallbacks included", () => {
     for (const { width, height, scale, uniform, box } of golden.boxes) {
       const numbers = uniform[Symbol.iterator]();

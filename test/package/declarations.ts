@@ -38,6 +38,7 @@ export type Used = Batch;
 
 export function declarations(given: () => App): void {
   describe('its declarations', () => {
+    const documented = [0, 1, 2].map((i) => `documented-${i}.ts`);
     /** What a compiler says; nothing when it is content. `home` holds its package. */
     const tsc = (home: string, compiler: string, ...args: string[]) => {
       const path = join(home, 'node_modules', compiler, 'bin/tsc');
@@ -54,8 +55,12 @@ export function declarations(given: () => App): void {
       const exported = paths.map((path, i) => `export * as path${i} from 'hopgrad${path.slice(1)}';`);
       writeFileSync(join(app, 'everything.ts'), exported.join('\n'));
       writeFileSync(join(app, 'library.ts'), library);
-      const readme = readFileSync(join(root, 'README.md'), 'utf8');
-      writeFileSync(join(app, 'ten-lines.ts'), /```ts\n([\s\S]*?)```/.exec(readme)![1]!);
+      const programs = (page: string) =>
+        [...readFileSync(join(root, page), 'utf8').matchAll(/```ts\n([\s\S]*?)```/g)].map(([, program]) => program!);
+      const [tenLines] = programs('README.md');
+      const [smallest, trained] = programs('docs/bundlers.md');
+      for (const [i, program] of [tenLines, smallest, trained].entries())
+        writeFileSync(join(app, `documented-${i}.ts`), program!);
     });
 
     const check = (home: () => string, compiler: string) => {
@@ -63,7 +68,7 @@ export function declarations(given: () => App): void {
         it(`compile with ${compiler}, module ${module}, without Node's types and with every library checked`, () => {
           const resolved = module === 'bundler' ? ['esnext', '--moduleResolution', 'bundler'] : [module];
           const options = ['--target', 'es2022', '--noImplicitOverride', '--module', ...resolved];
-          assert.equal(tsc(home(), compiler, ...options, 'library.ts', 'ten-lines.ts'), '');
+          assert.equal(tsc(home(), compiler, ...options, 'library.ts', ...documented), '');
         });
     };
 

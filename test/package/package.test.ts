@@ -41,6 +41,7 @@ describe('the packed package', function () {
   it('is built when it is packed, and holds what it needs, nothing twice, and nothing of how it is made', () => {
     for (const needed of [
       ...['LICENSE', 'NOTICE', 'README.md', 'ARCHITECTURE.md', 'docs/tour.md', 'docs/bundlers.md'],
+      ...['examples/vite-page/train.js', 'examples/webpack-page/index.html', 'examples/classifier.js'],
       ...[
         'dist/kernels/wasm/hopgrad.wasm',
         'dist/kernels/gpu/gpujs.js',
@@ -52,9 +53,9 @@ describe('the packed package', function () {
     ])
       assert.ok(names.includes(needed), `${needed} is missing`);
     assert.ok(!names.includes('dist/left-over.js'), 'what no source makes any more');
-    const belongs = /^(dist|src|docs)\/|^bench\/RESULTS|^[A-Z]+(\.md)?$|^package\.json$/;
+    const belongs = /^(dist|src|docs|examples)\/|^bench\/RESULTS|^[A-Z]+(\.md)?$|^package\.json$/;
     assert.deepEqual(
-      names.filter((name) => !belongs.test(name) || /\.(test|tsbuildinfo|gz)\b/.test(name)),
+      names.filter((name) => !belongs.test(name) || /^(?!examples).*\.test\b|\.(tsbuildinfo|gz)\b/.test(name)),
       [],
     );
     assert.equal(names.filter((name) => /clip-merges.*\.(gz|js)$/.test(name)).length, 1, "CLIP's merges");

@@ -57,7 +57,7 @@ export function pack(): Packed {
   const folder = mkdtempSync(join(tmpdir(), 'hopgrad-package-'));
   const checkout = join(folder, 'checkout');
   for (const name of run('git', ['ls-files', '--cached', '--others', '--exclude-standard'], root).trim().split('\n'))
-    if (!/^(test|study|web|examples)\//.test(name) && existsSync(join(root, name)))
+    if (!/^(test|study|web)\//.test(name) && existsSync(join(root, name)))
       cpSync(join(root, name), join(checkout, name), { recursive: true });
   const wasm = 'dist/kernels/wasm';
   for (const name of readdirSync(join(root, wasm)).filter((file) => file.endsWith('.wasm')))
