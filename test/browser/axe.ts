@@ -11,7 +11,7 @@ export async function seriousFaults(
   page: Page,
   { within, rule }: { within?: string; rule?: string } = {},
 ): Promise<string[]> {
-  await page.evaluate(axe);
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
   const { violations } = await page.evaluate(
     ([selector, only]) =>
       (window as unknown as { axe: { run(context: Document | string, options: object): Promise<AxeResults> } }).axe.run(
