@@ -10,6 +10,7 @@ const titles = {
   largeBatches: 'Training steps of large batches: `npm run bench:large-batches`',
   search: 'The nearest of many vectors: `npm run bench:search`',
   double: 'float64 beside float32: `npm run bench:double`',
+  site: 'How soon pages of the site answer: `npm run bench:site`',
   profile: 'Where a training step spends its time: `npm run bench:profile`',
   gpu: 'Ops, products and steps on a gpu.js device: `npm run bench:gpu`',
   gpuPeers: 'Beside other libraries, on WebGPU in Chromium: `npm run bench:gpu-peers`',
