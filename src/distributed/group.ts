@@ -5,12 +5,16 @@ import { noGrad } from '../autograd/graph.js';
 import { concat } from '../autograd/ops/join.js';
 import { Tensor } from '../autograd/tensor.js';
 import { bytesOf } from '../tensor/bytes.js';
+import { bytesPerElement } from '../tensor/dtype.js';
 import { describeValue, UsageError } from '../tensor/errors.js';
 import { formatShape, sizeOf } from '../tensor/shape.js';
 import { allGather, checkFirstAxis } from './gather.js';
 import { alone, DistributedError, type Transport } from './transport.js';
 
 type Floats = Float32Array | Float64Array;
+
+/** Bytes that are summed over ranks at a time, as long as no tensor is larger. */
+const mostAtOnce = 2 ** 22;
 
 /** How the ranks of a {@link Group} work together. */
 export interface GroupOptions {
@@ -41,6 +45,7 @@ export class Group {
    * itself (`deterministic: false`) the 2 (R − 1)/R of the data that a ring of R ranks needs; how many it takes is its own affair.
    */
   received = 0;
+  readonly #rooms = { sent: new ArrayBuffer(0), received: new ArrayBuffer(0) };
 
   constructor(transport: Transport = alone, { deterministic = true }: GroupOptions = {}) {
     this.transport = transport;
@@ -224,9 +229,9 @@ export class Group {
     return receive;
   }
 
-  /** Of data with a part for every rank, Σ_s of the parts for this one, in the order of ranks. */
+  /** Of data with a part for every rank, Σ_s of the parts for this one, in the order of ranks; valid until the next sum. */
   #sumOwn(data: Floats): Floats {
-    const received = new (data.constructor as Float32ArrayConstructor)(data.length);
+    const received = this.#room('received', data);
     this.transport.allToAll(bytesOf(data), bytesOf(received));
     const length = data.length / this.size;
     this.received += (this.size - 1) * length * data.BYTES_PER_ELEMENT;
@@ -238,29 +243,33 @@ export class Group {
     return sum;
   }
 
-  /** One buffer a dtype: few large messages instead of many small ones. */
+  /**
+   * Few large messages instead of many small ones, but none much larger than {@link mostAtOnce}: what is copied, sent and added up is
+   * then in the cache, and memory for it, which a large array costs more than the sum itself, is taken once.
+   */
   #sumLists(list: readonly Tensor[]): Tensor[] {
     this.agree('allReduce', list.map(({ shape, dtype }) => `${formatShape(shape)} ${dtype}`).join('; '));
     const sums = new Map<Tensor, Tensor>();
-    for (const dtype of ['float32', 'float64'] as const) {
-      const some = list.filter((t) => t.dtype === dtype);
-      if (some.length === 0) continue;
-      const type = dtype === 'float32' ? Float32Array : Float64Array;
-      const total = some.reduce((n, { shape }) => n + sizeOf(shape), 0);
-      const flat: Floats = new type(Math.ceil(total / this.size) * this.size);
-      let at = 0;
-      for (const t of some) {
-        flat.set(t.dataSync(), at);
-        at += sizeOf(t.shape);
+    for (const dtype of ['float32', 'float64'] as const)
+      for (const some of inMessages(list.filter((t) => t.dtype === dtype))) {
+        const total = some.reduce((n, { shape }) => n + sizeOf(shape), 0);
+        const length = Math.ceil(total / this.size) * this.size;
+        const flat = this.#room('sent', { length, dtype });
+        let at = 0;
+        for (const t of some) {
+          if (t.storage.freed) t.dataSync(); // which says so
+          t.storage.device.readSync(t.storage, flat.subarray(at, at + sizeOf(t.shape)));
+          at += sizeOf(t.shape);
+        }
+        flat.fill(0, total);
+        this.#sum(flat);
+        at = 0;
+        for (const t of some) {
+          const part = flat.subarray(at, at + sizeOf(t.shape));
+          sums.set(t, new Tensor(t.storage.device.upload(part), t.shape));
+          at += sizeOf(t.shape);
+        }
       }
-      const summed = this.#sum(flat);
-      at = 0;
-      for (const t of some) {
-        const part = summed.slice(at, at + sizeOf(t.shape));
-        sums.set(t, new Tensor(t.storage.device.upload(part), t.shape));
-        at += sizeOf(t.shape);
-      }
-    }
     return list.map((t) => {
       const sum = sums.get(t);
       if (sum) return sum;
@@ -268,14 +277,41 @@ export class Group {
     });
   }
 
-  /** Σ_r of a buffer that divides into ranks: each adds up its part in the order of ranks, then all parts are gathered. */
-  #sum(data: Floats): Floats {
+  /** Σ_r of a buffer that divides into ranks, in its place: each adds up its part in the order of ranks, then all parts are gathered. */
+  #sum(data: Floats): void {
     if (!this.deterministic) {
       this.transport.sum(data);
       this.received += (2 * (this.size - 1) * data.byteLength) / this.size;
-      return data;
+      return;
     }
-    const bytes = this.#gatherBytes(bytesOf(this.#sumOwn(data)));
-    return new (data.constructor as Float32ArrayConstructor)(bytes.buffer as ArrayBuffer);
+    const sum = this.#sumOwn(data);
+    this.received += (this.size - 1) * sum.byteLength;
+    this.transport.allGather(bytesOf(sum), bytesOf(data));
   }
+
+  /** An array as long as `like`, in memory that is kept from sum to sum; what it holds is of the last one. */
+  #room(name: 'sent' | 'received', like: Floats | { length: number; dtype: 'float32' | 'float64' }): Floats {
+    const type = ('dtype' in like ? like.dtype === 'float32' : like instanceof Float32Array)
+      ? Float32Array
+      : Float64Array;
+    const bytes = like.length * type.BYTES_PER_ELEMENT;
+    if (!(this.#rooms[name].byteLength >= bytes)) this.#rooms[name] = new ArrayBuffer(bytes);
+    return new type(this.#rooms[name], 0, like.length);
+  }
+}
+
+/** Neighbours that are summed in one message. */
+function inMessages(list: readonly Tensor[]): Tensor[][] {
+  const messages: Tensor[][] = [];
+  let left = 0;
+  for (const t of list) {
+    const bytes = sizeOf(t.shape) * bytesPerElement[t.dtype];
+    if (messages.length === 0 || bytes > left) {
+      messages.push([]);
+      left = mostAtOnce;
+    }
+    messages.at(-1)!.push(t);
+    left -= bytes;
+  }
+  return messages;
 }

@@ -302,8 +302,8 @@ export interface Device extends CoreKernels {
   upload(data: TypedArray): Storage;
   /** Copies out. */
   read(x: Storage): Promise<TypedArray>;
-  /** Copies out at once. @throws DeviceError where the device is asynchronous */
-  readSync(x: Storage): TypedArray;
+  /** Copies out at once, into an array of its dtype and size if one is given. @throws DeviceError where the device is asynchronous */
+  readSync(x: Storage, into?: TypedArray): TypedArray;
   /** Overwrites `target` with `source` (same dtype and size), in place: optimisers and loadStateDict. */
   copyInto(target: Storage, source: Storage): void;
   /** Frees the memory behind a storage; called by Storage.free only. */

@@ -53,7 +53,7 @@ export abstract class SourceDevice implements Device, CoreKernels {
 
   abstract upload(data: TypedArray): Storage;
   abstract read(x: Storage): Promise<TypedArray>;
-  abstract readSync(x: Storage): TypedArray;
+  abstract readSync(x: Storage, into?: TypedArray): TypedArray;
   abstract copyInto(target: Storage, source: Storage): void;
   abstract release(x: Storage): void;
   abstract memory(): MemoryInfo;

@@ -76,8 +76,10 @@ const programs: Record<string, () => void | Promise<void>> = {
     const root = size - 1;
     assert.deepEqual(group.broadcast(tensor([rank, 7], where), root).dataSync(), tensor([root, 7], where).dataSync());
     // More than one piece of the threads' memory, and a length that does not divide.
-    const large = group.allReduce(tensor(new Float32Array(700_001).fill(rank + 1), { device, dtype: where.dtype }));
-    assert.ok(large.dataSync().every((v) => v === total));
+    // And more than one message of a sum.
+    const long = (scale: number) => tensor(new Float32Array(700_001).fill(scale * (rank + 1)), where);
+    for (const [i, sum] of group.allReduce([long(1), x, long(2), long(3)]).entries())
+      if (i !== 1) assert.ok(sum.dataSync().every((v) => v === Math.max(1, i) * total));
     const many = group.allGather(tensor(new Float32Array(400_001).fill(rank), { device }));
     assert.ok(many.dataSync().every((v, i) => v === Math.floor(i / 400_001)));
     group.barrier();

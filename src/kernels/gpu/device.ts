@@ -153,9 +153,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return this.#typed(elements, dtype);
   }
 
-  readSync(x: Storage): TypedArray {
+  readSync(x: Storage, into?: TypedArray): TypedArray {
     if (this.#tape) throw frozen('reads a tensor');
-    return this.#typed(this.fetchSync(this.bufferOf(x), x.size), x.dtype);
+    const copy = this.#typed(this.fetchSync(this.bufferOf(x), x.size), x.dtype);
+    if (!into) return copy;
+    into.set(copy);
+    return into;
   }
 
   #typed(elements: Float32Array, dtype: DType): TypedArray {

@@ -50,8 +50,10 @@ export class ReferenceDevice extends SourceDevice {
     return copy;
   }
 
-  readSync(x: Storage): TypedArray {
-    return array(x).slice();
+  readSync(x: Storage, into?: TypedArray): TypedArray {
+    if (!into) return array(x).slice();
+    into.set(array(x));
+    return into;
   }
 
   copyInto(target: Storage, source: Storage): void {

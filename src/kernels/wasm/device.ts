@@ -95,11 +95,10 @@ export class WasmDevice implements Device {
     return copy;
   }
 
-  readSync(x: Storage): TypedArray {
+  readSync(x: Storage, into: TypedArray = allocate(x.dtype, x.size)): TypedArray {
     // set() copies memory at once; making an array from a view of shared memory goes element by element, 20 times as slow.
-    const copy = allocate(x.dtype, x.size);
-    copy.set(this.#view(x));
-    return copy;
+    into.set(this.#view(x));
+    return into;
   }
 
   copyInto(target: Storage, source: Storage): void {
