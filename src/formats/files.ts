@@ -3,7 +3,7 @@
  * only regular files are opened, every read is checked against the size, and whatever else fails becomes a DataError
  * that names the file.
  */
-import { DataError, describeValue, HopgradError } from '../tensor/errors.js';
+import { DataError, describeValue, HopgradError, printable } from '../tensor/errors.js';
 
 /** Bytes that are read piece by piece. */
 export interface ByteSource {
@@ -93,8 +93,12 @@ function kindOf(found: import('node:fs').Stats): string {
  * @throws DataError for folders, pipes and devices, and when it is unreadable
  */
 export function regularFile(op: string, path: string | URL): import('node:fs').Stats {
+  // Who gives data for a path reads how they begin.
   const unreadable = (reason: string) =>
-    new DataError(op, { received: `${String(path)}: ${reason}`, expected: 'a readable file' });
+    new DataError(op, {
+      received: `${printable(String(path), 1000)}: ${printable(reason, 1000)}`,
+      expected: 'a readable file',
+    });
   let found: import('node:fs').Stats;
   try {
     found = fileSystem(op).statSync(path);

@@ -37,7 +37,7 @@ export async function openWeights(input: FileInput): Promise<OpenedWeights> {
     return { ...(await openSource(source)), name: source.name, folder: null };
   }
   const fs = fileSystem(op);
-  const isFolder = fs.statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+  const isFolder = fs.existsSync(path) && fs.statSync(path).isDirectory();
   const found = isFolder ? usualNames.find((name) => fs.existsSync(`${path}/${name}`)) : undefined;
   if (isFolder && !found)
     throw new DataError(op, {
