@@ -36,7 +36,7 @@ export function figure(chart: Chart, charts: Chart[], note: Content = ''): Html 
   charts.push({ ...chart, series: known });
   const title = `${chart.title}: ${summaryOf(known)}`;
   return html`<figure class="chart" data-chart="${charts.length - 1}"><figcaption>${chart.title}</figcaption>
-<div class="plot" tabindex="0" role="img" aria-label="${title}"></div>
+<div class="plot" tabindex="0" role="group" aria-label="${title}"></div>
 <p class="live" aria-live="polite"></p>
 ${note === '' ? '' : html`<p class="note">${note}</p>`}
 <details><summary>Table: ${chart.title}</summary>${tableOf({ ...chart, series: known })}</details></figure>`;

@@ -9,6 +9,7 @@ import { randn } from 'hopgrad';
 import type { Page } from 'playwright-core';
 import { principalComponents } from '#src/evaluate/principal-components.js';
 import { wilsonInterval } from '#src/evaluate/wilson.js';
+import { seriousFaults } from '../browser/axe.js';
 import { needBrowser, type Session } from '../browser/browser.js';
 import { hopgrad, makePictures, tinyConfig } from '../cli/helpers.js';
 import { values } from '../helpers.js';
@@ -97,7 +98,50 @@ describe('hopgrad report', function () {
           assert.equal(seen.unnamed, 0);
           const [, red] = /rgb\((\d+)/.exec(seen.dark)!;
           assert.equal(Number(red) < 100, scheme === 'dark', seen.dark);
+          assert.deepEqual(await seriousFaults(shown), []);
         }));
+
+    it('prints all of itself on white paper from a dark screen, words whole', () =>
+      opened('whole', async (shown) => {
+        await shown.setViewportSize({ width: 718, height: 1047 }); // A4 less a browser's margins
+        await shown.emulateMedia({ media: 'print', colorScheme: 'dark' });
+        await shown.evaluate(() => dispatchEvent(new Event('beforeprint')));
+        const seen = await shown.evaluate(() => {
+          const has = (canvas: HTMLCanvasElement, [red, green, blue]: number[]) => {
+            const { data } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+            for (let i = 0; i < data.length; i += 4)
+              if (data[i] === red && data[i + 1] === green && data[i + 2] === blue && data[i + 3] === 255) return true;
+            return false;
+          };
+          const wordOf = document.createRange();
+          // A word that takes two lines has two boxes.
+          const broken = [...document.querySelectorAll('th:not(tbody th), td')].flatMap((cell) =>
+            [...cell.childNodes].flatMap((node) =>
+              [...(node.nodeType === Node.TEXT_NODE ? node.textContent! : '').matchAll(/[a-z]{4,}/g)].flatMap(
+                (match) => {
+                  wordOf.setStart(node, match.index);
+                  wordOf.setEnd(node, match.index + match[0].length);
+                  return new Set([...wordOf.getClientRects()].map(({ top }) => top)).size > 1 ? [match[0]] : [];
+                },
+              ),
+            ),
+          );
+          return {
+            closed: document.querySelectorAll('details.set:not([open])').length,
+            beyond: document.documentElement.scrollWidth - innerWidth,
+            grids: [...document.querySelectorAll('canvas')].filter((one) => has(one, [0xe2, 0xe2, 0xe6])).length,
+            night: [...document.querySelectorAll('canvas')].filter((one) => has(one, [0x3a, 0x3a, 0x42])).length,
+            paper: getComputedStyle(document.body).backgroundColor,
+            broken,
+          };
+        });
+        assert.deepEqual(
+          { ...seen, grids: seen.grids > 7 },
+          { closed: 0, beyond: 0, grids: true, night: 0, paper: 'rgb(255, 255, 255)', broken: [] },
+        );
+        await shown.evaluate(() => dispatchEvent(new Event('afterprint')));
+        assert.ok((await shown.pdf()).length > 50_000);
+      }));
   });
 
   it('is written by train unless told otherwise, and on request of a run that is not done', async () => {
