@@ -126,7 +126,7 @@ function sources(out, paths) {
 }
 
 async function searchIndex(out) {
-  const { index } = await pagefind.createIndex({ excludeSelectors: ['.katex-html', 'pre.source'] });
+  const { index } = await pagefind.createIndex({ excludeSelectors: ['.katex-html', 'annotation', 'pre.source'] });
   const { errors } = await index.addDirectory({ path: out });
   if (errors.length > 0) throw new Error(errors.join('\n'));
   await index.writeFiles({ outputPath: join(out, 'pagefind') });

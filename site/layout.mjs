@@ -12,6 +12,15 @@ const sections = [
 /** The way from a page to the root of the site: links are relative, so that the site may lie in any folder. */
 export const toRoot = (url) => '../'.repeat(url.split('/').length - 1);
 
+/** Browsers load no modules from files: a page that needs some says so, in a script that is none. */
+const asFile = (
+  root,
+) => `<p class="as-file" id="as-file" hidden>This page was opened as a file. Texts can be read so; searching, and what
+computes, needs a server: <code>npm run site:serve</code>, or any other for this folder. <a href="${root}guides/index.html">Guides</a> and
+<a href="${root}api/index.html">reference</a> are lists.</p>
+<script>document.getElementById('as-file').hidden = location.protocol !== 'file:';</script>
+`;
+
 /**
  * @param url of the page, from the root of the site
  * @param sidebar pages beside this one, [{ title, url }]
@@ -60,7 +69,7 @@ ${content.includes('class="katex') ? `<link rel="stylesheet" href="${root}assets
 <nav aria-label="Parts of the site">${links}</nav>
 <form action="${root}search.html" role="search"><input type="search" name="q" aria-label="Search this site" placeholder="Search"></form>
 </header>
-<div class="page${beside ? ' with-beside' : ''}${wide ? ' wide' : ''}">
+${scripts.length > 0 ? asFile(root) : ''}<div class="page${beside ? ' with-beside' : ''}${wide ? ' wide' : ''}">
 ${beside}
 <main id="content"${search ? ` data-pagefind-body data-pagefind-filter="part:${section}"` : ''}>
 ${content}

@@ -37,3 +37,10 @@ export const markdown = new MarkdownIt({ html: true, linkify: false, highlight }
 // Tables scroll in a frame of their own: a page never scrolls sideways.
 markdown.renderer.rules.table_open = () => '<div class="table" tabindex="0" role="region" aria-label="table"><table>\n';
 markdown.renderer.rules.table_close = () => '</table></div>\n';
+
+// Short code is not broken at its hyphens: a flag without its name is another.
+const inline = markdown.renderer.rules.code_inline;
+markdown.renderer.rules.code_inline = (tokens, i, ...rest) => {
+  if (tokens[i].content.length <= 24) tokens[i].attrJoin('class', 'short');
+  return inline(tokens, i, ...rest);
+};

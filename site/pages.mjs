@@ -103,8 +103,22 @@ function apiPages(folder) {
   });
 }
 
-const list = (pages, words) =>
-  `${words}\n\n${pages.map(({ title, url }) => `- [${title}](${posix.basename(url)})`).join('\n')}\n`;
+/** The first sentence under a page's title, links as words; none where the page begins otherwise. */
+function firstSentence(markdown) {
+  const blocks = markdown.split(/\n{2,}/);
+  const paragraph = blocks[blocks.findIndex((block) => block.startsWith('# ')) + 1]?.replaceAll('\n', ' ') ?? '';
+  const [sentence = ''] = /^[A-Z`].*?[.:](?=\s|$)/.exec(paragraph) ?? [];
+  return sentence.replace(/\[([^\]]*)\]\([^)]*\)/g, '$1').replace(/:$/, '.');
+}
+
+/** Links to pages, each with what it is about if its text begins so. */
+function list(pages, words) {
+  const items = pages.map(({ title, url, markdown }) => {
+    const about = firstSentence(markdown);
+    return `- [${title}](${posix.basename(url)})${about && `\\\n  ${about}`}`;
+  });
+  return `${words}\n\n${items.join('\n')}\n`;
+}
 
 /**
  * @param root of the repository
@@ -144,7 +158,10 @@ export function allPages(root, api) {
       url: 'guides/index.html',
       title: 'Guides',
       section: 'guides',
-      markdown: list(guideList, '# Guides\n\nHow to use hopgrad, and how it is made.'),
+      markdown: list(
+        guideList.map((page) => ({ ...page, markdown: '' })),
+        '# Guides\n\nHow to use hopgrad, and how it is made.',
+      ),
     },
   ].map((page) => ({ ...page, source: `site/${page.url}` }));
   const beside = {

@@ -23,7 +23,13 @@ export function load(app) {
     );
     for (const member of project.getReflectionsByKind(ReflectionKind.Property)) {
       // The methods that ops give to tensors are declared as properties; their functions are documented.
-      const same = member.parent?.name === 'Tensor' && functions.get(member.name);
+      if (member.parent?.name !== 'Tensor') continue;
+      const same = functions.get(member.name);
+      // The tensor is the first argument: where the function has no other, an empty list of further ones is left.
+      for (const signature of member.type?.declaration?.signatures ?? [])
+        signature.parameters = signature.parameters?.filter(
+          ({ flags, type }) => !(flags.isRest && type?.type === 'tuple' && type.elements.length === 0),
+        );
       if (!same || member.comment) continue;
       const link = { kind: 'inline-tag', tag: '@link', text: member.name, target: same };
       member.comment = new Comment([

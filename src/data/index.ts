@@ -1,5 +1,6 @@
 /**
- * Data sets of captioned or labelled pictures, transforms, and the loader. Needs Node (pages get page.ts); decoding needs sharp.
+ * Data sets of captioned or labelled pictures, transforms, and the loader. Needs Node, where decoding needs sharp; in pages
+ * there are the transforms only.
  * @module hopgrad/data
  */
 export { cocoSource } from './coco.js';

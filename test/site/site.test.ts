@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, posix } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
 import { seriousFaults } from '../browser/axe.js';
 import { type Built, builtSite, folder, needSite, type SiteSession } from './site.js';
@@ -192,6 +193,20 @@ describe('the pages of the site', function () {
       await status(/^Ended after 10 s/);
       assert.deepEqual(complaints, []);
     });
+  });
+
+  it('a page that needs a server says so when it is opened as a file', async () => {
+    const { page } = await session.open('index.html');
+    const note = page.locator('#as-file');
+    assert.equal(await note.isVisible(), false, 'served');
+    for (const name of ['index.html', 'search.html', 'developer.html', 'explorables/world.html']) {
+      await page.goto(pathToFileURL(join(folder, name)).href);
+      assert.match(await note.innerText(), /opened as a file.*needs a server: npm run site:serve/s, name);
+      await note.getByRole('link', { name: 'Guides' }).click();
+      assert.ok(page.url().endsWith('/guides/index.html'), page.url());
+      assert.equal(await note.count(), 0, 'a page of texts');
+    }
+    await page.close();
   });
 
   it('search finds an export, a chapter and a guide', async () => {

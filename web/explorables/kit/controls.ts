@@ -82,6 +82,7 @@ export function predict<S extends object>(
   { question, answers, right, why }: { question: string; answers: Record<string, string>; right: string; why: string },
   covered: HTMLElement,
 ): HTMLElement {
+  covered.classList.add('covered');
   const verdict = h('p', { class: 'verdict', role: 'status' });
   const choices = h('div', { class: 'answers' });
   for (const [value, text] of Object.entries(answers))
