@@ -1,18 +1,18 @@
 /**
  * `npm run bench:large-batches`: one real training step (the trainer of `hopgrad train`: CLOOB, AdamW) of the official models
- * with 32, 128 and 512 pairs within the 4 GiB of WebAssembly: peak memory and pairs a second. Pixels and words are random:
- * the arithmetic is that of any others.
+ * with 32, 128 and 512 pairs within the 4 GiB of WebAssembly: peak memory and pairs a second. Pixels and words are random.
  * Options: --write; --steps MODEL:BATCH[:MICRO-BATCH][:checkpoint],… instead of the table's. Each runs in a process of its own, since memory
  * that was taken once stays.
  */
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { device, init, memory, Random, randn } from 'hopgrad';
+import { device, init, memory } from 'hopgrad';
 import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
 import { PictureLearner } from '#src/train/learner.js';
 import { presets, type TrainOptions } from '#src/train/options.js';
-import { type Batches, type StepReport, Trainer } from '#src/train/trainer.js';
+import { type StepReport, Trainer } from '#src/train/trainer.js';
+import { noise } from './noise.js';
 import { table, writeSection } from './results.js';
 
 const { values: options } = parseArgs({
@@ -31,24 +31,6 @@ const { values: options } = parseArgs({
   },
 });
 const head = ['model', 'pairs', 'at a time', '`--grad-checkpointing`', 's', 'pairs/s', 'peak MiB', 'CPU s'];
-
-/** Batches of random pixels and words. */
-function noise(count: number, side: number): Batches {
-  const random = new Random(1);
-  const word = () => String.fromCharCode(...Array.from({ length: 5 }, () => 97 + random.int(26)));
-  return {
-    source: { name: 'noise', size: count },
-    batchesPerEpoch: 1,
-    async *batches({ epoch }) {
-      const images = (await randn([count, 3, side, side], { seed: epoch, device: 'reference' }).data()) as Float32Array;
-      const captions = Array.from({ length: count }, () => Array.from({ length: 12 }, word).join(' '));
-      const next = { epoch, row: count, bad: 0 };
-      const places = Array.from({ length: count }, (_, i) => i);
-      const told = { names: captions, labels: new Int32Array(count), indices: [] };
-      yield { count, of: count, places, images, captions, ...told, next };
-    },
-  };
-}
 
 async function oneStep(step: string): Promise<string[]> {
   const [name, batch, micro, checkpoint] = step.split(':') as [string, string, string?, string?];

@@ -8,6 +8,7 @@ const titles = {
   kernels: 'Kernels, layers and models: `npm run bench`',
   fullSize: 'Official models at full size: `npm run bench:full-size`',
   largeBatches: 'Training steps of large batches: `npm run bench:large-batches`',
+  ranks: 'Training on ranks: `npm run bench:ranks`',
   search: 'The nearest of many vectors: `npm run bench:search`',
   double: 'float64 beside float32: `npm run bench:double`',
   site: 'How soon pages of the site answer: `npm run bench:site`',
