@@ -174,7 +174,12 @@ export function defineComposite<P = void>({ constant, ...definition }: Composite
 }
 
 function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P> {
-  const { name } = definition;
+  const name = definition?.name;
+  if (typeof name !== 'string' || name === '')
+    throw new UsageError('defineOp', {
+      received: `${describeValue(definition)}, without a name`,
+      expected: '{ name, vjp, … } whose name is a text',
+    });
   if (registry.get(name)?.builtIn)
     throw new UsageError('defineOp', {
       received: `the name ${name}, which is that of a built-in op`,
@@ -187,7 +192,15 @@ function define<P>(definition: OpDefinition<P>, builtIn: boolean): OpFunction<P>
     });
   const op: Op<P> = { ...definition, builtIn };
   registry.set(name, op);
-  return (inputs, params) => apply(op, inputs, params);
+  if (builtIn) return (inputs, params) => apply(op, inputs, params);
+  return (inputs, params) => {
+    if (Array.isArray(inputs)) return apply(op, inputs, params);
+    throw new UsageError(name, {
+      received: `${describeValue(inputs)} as operands`,
+      expected: 'a list of tensors and numbers',
+      hint: `Write ${name}([x]).`,
+    });
+  };
 }
 
 /** Runs an op and records it. */

@@ -38,6 +38,13 @@ describe('defineOp', () => {
       () => defineOp({ name: 'testNothing', equation: '', derivative: '', vjp: 'no' } as never),
       UsageError,
     );
+    for (const given of [3, {}, null])
+      assert.throws(() => defineOp(given as never), { name: 'UsageError', message: /without a name; expected .*text/ });
+    // A tensor is iterable, but its rows are no operands.
+    assert.throws(() => cube(x as never, { scale: 2 }), {
+      name: 'UsageError',
+      message: /testScaledCube: a tensor .*as operands; expected a list of tensors.*Write testScaledCube\(\[x\]\)/,
+    });
   });
 
   it('replaces an op of the same name, but never a built-in one', () => {
