@@ -22,6 +22,14 @@ export function declaration(source, name) {
   return { first: at + 1, start: start + 1, text: lines.slice(start, end + 1).join('\n') };
 }
 
+/** A table whose columns of words, which programs write as those of numbers, begin at the left. */
+function wordsLeft(table) {
+  const [head, rule, ...rows] = table.split('\n').map((line) => line.split('|'));
+  const isWords = (column) => rows.filter((cells) => /[a-z]{3}/.test(cells[column] ?? '')).length > rows.length / 2;
+  const aligned = rule.map((cell, column) => (isWords(column) ? cell.replace(/-:/, '--') : cell));
+  return [head, aligned, ...rows].map((cells) => cells.join('|')).join('\n');
+}
+
 /** @returns Markdown. @throws Error for a placeholder that names nothing */
 export function chapterText(study, name, apiUrl) {
   const results = JSON.parse(readFileSync(join(study, `results/${name}.json`), 'utf8'));
@@ -39,7 +47,7 @@ export function chapterText(study, name, apiUrl) {
         .filter(({ kind }) => kind === 'claim')
         .map(({ text }) => `- ${text}`)
         .join('\n'),
-    table: (id) => `${part('table', id).caption}\n\n${part('table', id).table}\n`,
+    table: (id) => `${part('table', id).caption}\n\n${wordsLeft(part('table', id).table)}\n`,
     figure: (id) => {
       const { file, alt } = part('figure', id);
       const image = `<img src="repository:study/figures/${file}" alt="${escapeHtml(alt)}" width="640">`;

@@ -67,6 +67,11 @@ describe('the developer page', function () {
     assert.ok(mean(losses.slice(18, 24)) < mean(losses.slice(0, 6)), losses.join(', '));
     assert.match(await text('#train-status'), /step 30 of 30 on wasm: loss .* names found/);
     assert.equal(await page.locator('#curve canvas').count(), 1);
+    await page.setViewportSize({ width: 390, height: 900 });
+    await page.waitForFunction(() => document.documentElement.scrollWidth <= 390, null, { timeout: 5000 });
+    await page.setViewportSize({ width: 1280, height: 900 });
+    const wide = () => document.querySelector('#curve .uplot')!.clientWidth > 800;
+    await page.waitForFunction(wide, null, { timeout: 5000 });
     assert.match(
       await text('#recall'),
       /never trained on \(fxemoji\), \d+ % of 96 drawings get their name; chance is 1 %/,
