@@ -6,6 +6,7 @@ const longest = [
   'package/package',
   'browser/conformance',
   'browser/explorables',
+  'browser/explorables-training',
   'models/cloob/golden',
   'browser/webgl2',
   'fuzz/devices',

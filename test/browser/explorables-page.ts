@@ -1,9 +1,10 @@
 /** What the tests of the explorables read on a page, and modules of them in Node. */
 import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Page } from 'playwright-core';
-import { type Server, script } from './browser.js';
+import type { Browser, Page } from 'playwright-core';
+import { inSoftware, launch, needChromium, type Server, script } from './browser.js';
 
 export const root = fileURLToPath(new URL('../../../', import.meta.url));
 export const { buildExplorables, serveExplorables } = (await script('explorables.mjs')) as {
@@ -42,4 +43,50 @@ export async function bundled<T>(path: string): Promise<T> {
     ...{ platform: 'node', packages: 'external', logLevel: 'silent' },
   });
   return (await import(outfile)) as T;
+}
+
+/** The explorables' plain pages for the tests of a suite, which calls this where it begins. `name`: of their folder. */
+export function inChromium(name: string) {
+  const folder = join(root, '.build/test/explorables', name);
+  let browser: Browser;
+  let server: Server;
+  let wrong: string[] = [];
+  before(async function () {
+    needChromium.call(this);
+    rmSync(folder, { recursive: true, force: true });
+    server = await serveExplorables(await buildExplorables(folder));
+    browser = await launch(inSoftware);
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.close();
+  });
+  beforeEach(() => {
+    wrong = [];
+  });
+  afterEach(() => assert.deepEqual(wrong, [], 'messages in the console'));
+
+  const addressOf = (address: string) => new URL(address, server.url).href;
+  return {
+    folder,
+    addressOf,
+    newPage: () => browser.newPage(),
+    /** A page as soon as all of it stands; what it complains of fails the test. */
+    async open(address: string, { width = 1280, dark = false, prepare = () => {} } = {}): Promise<Page> {
+      const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: dark ? 'dark' : 'light' });
+      page.on('pageerror', (error) => wrong.push(error.message));
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) wrong.push(message.text());
+      });
+      await page.addInitScript(prepare);
+      await page.goto(addressOf(address));
+      await page.waitForSelector('#explorable:not([aria-busy]) .panel');
+      return page;
+    },
+    /** The address once it holds the state. */
+    async moved(page: Page): Promise<string> {
+      await page.evaluate(() => dispatchEvent(new Event('pagehide'))); // it is written then at the latest
+      return page.url();
+    },
+  };
 }

@@ -1,60 +1,18 @@
-/** The explorables in headless Chromium: every control used, what they show held to hopgrad in Node, a training that repeats. */
+/** The explorables in headless Chromium: every control used, what they show held to hopgrad in Node. */
 import assert from 'node:assert/strict';
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { tensor } from 'hopgrad';
-import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { hopfieldEnergy, hopfieldRetrieve, infoLoobLoss, infoNceLoss } from 'hopgrad/nn';
-import type { Browser, Page } from 'playwright-core';
 import { seriousFaults } from './axe.js';
-import { inSoftware, launch, needChromium, type Server } from './browser.js';
-import {
-  buildExplorables,
-  bundled,
-  close,
-  type DrawingsModule,
-  fact,
-  frame,
-  numbers,
-  root,
-  serveExplorables,
-  text,
-} from './explorables-page.js';
+import { bundled, close, fact, frame, inChromium, numbers, root, text } from './explorables-page.js';
 
-const folder = join(root, '.build/test/explorables');
 const names = ['retrieval', 'saturation', 'world', 'gradients', 'training'];
 
 describe('the explorables', function () {
   this.timeout(240_000);
-  let browser: Browser;
-  let server: Server;
-  let wrong: string[] = [];
-  before(async function () {
-    needChromium.call(this);
-    rmSync(folder, { recursive: true, force: true });
-    server = await serveExplorables(await buildExplorables(folder));
-    browser = await launch(inSoftware);
-  });
-  after(async () => {
-    await browser?.close();
-    await server?.close();
-  });
-  beforeEach(() => {
-    wrong = [];
-  });
-  afterEach(() => assert.deepEqual(wrong, [], 'messages in the console'));
-
-  const open = async (address: string, { width = 1280, dark = false } = {}) => {
-    const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme: dark ? 'dark' : 'light' });
-    page.on('pageerror', (error) => wrong.push(error.message));
-    page.on('console', (message) => {
-      if (['error', 'warning'].includes(message.type())) wrong.push(message.text());
-    });
-    await page.goto(new URL(address, server.url).href);
-    await page.waitForSelector('#explorable:not([aria-busy]) .panel');
-    return page;
-  };
+  const { open, moved, newPage, addressOf } = inChromium('all');
 
   for (const name of names)
     it(`${name}: fits a phone in the dark, without isolation, and is accessible`, async () => {
@@ -70,7 +28,7 @@ describe('the explorables', function () {
   it('say that they are busy until all of it is drawn', async () => {
     // That of gradients has nothing to wait for: it is drawn when it is mounted.
     for (const name of names.filter((name) => name !== 'gradients')) {
-      const page = await browser.newPage();
+      const page = await newPage();
       await page.addInitScript(() =>
         new MutationObserver(([change]) => {
           const element = change!.target as HTMLElement;
@@ -79,7 +37,7 @@ describe('the explorables', function () {
           document.title = `${sliders.filter((slider) => !slider.ariaValueNow).length} sliders without a value`;
         }).observe(document, { subtree: true, attributeFilter: ['aria-busy'] }),
       );
-      await page.goto(new URL(`${name}.html`, server.url).href);
+      await page.goto(addressOf(`${name}.html`));
       await page.waitForFunction(() => /without a value/.test(document.title));
       assert.equal(await page.title(), '0 sliders without a value', name);
       await page.close();
@@ -258,155 +216,4 @@ describe('the explorables', function () {
     await says(/^Stopped/);
     await page.close();
   });
-
-  describe('training', () => {
-    /** Trains to a step that the address names; the figures of the table. */
-    const trained = async (query: string, lanes = 1) => {
-      const page = await open(`training.html?guess=none&${query}`);
-      const steps = Number(/steps=(\d+)/.exec(query)![1]);
-      await page.waitForFunction(
-        (to) =>
-          document.querySelector('.status')!.textContent!.includes(`Step ${to},`) &&
-          !document.querySelector<HTMLButtonElement>('[data-do=step]')!.disabled,
-        steps,
-        { timeout: 200_000 },
-      );
-      const rows = await page
-        .locator('.figures tbody tr')
-        .evaluateAll((all) => all.map((row) => [...row.children].map((cell) => cell.textContent!)));
-      assert.equal(rows[0]!.length, 1 + 2 * lanes);
-      return { page, rows };
-    };
-    let page: Page;
-    const steps = 50;
-    after(() => page?.close());
-
-    it('reaches a held-out R@1 of 8 %, with the same curve again, isolated and not', async () => {
-      const first = await trained(`steps=${steps}`);
-      page = first.page;
-      assert.equal(first.rows.length, steps / 25 + 1);
-      const recall = Number(first.rows.at(-1)![2]);
-      assert.ok(recall >= 8, `${recall} %, where chance is 1.04 %`);
-      const second = await trained(`steps=${steps}&isolated=no`);
-      assert.deepEqual(second.rows, first.rows);
-      assert.equal(await second.page.evaluate(() => crossOriginIsolated), false);
-      await second.page.close();
-    });
-
-    it('shows similarities, finds drawings by words, names what is drawn', async () => {
-      await page.fill('[name=words]', 'grapes');
-      await page.waitForSelector('.found li');
-      assert.equal(await page.locator('.found li').count(), 8);
-      await page.locator('.matrix').focus();
-      await page.keyboard.press('ArrowDown');
-      const plain = await text(page, '.cell-info');
-      assert.match(plain, /cosine −?0\.\d{3}, p 0\.\d{3}$/);
-      await page.click('label:has([name=view][value=image])');
-      await page.waitForFunction((old) => document.querySelector('.cell-info')!.textContent !== old, plain);
-      await page.click('[aria-label=red]');
-      await page.locator('.sketch').scrollIntoViewIfNeeded();
-      const sketch = (await page.locator('.sketch').boundingBox())!;
-      await page.mouse.move(sketch.x + 60, sketch.y + 60);
-      await page.mouse.down();
-      await page.mouse.move(sketch.x + 180, sketch.y + 160, { steps: 4 });
-      await page.mouse.up();
-      await page.waitForSelector('.names li');
-      const drawn = await text(page, '.names');
-      await page.selectOption('[name=drawing]', { index: 20 });
-      await page.click('text=Show it this drawing');
-      await page.waitForFunction((old) => document.querySelector('.names')!.textContent !== old, drawn);
-    });
-
-    it('gives its weights to the commands', async () => {
-      const waits = page.waitForEvent('download');
-      await page.click('[data-do=download]');
-      const file = join(folder, 'cloob-of-the-tab.safetensors');
-      await (await waits).saveAs(file);
-      const { model, tokenizer, metadata } = await loadCheckpoint(file);
-      assert.equal(metadata.step, String(steps));
-      // What the page found for the words, found by the file.
-      const found = await page.locator('.found li').allTextContents();
-      const { unpackDrawings, heldOutOf, pixelsOf, normalised } = await bundled<DrawingsModule>('training/drawings.ts');
-      const drawings = await unpackDrawings(new Uint8Array(readFileSync(join(folder, 'data/drawings.bin'))));
-      model.eval();
-      const held = heldOutOf(drawings);
-      const images = tensor(normalised(held.map((i) => pixelsOf(drawings, i))), { shape: [held.length, 3, 32, 32] });
-      const tokens = tensor(tokenizer!.tokenize('grapes', { contextLength: model.config.context_length }), {
-        shape: [1, 10],
-      });
-      const cosines = model
-        .encodeText(tokens)
-        .l2Normalize()
-        .matmul(model.encodeImage(images).l2Normalize(), { transposeB: true })
-        .dataSync();
-      const best = [...cosines]
-        .map((cosine, i) => [drawings.concepts[i]!.name, cosine] as const)
-        .sort(([, a], [, b]) => b - a);
-      assert.match(found[0]!, new RegExp(`^${best[0]![0]}`));
-      assert.ok(Math.abs(numbers(found[0]!).at(-1)! - best[0]![1]) < 0.02, `${found[0]} for ${best[0]}`);
-      const sharp = (await import('sharp')).default;
-      const pictures = join(folder, 'pictures');
-      mkdirSync(pictures, { recursive: true });
-      const lines = ['filepath\ttitle'];
-      for (const i of [3, 30, 60, 90]) {
-        const { name } = drawings.concepts[i]!;
-        await sharp(pixelsOf(drawings, held[i]!), { raw: { width: 32, height: 32, channels: 3 } }).toFile(
-          join(pictures, `${i}.png`),
-        );
-        lines.push(`${i}.png\t${name}`);
-      }
-      writeFileSync(join(pictures, 'pairs.tsv'), `${lines.join('\n')}\n`);
-      const command = (...words: string[]) =>
-        execFileSync(
-          process.execPath,
-          [join(root, 'dist/cli/main.js'), ...words, '--checkpoint', file, '--threads', '1'],
-          { encoding: 'utf8', cwd: pictures },
-        );
-      const results = JSON.parse(command('eval', '--val-data', 'pairs.tsv', '--json')) as { method: string };
-      assert.equal(results.method, 'InfoLOOB with Hopfield retrieval, in a tab');
-      assert.match(command('search', 'grapes', '--images', '.', '--top', '2'), /\.png/);
-    });
-
-    it('is paused, stepped, begun anew, set, doubled', async () => {
-      await page.click('[data-do=play]');
-      await page.waitForFunction(
-        (from) => Number(/Step (\d+)/.exec(document.querySelector('.status')!.textContent!)![1]) > from,
-        steps,
-      );
-      await page.click('[data-do=play]');
-      await page.waitForSelector('[data-do=step]:enabled');
-      const at = async () => numbers(await text(page, '.status'))[0]!;
-      const paused = await at();
-      await page.click('[data-do=step]');
-      await page.waitForFunction(
-        (to) => document.querySelector('.status')!.textContent!.includes(`Step ${to},`),
-        paused + 1,
-      );
-      await page.click('[data-do=restart]');
-      await page.waitForFunction(() => /^Not begun/.test(document.querySelector('.status')!.textContent!));
-      await page.check('[name=two]');
-      for (const name of ['seed', 'batch', 'aInvTau', 'aFrom', 'aBeta', 'bInvTau']) {
-        await page.locator(`[name=${name}]`).focus();
-        await page.keyboard.press(name === 'batch' ? 'Home' : 'ArrowLeft');
-      }
-      await page.click('label:has([name=aMemory][value=no])');
-      await page.click('label:has([name=bLoss][value=infoloob])');
-      await page.click('label:has([name=bLoss][value=infonce])');
-      await page.click('label:has([name=bMemory][value=yes])');
-      await page.click('label:has([name=shown][value=B])');
-      await page.click('[data-do=step]');
-      await page.waitForFunction(() => /^Step 1,.*A .*%, B .*%/.test(document.querySelector('.status')!.textContent!));
-      const query = new URL(await moved(page)).searchParams;
-      assert.deepEqual(
-        ['seed', 'batch', 'two', 'aMemory', 'bMemory', 'bLoss', 'shown', 'steps'].map((name) => query.get(name)),
-        ['0', '8', 'yes', 'no', 'yes', null, 'B', '1'],
-      );
-    });
-  });
-
-  /** The address once it holds the state. */
-  async function moved(page: Page): Promise<string> {
-    await page.evaluate(() => dispatchEvent(new Event('pagehide'))); // it is written then at the latest
-    return page.url();
-  }
 });

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { DataError, DomainError, type Tensor, tensor } from 'hopgrad';
-import { readSafetensors, writeSafetensors } from 'hopgrad/models/cloob';
+import { loadCheckpoint, openTorchFile, readSafetensors, writeSafetensors } from 'hopgrad/models/cloob';
 import { safetensorsHeader } from '#src/formats/safetensors.js';
 import { encodeFloats, storedTypes } from '#src/formats/stored.js';
 import { fixture, property } from '../helpers.js';
@@ -89,6 +89,17 @@ describe('safetensors', () => {
       single('F16', Uint16Array.of(0x3e00, 0x0001, 0x7bff, 0xfc00)).dataSync(),
       Float32Array.of(1.5, 2 ** -24, 65504, -Infinity),
     );
+  });
+
+  it('says of a path too long to be one, such as the text of a file, only how it begins', async () => {
+    const path = 'A'.repeat(1e6);
+    for (const read of [loadCheckpoint, readSafetensors, openTorchFile])
+      await assert.rejects(
+        async () => read(path),
+        (error: Error) =>
+          error.name === 'DataError' && /name too long/i.test(error.message) && error.stack!.length < 5000,
+        read.name,
+      );
   });
 
   it('refuses whole numbers that int32 does not hold', () => {
