@@ -1,6 +1,6 @@
 // The scripts of the explorables, for the site and for pages of their own: `node scripts/explorables.mjs` builds
 // .build/explorables, plain pages to work on them without the rest of the site, and serves them (PORT).
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -40,6 +40,10 @@ export function explorableScripts() {
   };
 }
 
+/** The style sheet of the site. */
+export const siteStyle = () =>
+  ['frame', 'text'].map((name) => readFileSync(join(root, `site/style/${name}.css`), 'utf8')).join('');
+
 /** The data of the explorables, beside those of the site. */
 export const explorableData = (out) => packDrawings(join(out, 'data/drawings.bin'));
 
@@ -70,7 +74,7 @@ export async function buildExplorables(out = join(root, '.build/explorables')) {
     ...{ bundle: true, splitting: true, minify: true, sourcemap: true },
     ...{ format: 'esm', platform: 'browser', target: 'es2022', logLevel: 'warning' },
   });
-  copyFileSync(join(root, 'site/style.css'), join(out, 'assets/style.css'));
+  writeFileSync(join(out, 'assets/style.css'), siteStyle());
   for (const name of explorables()) writeFileSync(join(out, `${name}.html`), page(name));
   if (!existsSync(join(out, 'data/drawings.bin'))) await explorableData(out);
   await made;

@@ -18,7 +18,7 @@ import { Eleventy } from '@11ty/eleventy';
 import { build as bundle } from 'esbuild';
 import * as pagefind from 'pagefind';
 import { drawings } from '../scripts/drawings.mjs';
-import { explorableData, explorableScripts } from '../scripts/explorables.mjs';
+import { explorableData, explorableScripts, siteStyle } from '../scripts/explorables.mjs';
 import { reference } from './api.mjs';
 import { layout } from './layout.mjs';
 import { Links, sourceUrl } from './links.mjs';
@@ -66,7 +66,7 @@ async function scripts(out) {
 
 function assets(out) {
   mkdirSync(join(out, 'assets/katex/fonts'), { recursive: true });
-  copyFileSync(at('site/style.css'), join(out, 'assets/style.css'));
+  write(out, 'assets/style.css', siteStyle());
   copyFileSync(at('site/icon.svg'), join(out, 'assets/icon.svg'));
   const katex = dirname(require.resolve('katex/dist/katex.min.css'));
   // Every browser that runs hopgrad reads woff2.
