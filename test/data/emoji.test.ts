@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Random, tensor } from 'hopgrad';
+import { init, Random, tensor } from 'hopgrad';
 import { turnedView } from '#src/data/augment.js';
 import {
   familyOf,
@@ -57,6 +57,7 @@ describe('the embedded emoji', () => {
     });
 
   let prepared: EmojiData | undefined;
+  before(() => init({ device: 'wasm' })); // the reference takes a minute for these products
   for (const validation of [false, true])
     it(`are split so that no unseen picture has a twin in the training${validation ? ' of the validation' : ''}`, async function () {
       this.timeout(600_000); // the first time they are drawn
