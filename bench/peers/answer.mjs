@@ -11,7 +11,7 @@
  * `count` numbers in [−scale, scale), the same in every language: 2 · frac(43758.5453 · sin(12.9898 i + 78.233 s)) − 1.
  * @param seed s, the position of the input in its work
  */
-function noise(count, seed, scale = 1) {
+export function noise(count, seed, scale = 1) {
   const numbers = new Float32Array(count);
   for (let i = 0; i < count; i++) {
     const x = 43758.5453 * Math.sin(12.9898 * i + 78.233 * seed);
@@ -19,6 +19,9 @@ function noise(count, seed, scale = 1) {
   }
   return numbers;
 }
+
+/** What a library answers that has no side of a work. */
+export const notWritten = 'it is not written down for this library';
 
 const sizeOf = (shape) => shape.reduce((a, b) => a * b, 1);
 
@@ -59,15 +62,16 @@ async function measure(run, finish, milliseconds) {
  */
 export function answerer({ prepare, functions }, drained = async () => {}) {
   const runs = new Map();
-  const make = ({ name, inputs: list, cotangent: shapeOfValue }) => {
-    if (!functions[name]) throw new Error('it is not written down for this library');
+  const make = async (work) => {
+    const { name, inputs: list, cotangent: shapeOfValue } = work;
+    if (!functions[name]) throw new Error(notWritten);
     const inputs = list.map(([, shape, scale], i) => prepare(noise(sizeOf(shape), i, scale), shape));
     const cotangent = shapeOfValue && prepare(noise(sizeOf(shapeOfValue), inputs.length), shapeOfValue);
-    return functions[name]({ inputs, cotangent, names: list.map(([input]) => input) });
+    return functions[name]({ inputs, cotangent, names: list.map(([input]) => input), work });
   };
   return async ({ work, milliseconds, check }) => {
     try {
-      if (!runs.has(work.name)) runs.set(work.name, make(work));
+      if (!runs.has(work.name)) runs.set(work.name, await make(work));
       const run = runs.get(work.name);
       if (check) {
         const results = run();

@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { median } from '../../.build/bench/median.js';
 import { milliseconds, table } from '../../.build/bench/results.js';
+import { notWritten } from './answer.mjs';
 
 export const here = fileURLToPath(new URL('.', import.meta.url));
 /** Largest difference from hopgrad's result, relative to its norm: float32, and the peers sum naively. */
@@ -43,7 +44,7 @@ export function chooseWorks({ only }, fits) {
 export function installPeers() {
   const { dependencies } = JSON.parse(readFileSync(`${here}package.json`, 'utf8'));
   if (Object.keys(dependencies).every((name) => existsSync(`${here}node_modules/${name}`))) return;
-  console.log('Installing jax-js and tfjs into bench/peers …');
+  console.log('Installing jax-js, tfjs and onnxruntime-web into bench/peers …');
   execFileSync('npm', ['ci', '--ignore-scripts'], { cwd: here, stdio: 'inherit', shell: process.platform === 'win32' });
 }
 
@@ -66,6 +67,7 @@ async function compare(work, libraries, { rounds, fastest }, notes) {
     const aside = remark ? ` (${remark})` : '';
     expected ??= outputs;
     const d = error ? 0 : distance(outputs, expected);
+    if (error === notWritten) continue;
     if (error) notes.push(`${library.column} cannot do "${work.title}": ${error}${aside}`);
     else if (d <= tolerance) able.push(library);
     else
@@ -108,7 +110,7 @@ export async function report(libraries, works, options, ratios) {
   return [
     `${libraries.map(({ library }) => library).join('; ')}.`,
     '',
-    `Medians of ${options.rounds} interleaved rounds${options.fastest ? ', each by its fastest run' : ''}; two rounds where a run takes more than ${slowMilliseconds} ms. All results that have a time agree within ${tolerance} of their norm. Load of the machine at the start: ${load}.`,
+    `Medians of ${options.rounds} interleaved rounds${options.fastest ? ', each by its fastest run' : ''}; two rounds where a run takes more than ${slowMilliseconds} ms. All results that have a time agree within ${tolerance} of their norm; — is what is not written down for a library, or what it cannot do. Load of the machine at the start: ${load}.`,
     '',
     table(['work, ms', ...columns, ...ratios.map(([heading]) => heading)], rows),
     ...(notes.length > 0 ? ['', ...notes.map((note) => `- ${note}`)] : []),

@@ -119,7 +119,7 @@ try {
     tabs.push(
       await new Tab(column, await browser.newPage(), `${server.url}bench/peers/page.html?library=${name}`).open(),
     );
-  const works = chooseWorks(options, () => true).map((work) => (adapter.software ? smaller(work) : work));
+  const works = chooseWorks(options, ({ model }) => !model).map((work) => (adapter.software ? smaller(work) : work));
   const text = [
     `Adapter: ${adapter.name}${adapter.software ? ' (in software)' : ''}. Chromium ${browser.version()}.`,
     '',

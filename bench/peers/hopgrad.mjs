@@ -3,6 +3,7 @@
 import { backend, serve } from '#serve';
 import { device, init, noGrad, scoped, tensor } from '../../dist/index.js';
 import { cloobLoss, ResidualAttentionBlock } from '../../dist/nn/index.js';
+import { embedding, trainingStep } from './models.mjs';
 
 await init({ device: backend });
 
@@ -59,5 +60,8 @@ await serve({
       return differentiated(() => block.forward(x), [x, ...parameters], cotangent);
     },
     cloob: gradients((images, texts) => cloobLoss(images.l2Normalize(), texts.l2Normalize(), { invTau: 30, beta: 8 })),
+    residualStep: trainingStep,
+    transformerStep: trainingStep,
+    embedding,
   },
 });

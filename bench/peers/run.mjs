@@ -37,14 +37,16 @@ function pythonWithTorch() {
   return ['python3', '/usr/bin/python3'].find(has);
 }
 
+const threads = String(cpus().length);
+
 function start() {
   const node = process.execPath;
-  const threads = String(cpus().length);
   const libraries = [
     new Library('hopgrad', node, ['hopgrad.mjs'], { HOPGRAD_THREADS: threads }),
     new Library('hopgrad, 1 thread', node, ['hopgrad.mjs'], { HOPGRAD_THREADS: '1' }),
     new Library('jax-js', node, ['jax.mjs']),
     new Library('tfjs', node, ['tfjs.mjs']),
+    new Library('onnxruntime-web', node, ['onnx.mjs'], { HOPGRAD_THREADS: threads }),
   ];
   const python = pythonWithTorch();
   if (!python) console.log('No python3 with PyTorch here: its columns are left out.');
@@ -59,15 +61,17 @@ installPeers();
 const libraries = start();
 try {
   for (const library of libraries) library.library = (await library.next()).library;
-  // A work that has something to reach is one for the processor.
+  // A work that has something to reach is one for the processor, and so are whole models.
   const text = await report(
     libraries,
-    chooseWorks(options, ({ reach }) => reach),
+    chooseWorks(options, ({ reach, model }) => reach || model),
     options,
     [
       ['faster than jax-js', (_, factor) => factor('jax-js')],
-      ['to reach', ({ reach }) => `${reach.toFixed(1)}×`],
+      ['to reach', ({ reach }) => (reach ? `${reach.toFixed(1)}×` : '—')],
       ['faster than tfjs', (_, factor) => factor('tfjs')],
+      ['faster than onnxruntime-web', (_, factor) => factor('onnxruntime-web')],
+      [`faster than PyTorch, ${threads} thr.`, (_, factor) => factor(`PyTorch, ${threads} thr.`)],
     ],
   );
   console.log(text);

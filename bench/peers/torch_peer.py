@@ -1,11 +1,15 @@
 """PyTorch's side of the comparison: `torch_peer.py THREADS`, with the protocol of answer.mjs."""
 import json
+import pathlib
 import sys
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+
+sys.path.append(str(pathlib.Path(__file__).parents[2] / "test/fixtures"))
+from official_model import Cloob  # noqa: E402
 
 torch.set_num_threads(int(sys.argv[1]))
 
@@ -44,6 +48,49 @@ def cloob_loss(images, texts):
     return (loob(retrieve(x, x), retrieve(y, x)) + loob(retrieve(y, y), retrieve(x, y))) / 30
 
 
+def model_of(work):
+    """The model of a work, filled as models.mjs fills it."""
+    model = Cloob(work["config"])
+    parameters = dict(model.named_parameters())
+    del parameters["logit_inv_tau"]
+    with torch.no_grad():
+        for i, name in enumerate(sorted(parameters)):
+            shape = list(parameters[name].shape)
+            size = int(np.prod(shape))
+            values = noise(size, i, (3 * shape[0] / size) ** 0.5 if len(shape) > 1 else 0.1).reshape(shape)
+            parameters[name].copy_(torch.from_numpy(values + (len(shape) == 1 and name.endswith("weight"))))
+    return model
+
+
+def training_step(work, images):
+    model, config = model_of(work), work["config"]
+    length, vocabulary = config["context_length"], config["vocab_size"]
+    i = torch.arange(len(images) * length)
+    tokens = torch.where(i % length == length - 1, vocabulary - 1, i * 7919 % (vocabulary - 2)).reshape(-1, length)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1)
+    images = images.detach()
+
+    def run():
+        optimizer.zero_grad()
+        loss = cloob_loss(model.visual(images), model.transformer(tokens))
+        loss.backward()
+        optimizer.step()
+        return [loss, model.visual.conv1.weight.grad, model.transformer.token_embedding.weight.grad]
+
+    return run
+
+
+def embedding(work, images):
+    model = model_of(work).eval()
+
+    def run():
+        with torch.no_grad():
+            return [model.visual(images)]
+
+    return run
+
+
+MODELS = {"residualStep": training_step, "transformerStep": training_step, "embedding": embedding}
 FUNCTIONS = {
     "matmul": torch.matmul,
     "matmulGradients": torch.matmul,
@@ -61,6 +108,8 @@ def make(work):
         torch.from_numpy(noise(int(np.prod(shape)), i, *scale)).reshape(shape).requires_grad_()
         for i, (_, shape, *scale) in enumerate(work["inputs"])
     ]
+    if name in MODELS:
+        return MODELS[name](work, *inputs)
     cotangent = None
     if "cotangent" in work:
         shape = work["cotangent"]
