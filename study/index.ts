@@ -3,15 +3,31 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { fileURLToPath } from 'node:url';
 import { bugZoo } from './bug-zoo.js';
 import { covariance } from './covariance.js';
+import { geometry } from './geometry.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
+import { leads } from './leads.js';
 import { mutualInformation } from './mutual-information.js';
+import { parity } from './parity.js';
 import { type Chapter, Findings, type Results, section } from './record.js';
 import { saddle } from './saddle.js';
 import { saturation } from './saturation.js';
+import { sensitivity } from './sensitivity.js';
 
 /** In the order in which they are read. */
-const chapters: Chapter[] = [saturation, hopfield, covariance, mutualInformation, saddle, gram, bugZoo];
+const chapters: Chapter[] = [
+  saturation,
+  hopfield,
+  covariance,
+  mutualInformation,
+  saddle,
+  gram,
+  geometry,
+  leads,
+  sensitivity,
+  parity,
+  bugZoo,
+];
 
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !chapters.some((chapter) => chapter.name === name));

@@ -10,13 +10,25 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { init, manualSeed, Random, scoped, type Tensor, tensor } from 'hopgrad';
-import { ajneStatistic, alignment, effectiveEigenvalues } from 'hopgrad/models/cloob';
-import { AdamW, Center, clipLoss, cloobLoss, cosineWarmup, infoLoobLoss, Linear, Module, Parameter } from 'hopgrad/nn';
+import { ajneStatistic, alignment, effectiveEigenvalues, uniformity } from 'hopgrad/models/cloob';
+import {
+  AdamW,
+  Center,
+  cosineWarmup,
+  infoLoobLoss,
+  infoNceLoss,
+  Linear,
+  Module,
+  Parameter,
+  retrievePairs,
+} from 'hopgrad/nn';
 
 export interface WorldOptions {
   /** Whether attributes occur together. */
   correlated: boolean;
-  loss: 'infonce' | 'infoloob' | 'cloob';
+  loss: 'infonce' | 'infoloob';
+  /** Whether Hopfield memories answer before the loss compares: InfoLOOB with them is CLOOB. */
+  memories: boolean;
   center: boolean;
   beta: number;
   invTau: number;
@@ -33,7 +45,7 @@ export interface WorldOptions {
 }
 
 export const defaults: WorldOptions = {
-  ...{ correlated: true, loss: 'cloob', center: true, beta: 8, invTau: 30, learnInvTau: false },
+  ...{ correlated: true, loss: 'infoloob', memories: true, center: true, beta: 8, invTau: 30, learnInvTau: false },
   ...{ lr: 1e-3, batch: 128, steps: 600, objects: 400, named: 0.15, seed: 1 },
 };
 
@@ -164,10 +176,36 @@ function probe(train: Tensor, labels: Tensor, test: Tensor): Promise<ArrayLike<n
   return moved.matmul(weights).data() as Promise<ArrayLike<number>>;
 }
 
-/** Trains in the world, and measures on things that were not trained on. */
-export async function live(given: Partial<WorldOptions>): Promise<Record<string, number>> {
+/**
+ * L = (ℓ(u, v) + ℓ(v′, u′)) / 2τ⁻¹, with ℓ InfoNCE or InfoLOOB; anchors and candidates are pictures and captions, or what the memories of
+ * the batch answer to them (u, v from the pictures stored, u′, v′ from the captions stored).
+ */
+function objective(x: Tensor, y: Tensor, { loss, memories, beta }: WorldOptions, invTau: number | Tensor): Tensor {
+  const lossOf = loss === 'infonce' ? infoNceLoss : infoLoobLoss;
+  const answers = memories ? retrievePairs(x, y, { beta }) : null;
+  const [first, second] = answers
+    ? [
+        lossOf(answers.imageFromImage, answers.imageFromText, { invTau }),
+        lossOf(answers.textFromText, answers.textFromImage, { invTau }),
+      ]
+    : [lossOf(x, y, { invTau }), lossOf(y, x, { invTau })];
+  // A learnt τ⁻¹ must not make the loss small by growing.
+  return first.add(second).div(typeof invTau === 'number' ? 2 * invTau : 2);
+}
+
+/** What is measured of a model after some steps. */
+export type Measures = Record<string, number>;
+
+/**
+ * Trains in the world, and measures on things that were not trained on.
+ * @param watch told the measures at the beginning and after every so many steps
+ */
+export async function live(
+  given: Partial<WorldOptions>,
+  watch?: { every: number; tell(step: number, measures: Measures): void },
+): Promise<Measures> {
   const options = { ...defaults, ...given };
-  const { correlated, loss, center, beta, lr, batch, steps, named, seed } = options;
+  const { correlated, center, lr, batch, steps, named, seed } = options;
   const world = makeWorld();
   const random = new Random(seed);
   const things = makeThings(world, options.objects, correlated, random.fork('things'));
@@ -179,23 +217,31 @@ export async function live(given: Partial<WorldOptions>): Promise<Record<string,
   const optimizer = new AdamW(parameters, { lr, weightDecay: 0.1 });
   const rate = cosineWarmup({ lr, warmup: Math.round(steps / 20), total: steps });
   const sight = random.fork('sight');
+  const single = tensor(
+    Float32Array.from({ length: attributes ** 2 }, (_, i) => Number(i % (attributes + 1) === 0)),
+    { shape: [attributes, attributes] },
+  );
+  const evaluate = async () => {
+    image.eval();
+    text.eval();
+    const all = see(world, things, named, random.fork('probe'));
+    const test = see(world, others, named, random.fork('test'));
+    const measures = await measure({ image, text, all, test, single, things, others });
+    image.train();
+    text.train();
+    return measures;
+  };
   let last = Number.NaN;
   for (let step = 0; step < steps; step++) {
+    if (watch && step % watch.every === 0) watch.tell(step, await evaluate());
     const seen = see(world, random.shuffle([...things]).slice(0, batch), named, sight);
     const value = scoped(() => {
       const [x, y] = [image.forward(seen.pictures), text.forward(seen.captions)];
       const invTau = options.learnInvTau ? logInvTau.exp() : options.invTau;
-      const objective =
-        loss === 'infonce'
-          ? clipLoss(x, y, { invTau })
-          : loss === 'cloob'
-            ? cloobLoss(x, y, { invTau, beta })
-            : infoLoobLoss(x, y, { invTau })
-                .add(infoLoobLoss(y, x, { invTau }))
-                .div(invTau);
+      const found = objective(x, y, options, invTau);
       optimizer.zeroGrad();
-      objective.backward();
-      return objective.detach();
+      found.backward();
+      return found.detach();
     });
     optimizer.lr = rate(step);
     await optimizer.step();
@@ -203,15 +249,9 @@ export async function live(given: Partial<WorldOptions>): Promise<Record<string,
     for (const used of [value, seen.pictures, seen.captions]) used.dispose();
   }
   if (!Number.isFinite(last)) return { loss: last };
-  image.eval();
-  text.eval();
-  const all = see(world, things, named, random.fork('probe'));
-  const test = see(world, others, named, random.fork('test'));
-  const single = tensor(
-    Float32Array.from({ length: attributes ** 2 }, (_, i) => Number(i % (attributes + 1) === 0)),
-    { shape: [attributes, attributes] },
-  );
-  return { loss: last, ...(await measure({ image, text, all, test, single, things, others })) };
+  const measures = await evaluate();
+  watch?.tell(steps, measures);
+  return { loss: last, ...measures };
 }
 
 interface Measured {
@@ -224,7 +264,7 @@ interface Measured {
   others: readonly Thing[];
 }
 
-async function measure({ image, text, all, test, single, things, others }: Measured): Promise<Record<string, number>> {
+async function measure({ image, text, all, test, single, things, others }: Measured): Promise<Measures> {
   const n = others.length;
   const [x, y, known, prompts] = [
     image.forward(test.pictures).detach(),
@@ -258,6 +298,7 @@ async function measure({ image, text, all, test, single, things, others }: Measu
     ajne: (await ajneStatistic(x)).statistic,
     eigenvalues: (await effectiveEigenvalues(x)).count,
     alignment: await alignment(x, y),
+    uniformity: await uniformity(x),
   };
 }
 
