@@ -83,6 +83,7 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
     points.InfoLOOB!.push([batch, meanOf(without, 'mrr', 100)]);
     byBatch.push([String(batch), String(steps), spread(withThem, 'mrr', 100), spread(without, 'mrr', 100)]);
   }
+  found.number('largest', of(batches, budget).at(-1)!);
   found.table(
     'batch',
     'Retrieval by batch size, as many pairs seen by each (β 8, τ⁻¹ 30).',
