@@ -26,7 +26,7 @@ export interface StepsTask {
 }
 export type Task = CollectivesTask | StepsTask;
 
-/** Seconds, of each repetition. */
+/** Seconds, of each repetition; of collectives over threads the processor's are those of all ranks. */
 export type Samples = Record<string, number[]>;
 
 function collectives(group: Group, { sizes, repeats }: CollectivesTask): Samples {
@@ -42,9 +42,12 @@ function collectives(group: Group, { sizes, repeats }: CollectivesTask): Samples
         ['gather', () => group.allGather(part)],
       ] as const) {
         group.barrier();
-        const start = performance.now();
+        const [start, before] = [performance.now(), process.cpuUsage()];
         run().dispose();
-        if (round >= 0) (samples[`${name} ${bytes}`] ??= []).push((performance.now() - start) / 1000);
+        const { user, system } = process.cpuUsage(before);
+        if (round < 0) continue;
+        (samples[`${name} ${bytes}`] ??= []).push((performance.now() - start) / 1000);
+        (samples[`${name} ${bytes} processor`] ??= []).push((user + system) / 1e6);
       }
       whole.dispose();
       part.dispose();

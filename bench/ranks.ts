@@ -93,7 +93,9 @@ const size = (bytes: number) => (bytes < 2 ** 20 ? `${bytes / 1024} KiB` : `${by
 const collectiveRows = meetings.flatMap(([launcher, ranks], i) =>
   sizes.map((bytes) => [
     `${launcher}, ${ranks} ranks, ${size(bytes)}`,
-    ...['gather', 'sum', 'unordered'].map((what) => inMs(collectives[i]![`${what} ${bytes}`]!)),
+    ...['gather', 'sum', 'unordered'].flatMap((what) =>
+      ['', ' processor'].map((kind) => inMs(collectives[i]![`${what} ${bytes}${kind}`]!)),
+    ),
   ]),
 );
 const stepRows = models.flatMap((model, m) =>
@@ -108,7 +110,7 @@ const stepRows = models.flatMap((model, m) =>
 
 const largest = sizes.at(-1)!;
 const local: Local = {
-  secondsPerByte: median(collectives[0]![`sum ${largest}`]!) / largest,
+  secondsPerByte: median(collectives[0]![`sum ${largest} processor`]!) / largest,
   secondsPerParameter: 0.8e-9, // `npm run bench`: AdamW, 4 M parameters in 3.2 ms
 };
 const batch = 512;
@@ -127,10 +129,10 @@ const modelRows = works.flatMap((work) =>
 
 const text = `Medians over ${rounds} rounds in which all take turns; load of the machine at the start: ${load}. Milliseconds; with more ranks than cores these share them.
 
-Collectives over float32 data of a size, copies from and to the device included; gathered: a part of it from each rank. In order: sums as
-\`--deterministic\` makes them, unordered: by MPI.
+Collectives over float32 data of a size, copies from and to the device included, and processor time (CPU) of rank 0, of threads of all ranks. Gathered: a
+part of the data from each rank. In order: sums as \`--deterministic\` makes them; unordered: by MPI, or by each thread for itself.
 
-${table(['ranks, data', 'gathered', 'summed in order', 'unordered'], collectiveRows)}
+${table(['ranks, data', 'gathered', 'CPU', 'summed in order', 'CPU', 'unordered', 'CPU'], collectiveRows)}
 
 Training steps of ${pairs} pairs, CLOOB with AdamW: the whole, processor time of a rank with all its threads (drawing the random batch
 included), phases, and what of backward goes into the sum of gradients, and of all into the transport, waiting for the others included.
@@ -140,7 +142,7 @@ ${table(['training', 'step', 'processor', 'forward', 'backward', 'update', 'sum'
 A model, not a measurement: seconds a step of ${batch} pairs, and in brackets the share of the perfect speed, a rank to a machine. Assumed:
 ${works.map(({ model, pairsPerSecond, parameters }) => `${model} of ${(parameters / 1e6).toFixed(0)} M parameters at ${pairsPerSecond} pairs/s on two cores (table of large batches)`).join(', ')},
 ${cores[1]} cores ${cores[1] / cores[0]} times as fast, the batch divided evenly; AdamW takes ${local.secondsPerParameter * 1e9} ns a parameter on every rank; a sum costs
-${(local.secondsPerByte * 2 ** 30).toFixed(1)} s a GiB besides the network (the table above), which carries nine tenths of its rate, all links at once, and each message of a
+${(local.secondsPerByte * 2 ** 30).toFixed(1)} s a GiB besides the network (processor time, the table above), which carries nine tenths of its rate, all links at once, and each message of a
 collective takes its latency; nothing overlaps; reading the data keeps up. It pays while twice as many ranks do at least 1.5 times as much.
 
 ${table(['model, network', ...rankCounts.map(String), 'pays up to'], modelRows)}`;
