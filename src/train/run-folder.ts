@@ -16,7 +16,7 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { DataError } from '../tensor/errors.js';
 import type { EvaluationRow } from './validate.js';
 
@@ -49,11 +49,16 @@ export class RunFolder {
   /** Whether anything is written: of several ranks one does, and the others' calls do nothing. */
   readonly writes: boolean;
 
+  /** The highest of the folders that were made for it. */
+  #made: string | null = null;
+
   /** @throws DataError when the folder cannot be made */
   constructor(path: string, { writes = true }: { writes?: boolean } = {}) {
     this.path = path;
     this.writes = writes;
-    this.#guard(() => mkdirSync(path, { recursive: true }));
+    this.#guard(() => {
+      this.#made = mkdirSync(path, { recursive: true }) ?? null;
+    });
   }
 
   /** Weights of the newest checkpoint, with configuration and tokenizer: what other commands and the official code read. */
@@ -169,7 +174,14 @@ export class RunFolder {
     const begun = [this.#log, this.#evaluations, this.model, this.checkpoints, this.notFinite];
     if (!begun.some((path) => existsSync(path)))
       for (const path of [this.record, ...this.#events]) this.#guard(() => rmSync(path, { force: true }));
-    if (readdirSync(this.path).length === 0) this.#guard(() => rmdirSync(this.path));
+    // The folders above that were made for it go too, unless there is another run in them by now.
+    const highest = resolve(this.#made ?? this.path);
+    for (
+      let path = resolve(this.path);
+      path.startsWith(highest) && readdirSync(path).length === 0;
+      path = dirname(path)
+    )
+      this.#guard(() => rmdirSync(path));
   }
 
   /** Removes the run that is in the folder, and nothing else. */

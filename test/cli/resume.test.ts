@@ -129,6 +129,9 @@ describe('hopgrad train, stopped and resumed', function () {
     const late = [...args, 'failed', '--report-to', 'tensorboard'];
     assert.equal((await run(...late)).code, 1);
     assert.equal(existsSync(file('failed', '')), false);
+    const elsewhere = ['--train-data', 'nowhere.tsv', '--steps', '1', '--logs', 'new/and/deep'];
+    assert.equal((await run('train', ...elsewhere)).code, 1);
+    assert.equal(existsSync(join(folder, 'new')), false);
     assert.equal((await run(...small, '--steps', '2', '--name', 'kept')).code, 0);
     const before = log('kept');
     const early = [...small, '--pretrained', 'pairs.tsv', '--name', 'kept', '--overwrite'];
