@@ -4,6 +4,7 @@ import { rmSync, statSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { DataError } from '../tensor/errors.js';
 
 /**
@@ -26,6 +27,9 @@ const listen = (place: string) =>
     server.listen(place, () => resolve(server));
   });
 
+/** How often a folder that is taken is asked for again, each time 0.1 s later. */
+const patience = 20;
+
 /** Where a socket is a file, one whose process was killed stays behind. */
 const isAbandoned = (place: string) =>
   new Promise<boolean>((resolve) => {
@@ -45,6 +49,11 @@ export async function lockFolder(folder: string): Promise<() => void> {
   let server = await listen(place);
   if (!server && !place.startsWith('\0') && (await isAbandoned(place))) {
     rmSync(place, { force: true });
+    server = await listen(place);
+  }
+  // A start that failed removed its folder, and holds the number of it, which a new folder may have by now, until it has ended.
+  for (let tries = 0; !server && tries < patience; tries++) {
+    await setTimeout(100);
     server = await listen(place);
   }
   if (!server)
