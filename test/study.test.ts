@@ -29,11 +29,11 @@ describe('the study', function () {
     execFileSync(process.execPath, [tsc, '-p', join(root, 'study')], { stdio: 'pipe' });
     const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
     [world, zoo] = [await load('world'), await load('bug-zoo')];
-    const [{ Findings }, ...modules] = await Promise.all(['record', ...trained, 'parity'].map(load));
+    const [{ Findings }, ...modules] = await Promise.all(['record', ...trained].map(load));
     quickly = async (name) => {
       const chapter = modules.map((module) => module[name]).find(Boolean);
       const found = new Findings(chapter);
-      await chapter.run(found, { steps: 4, seeds: [1, 2], rates: [3e-3] });
+      await chapter.run(found, { steps: 2, seeds: [1, 2], rates: [3e-3] });
       return found;
     };
   });
@@ -83,11 +83,6 @@ describe('the study', function () {
         assert.doesNotMatch(text, /NaN|undefined|Infinity/, name);
       assert.equal(figures.size, results.parts.filter(({ kind }) => kind === 'figure').length, name);
     }
-  });
-
-  it('finds parity with the official model', async () => {
-    const { results } = await quickly('parity'); // a claim that fails throws
-    assert.equal(results.parts.filter(({ kind }) => kind === 'claim').length, 12);
   });
 
   it('learns in it: partners, and attributes that captions seldom name, are found far above chance', async () => {
