@@ -95,11 +95,11 @@ interface Point {
   gradients: Map<string, ArrayLike<number>>;
 }
 
-/** The points so far, and one more. Walked once for all devices: in float64 this takes longer than anything else here. */
+/** The points so far, and one more. Walked once for all devices: each gradient is copied out. */
 const paths = new Map<string, { points: Point[]; walk(): Promise<void> }>();
 
 function beginPath(golden: Golden) {
-  const { model, loss } = golden.model('float64', 'reference');
+  const { model, loss } = golden.model('float64', 'wasm');
   const optimizer = new AdamW(model.parameters(), adamW);
   const points: Point[] = [];
   model.train();

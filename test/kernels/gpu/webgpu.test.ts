@@ -84,7 +84,7 @@ describe('webgpu in Node', () => {
       assert.ok(Math.abs(value - results[1]![i]!) < 1e-6, `${i}: ${value}`);
   });
 
-  it('keeps memory flat over thousands of naive steps', async function () {
+  it('keeps memory flat over hundreds of naive steps', async function () {
     this.timeout(600_000);
     const weight = randn([8, 8], { seed: 1, requiresGrad: true });
     const optimizer = new AdamW([weight]);
@@ -100,9 +100,9 @@ describe('webgpu in Node', () => {
       await webgpu().settle();
       return memory();
     };
-    const early = await steps(200);
+    const early = await steps(100);
     const compiled = webgpu().compiledKernels;
-    const late = await steps(1_000); // a storage lost in twenty steps would show
+    const late = await steps(400); // a storage lost in eight steps would show
     assert.ok(late.storages <= early.storages + 50, `${early.storages} → ${late.storages} storages`);
     // Other tests may have used the same device before: only growth counts.
     assert.ok(late.peakBytes <= early.peakBytes + 16 * 2 ** 20, `${early.peakBytes} → ${late.peakBytes} bytes`);
