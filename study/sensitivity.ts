@@ -44,14 +44,11 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
   rows.push(alone);
   const header = ['', ...of(invTaus, budget).map((invTau) => `τ⁻¹ ${invTau}`)];
   found.table('map', 'Retrieval by β and τ⁻¹.', header, rows);
-  const most = cells.reduce((a, b) => (b.mrr > a.mrr ? b : a));
-  const withMemories = cells.filter(({ beta }) => beta !== 'none').reduce((a, b) => (b.mrr > a.mrr ? b : a));
+  const best = (some: typeof cells) => some.reduce((a, b) => (b.mrr > a.mrr ? b : a));
+  const withMemories = best(cells.filter(({ beta }) => beta !== 'none'));
   found.number('best', `β ${withMemories.beta}, τ⁻¹ ${withMemories.invTau}`);
   found.number('bestRank', withMemories.mrr);
-  found.number(
-    'bestAlone',
-    most.beta === 'none' ? most.mrr : Math.max(...cells.filter(({ beta }) => beta === 'none').map(({ mrr }) => mrr)),
-  );
+  found.number('bestAlone', best(cells.filter(({ beta }) => beta === 'none')).mrr);
   found.figure(
     'map',
     'Retrieval of CLOOB by β and τ⁻¹ as a map of shades, with the numbers written in; the last row is InfoLOOB without memories.',
