@@ -6,10 +6,10 @@ import type { Page } from 'playwright-core';
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** Faults that keep someone from using a page, or what a selector names of it; `rule`: of one kind only. */
+/** Faults that keep someone from using a page, or what a selector names of it: of all kinds, of contrast alone, or of all others. */
 export async function seriousFaults(
   page: Page,
-  { within, rule }: { within?: string; rule?: string } = {},
+  { within, contrast = 'too' }: { within?: string; contrast?: 'too' | 'only' | 'not' } = {},
 ): Promise<string[]> {
   if (!(await page.evaluate(() => 'axe' in window))) {
     await page.evaluate(axe);
@@ -17,13 +17,18 @@ export async function seriousFaults(
     const framed = 'pre, .table, figure, .katex-block, .katex-display';
     await page.addStyleTag({ content: `${framed} { background-image: none !important; }` });
   }
+  const rules = {
+    too: {},
+    only: { runOnly: ['color-contrast'] },
+    not: { rules: { 'color-contrast': { enabled: false } } },
+  };
   const { violations } = await page.evaluate(
-    ([selector, only]) =>
+    ([selector, rules]) =>
       (window as unknown as { axe: { run(context: Document | string, options: object): Promise<AxeResults> } }).axe.run(
         selector ?? document,
-        { resultTypes: ['violations'], ...(only && { runOnly: [only] }) },
+        { resultTypes: ['violations'], ...rules },
       ),
-    [within, rule] as const,
+    [within, rules[contrast]] as const,
   );
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
