@@ -118,7 +118,9 @@ function tile<T>(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32
   let c21 = c00;
   let c30 = c00;
   let c31 = c00;
-  for (let k = 0; k < kc; k++) {
+  // Until B's end, so that nothing is counted. One step of k a round: of more, V8 loads all before it multiplies, and spills.
+  const end = b + <usize>kc * tileRow;
+  do {
     const b0 = v128.load(b);
     const b1 = v128.load(b, 16);
     const a0 = v128.load_splat<T>(a);
@@ -135,7 +137,7 @@ function tile<T>(a: usize, b: usize, kc: i32, c: usize, stride: usize, rows: i32
     c31 = madd<T>(a3, b1, c31);
     a += 4 * sizeof<T>();
     b += tileRow;
-  }
+  } while (b < end);
   row<T>(c, c00, c01, columns, add);
   if (rows > 1) row<T>(c + stride, c10, c11, columns, add);
   if (rows > 2) row<T>(c + 2 * stride, c20, c21, columns, add);
