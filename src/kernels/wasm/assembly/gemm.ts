@@ -43,7 +43,17 @@ export function pack<T>(
   source: usize, panels: usize, count: i32, width: i32, kc: i32, lane: usize, step: usize, panel: usize,
 ): void {
   const row = bytesOf<T>(width);
-  for (let i = 0; i < count; i += width, source += <usize>width * lane, panels += panel) {
+  let i = 0;
+  // Lanes beside each other in memory: a line of it at a time, which is four vectors and belongs to several panels.
+  if (lane == sizeof<T>())
+    for (const line = 4 * perVector<T>(); i + line <= count; i += line, source += 64, panels += 64 / row * panel)
+      for (let k = 0, from = source, target = panels; k < kc; k++, from += step, target += row) {
+        v128.store(target, v128.load(from));
+        v128.store(target + (row == 16 ? panel : 16), v128.load(from, 16));
+        v128.store(target + (row == 16 ? 2 * panel : panel), v128.load(from, 32));
+        v128.store(target + (row == 16 ? 3 * panel : panel + 16), v128.load(from, 48));
+      }
+  for (; i < count; i += width, source += <usize>width * lane, panels += panel) {
     let target = panels;
     const lanes = min(width, count - i);
     if (lanes < width) {
@@ -160,39 +170,87 @@ export function tiles<T>(packedA: usize, packedB: usize, kc: i32, c: usize, stri
 // @ts-ignore: decorator
 @inline export function packedBytes<T>(lanes: i32): usize { return (<usize>((lanes + 7) & ~7) * <usize>KC) << alignof<T>(); }
 
+/** Packs a k-block of a factor into panels of `width` lanes. Strides in elements. @returns where they are */
+// @ts-ignore: decorator
+@inline function packBlock<T>(source: usize, panels: usize, count: i32, width: i32, kc: i32, lane: i32, step: i32): usize {
+  pack<T>(source, panels, count, width, kc, bytesOf<T>(lane), bytesOf<T>(step), bytesOf<T>(kc) * width);
+  return panels;
+}
+// @ts-ignore: decorator
+@inline function elements<T>(count: i32, stride: i32): usize { return (<usize>count * <usize>stride) << alignof<T>(); }
+
 /** C [m, n] = (or +=) A [m, k] · B [k, n] on this thread; strides in elements, `stride` that of C's rows. */
 export function multiply<T>(
   a: usize, aRow: i32, aColumn: i32, b: usize, bRow: i32, bColumn: i32,
   c: usize, stride: i32, m: i32, n: i32, k: i32, add: bool, scratch: usize,
 ): void {
-  const cBytes = bytesOf<T>(stride);
-  if (k == 0 && !add) for (let i = 0; i < m; i++) memory.fill(c + <usize>i * cBytes, 0, bytesOf<T>(n));
-  const packedB = scratch + packedBytes<T>(m);
+  if (k == 0 && !add) for (let i = 0; i < m; i++) memory.fill(c + elements<T>(i, stride), 0, bytesOf<T>(n));
   for (let k0 = 0; k0 < k; k0 += KC) {
     const kc = min(KC, k - k0);
-    const bytes = bytesOf<T>(kc);
-    pack<T>(a + ((<usize>k0 * <usize>aColumn) << alignof<T>()), scratch, m, MR, kc, bytesOf<T>(aRow), bytesOf<T>(aColumn), bytes * MR);
-    pack<T>(b + ((<usize>k0 * <usize>bRow) << alignof<T>()), packedB, n, tileColumns<T>(), kc, bytesOf<T>(bColumn), bytesOf<T>(bRow), bytes * tileColumns<T>());
-    tiles<T>(scratch, packedB, kc, c, cBytes, m, n, add || k0 > 0);
+    const panelsA = packBlock<T>(a + elements<T>(k0, aColumn), scratch, m, MR, kc, aRow, aColumn);
+    const panelsB = packBlock<T>(b + elements<T>(k0, bRow), scratch + packedBytes<T>(m), n, tileColumns<T>(), kc, bColumn, bRow);
+    tiles<T>(panelsA, panelsB, kc, c, bytesOf<T>(stride), m, n, add || k0 > 0);
   }
 }
 
+/** Bytes of `k` steps of a factor that is packed whole: its k-blocks follow each other, each with the panels of all lanes. */
+// @ts-ignore: decorator
+@inline function wholeBytes<T>(lanes: i32, k: i32): usize { return elements<T>((lanes + 7) & ~7, k); }
+
 /**
- * A chunk is a block of C, `rows` × `columns`; `blocks` are those of one matrix. Strides of A and B are in elements.
+ * Packs a factor whole, for products of which several blocks use it; its lanes are rows of A or columns of B. A chunk is a
+ * k-block of some lanes of one matrix; strides in elements.
+ */
+export function packWhole<T>(
+  chunk: Chunk, source: usize, whole: usize, isB: bool, lanes: i32, k: i32, lane: i32, step: i32, batch: usize,
+  lanesPerChunk: i32, chunksPerBlock: i32, chunksPerMatrix: i32,
+): void {
+  const matrix = <usize>(chunk / chunksPerMatrix);
+  const within = chunk % chunksPerMatrix;
+  const k0 = (within / chunksPerBlock) * KC;
+  const from = (within % chunksPerBlock) * lanesPerChunk;
+  const kc = min(KC, k - k0);
+  packBlock<T>(
+    source + ((matrix * batch) << alignof<T>()) + elements<T>(from, lane) + elements<T>(k0, step),
+    whole + matrix * wholeBytes<T>(lanes, k) + wholeBytes<T>(lanes, k0) + elements<T>(from, kc),
+    min(lanesPerChunk, lanes - from), isB ? tileColumns<T>() : MR, kc, lane, step,
+  );
+}
+
+/**
+ * A chunk is a block of C, `rows` × `columns`; `blocks` are those of one matrix. Strides of A and B are in elements;
+ * `wholeA` and `wholeB` are where packWhole has put a factor, or 0.
  */
 export function matmul<T>(
   chunk: Chunk, a: usize, aRow: i32, aColumn: i32, aBatch: usize, b: usize, bRow: i32, bColumn: i32, bBatch: usize,
-  c: usize, m: i32, n: i32, k: i32, rows: i32, columns: i32, blocksAlongN: i32, blocks: i32, scratch: usize,
-  scratchBytes: usize,
+  wholeA: usize, wholeB: usize, c: usize, m: i32, n: i32, k: i32, rows: i32, columns: i32, blocksAlongN: i32, blocks: i32,
+  scratch: usize, scratchBytes: usize,
 ): void {
-  const batch = chunk / blocks;
+  const batch = <usize>(chunk / blocks);
   const block = chunk % blocks;
   const i = (block / blocksAlongN) * rows;
   const j = (block % blocksAlongN) * columns;
-  multiply<T>(
-    a + ((<usize>batch * aBatch + <usize>i * <usize>aRow) << alignof<T>()), aRow, aColumn,
-    b + ((<usize>batch * bBatch + <usize>j * <usize>bColumn) << alignof<T>()), bRow, bColumn,
-    c + ((<usize>batch * <usize>m * <usize>n + <usize>i * <usize>n + <usize>j) << alignof<T>()), n,
-    min(rows, m - i), min(columns, n - j), k, false, scratchPart(scratch, scratchBytes),
-  );
+  const height = min(rows, m - i);
+  const width = min(columns, n - j);
+  a += ((batch * aBatch) << alignof<T>()) + elements<T>(i, aRow);
+  b += ((batch * bBatch) << alignof<T>()) + elements<T>(j, bColumn);
+  c += ((batch * <usize>m * <usize>n + <usize>j) << alignof<T>()) + elements<T>(i, n);
+  const scratchA = scratchPart(scratch, scratchBytes);
+  if (wholeA == 0 && wholeB == 0) {
+    multiply<T>(a, aRow, aColumn, b, bRow, bColumn, c, n, height, width, k, false, scratchA);
+    return;
+  }
+  const scratchB = scratchA + packedBytes<T>(height);
+  const matrixA = aBatch == 0 ? <usize>0 : batch * wholeBytes<T>(m, k);
+  const matrixB = bBatch == 0 ? <usize>0 : batch * wholeBytes<T>(n, k);
+  for (let k0 = 0; k0 < k; k0 += KC) {
+    const kc = min(KC, k - k0);
+    const panelsA = wholeA != 0
+      ? wholeA + matrixA + wholeBytes<T>(m, k0) + elements<T>(i, kc)
+      : packBlock<T>(a + elements<T>(k0, aColumn), scratchA, height, MR, kc, aRow, aColumn);
+    const panelsB = wholeB != 0
+      ? wholeB + matrixB + wholeBytes<T>(n, k0) + elements<T>(j, kc)
+      : packBlock<T>(b + elements<T>(k0, bRow), scratchB, width, tileColumns<T>(), kc, bColumn, bRow);
+    tiles<T>(panelsA, panelsB, kc, c, bytesOf<T>(n), height, width, k0 > 0);
+  }
 }
