@@ -25,7 +25,7 @@ function blockOf({ m, n, k, batch }: MatmulSpec, threads: number): [number, numb
 }
 
 /** Factors that take more than this are packed anew by each block that uses them. */
-const mostWhole = 16 * 2 ** 20;
+const mostWhole = 64 * 2 ** 20;
 /** Lanes that are packed in one piece. */
 const packedTogether = 128;
 
