@@ -97,6 +97,7 @@ const convolutionSpecs = {
   },
   '3 × 3, sizes odd': { ...square3, batch: 3, inChannels: 5, outChannels: 7, height: 7, width: 5 },
   '1 × 1': { ...pixel, batch: 4, inChannels: 6, outChannels: 8, height: 4, width: 3 },
+  '3 × 3, many channels': { ...square3, batch: 2, inChannels: 32, outChannels: 64, height: 6, width: 6 },
   '1 × 1 of odd planes': { ...pixel, batch: 4, inChannels: 8, outChannels: 4, height: 7, width: 7 },
   '1 × 1 in steps of two': {
     ...pixel,
@@ -135,6 +136,21 @@ const convolutionSpecs = {
   },
 };
 
+/**
+ * m, n and k of products, and whether the first factor is the one for all (else the second): sizes that 4, 32 and 64 divide
+ * and others, since devices take several results, rows or terms at once; several blocks of either factor.
+ */
+const productSizes: readonly (readonly [number, number, number, boolean?])[] = [
+  ...[17, 16, 64].flatMap((m) => [23, 24].flatMap((n) => [150, 3].map((k) => [m, n, k] as const))),
+  ...([
+    [32, 12, 7, true],
+    [24, 64, 30, true],
+    [260, 516, 2],
+    [260, 516, 3, true],
+    [70, 92, 520, true],
+  ] as const),
+];
+
 function comparisons(random: Random, dtype: Float): ConformanceCase[] {
   const against = compare.bind(null, dtype);
   const flags = [false, true];
@@ -143,14 +159,11 @@ function comparisons(random: Random, dtype: Float): ConformanceCase[] {
       against(
         `matmul ${transposeA ? 'Aᵀ' : 'A'}${transposeB ? 'Bᵀ' : 'B'}`,
         (device, draw) =>
-          // Sizes that four divides and others: devices take several results or terms at once.
-          [17, 16].flatMap((m) =>
-            [23, 24].flatMap((n) =>
-              [150, 3].map((k) =>
-                device.matmul(device.upload(draw(3 * m * k)), device.upload(draw(k * n)), {
-                  ...{ batch: 3, m, n, k, transposeA, transposeB, broadcastA: false, broadcastB: true },
-                }),
-              ),
+          productSizes.map(([m, n, k, broadcastA = false]) =>
+            device.matmul(
+              device.upload(draw((broadcastA ? 1 : 3) * m * k)),
+              device.upload(draw((broadcastA ? 3 : 1) * k * n)),
+              { batch: 3, m, n, k, transposeA, transposeB, broadcastA, broadcastB: !broadcastA },
             ),
           ),
         random,

@@ -12,8 +12,10 @@ export interface CompiledKernel {
   computePipeline: unknown;
   bindGroupLayout: unknown;
   workgroupSize: readonly [number, number, number];
-  /** Elements that one thread writes. */
+  /** Elements that one thread returns. */
   componentCount: number;
+  /** Neighbours along y that one thread computes. */
+  rows: number;
   paramsLayout: {
     /** Which arguments are arrays, and where their sizes go (bytes). */
     arrayArgs: readonly { index: number; dimsOffset: number }[];
@@ -32,7 +34,9 @@ export async function compile(gpu: GpuInstance, program: Program, rank: number):
     dynamicArguments: true,
     pipeline: true,
     immutable: true,
-  }) as unknown as { kernel: CompiledKernel & { build(...args: unknown[]): Promise<void>; destroy(): void } };
+  }) as unknown as {
+    kernel: Omit<CompiledKernel, 'rows'> & { build(...args: unknown[]): Promise<void>; destroy(): void };
+  };
   // What each argument is has been said; gpu.js only counts them.
   await kernel.build(...program.types.map((type) => (type === 'Array' ? { type: 'WebGPUBuffer', output: [1] } : 0)));
   const { computePipeline, bindGroupLayout, workgroupSize, componentCount, paramsLayout } = kernel;
@@ -42,5 +46,6 @@ export async function compile(gpu: GpuInstance, program: Program, rank: number):
       received: 'a version of gpu.js whose kernels do not show their compute pipeline',
       expected: 'gpu.js 2.24',
     });
-  return { computePipeline, bindGroupLayout, workgroupSize, componentCount, paramsLayout };
+  const rows = program.native?.rows ?? 1;
+  return { computePipeline, bindGroupLayout, workgroupSize, componentCount, rows, paramsLayout };
 }

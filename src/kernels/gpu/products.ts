@@ -28,8 +28,11 @@ interface Product {
 
 /** The patches of a convolution take that many elements at most; beyond, the kernel without patches runs. */
 const mostPatches = 2 ** 26;
-/** Threads that a weight gradient should have at least, by taking the batch in several parts. */
+/** Threads that a product should have at least; a weight gradient takes the batch in several parts for it. */
 const leastThreads = 8192;
+
+/** Threads of a workgroup along x and y, as gpu.js sets them for grids of two and three dimensions. */
+export const workgroup = 8;
 
 const four = [0, 1, 2, 3];
 
@@ -54,6 +57,72 @@ const matmul4: SourceKernel = textKernel('matmul4', () => {
     return [sum0, sum1, sum2, sum3];
   }`;
 });
+
+/**
+ * The same for `rows` rows a thread, m / rows apart, so that each element of B serves them all: WGSL, since gpu.js's
+ * language has four results at most. The text gives the results of the first row; the function writes the others. The
+ * arrays and the result have gpu.js's names in it.
+ */
+function matmulRows(rows: number): SourceKernel {
+  const name = `productOf${rows}`;
+  const numbers = [
+    'batchA',
+    'partA',
+    'rowA',
+    'stepA',
+    'batchB',
+    'partB',
+    'columnB',
+    'stepB',
+    'parts',
+    'turns',
+    'odd',
+    'm',
+  ];
+  const each = Array.from({ length: rows }, (_, row) => row);
+  const term = (i: string) => `{
+        let atB = fromB + (${i}) * stepB;
+        let right = vec4<f32>(${four.map((c) => `user_b[atB + ${c} * columnB]`).join(', ')});
+        let atA = fromA + (${i}) * stepA;
+        ${each.map((r) => `sum${r} = fma(vec4<f32>(user_a[atA + ${r} * apart]), right, sum${r});`).join('\n')}
+      }`;
+  const source = `fn fn_${name}(x : i32, y : i32, z : i32, ${numbers.map((number) => `${number} : i32`).join(', ')}) -> vec4<f32> {
+    ${each.map((r) => `var sum${r} = vec4<f32>();`).join('\n')}
+    let apart = m / ${rows} * rowA;
+    for (var p = 0; p < parts; p++) {
+      let fromA = z * batchA + p * partA + y * rowA;
+      let fromB = z * batchB + p * partB + x * 4 * columnB;
+      for (var t = 0; t < turns; t++) {
+        ${term('t * 2')}
+        ${term('t * 2 + 1')}
+      }
+      if (odd != 0) ${term('turns * 2')}
+    }
+    let width = i32(params.outputX) * 4;
+    ${each
+      .slice(1)
+      .map((r) => {
+        const at = `(z * m + y + ${r} * (m / ${rows})) * width + x * 4`;
+        return four.map((c) => `result[${at} + ${c}] = sum${r}[${c}];`).join(' ');
+      })
+      .join('\n')}
+    return sum0;
+  }`;
+  const given = numbers.map((number) => `this.constants.${number}`);
+  return textKernel(
+    name,
+    () => `function ${name}(a, b) {
+      return ${name}(this.thread.x, this.thread.y, this.thread.z, ${given.join(', ')});
+    }`,
+    {
+      ...{ name, source, rows, returnType: 'Array(4)' },
+      argumentTypes: Object.fromEntries(['x', 'y', 'z', ...numbers].map((number) => [number, 'Integer'])),
+    },
+  );
+}
+
+/** By the rows that a thread takes, most first. */
+const inRows = [8, 4].map((rows) => ({ rows, kernel: matmulRows(rows) }));
 
 /** P[n][(c,u,v)][(i,j)] = x[n, c, i·s + u − p, j·s + v − p], 0 outside */
 function unfold(this: KernelThis, x: Volume): number {
@@ -98,14 +167,21 @@ builtIn({ unfold, fold });
 
 /** A gpu.js device whose kernels may return four elements at once. */
 export abstract class ProductDevice<B> extends GpuDevice<B> {
+  /** Whether a program plays the card: it has few threads to fill. */
+  abstract readonly software: boolean;
+  readonly #rowKernels: (typeof inRows)[number][] = [];
+
   /** @returns null where neither side of the result has a length that four divides */
   #product(a: Storage, b: Storage, product: Product): Storage | null {
     const { batch, m, n, k } = product;
     if (batch * m * n * k === 0) return null;
     if (n % 4 === 0) {
-      const constants = { ...product, turns: k >> 2, rest: k & 3 };
       const views = [a, b].map((storage) => ({ storage, grid: [storage.size] as const }));
-      return this.run(matmul4, [n / 4, m, batch], views, constants, a.dtype, 4);
+      const grid = [n / 4, m, batch] as const;
+      const kernel = this.#inRows(product);
+      return kernel
+        ? this.run(kernel, grid, views, { ...product, turns: k >> 1, odd: k & 1 }, a.dtype, 4)
+        : this.run(matmul4, grid, views, { ...product, turns: k >> 2, rest: k & 3 }, a.dtype, 4);
     }
     if (!inFours(m, n)) return null;
     const { batchA, partA, rowA, stepA, batchB, partB, columnB, stepB } = product;
@@ -118,6 +194,37 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
     const result = this.permute(transposed, [batch, n, m], [0, 2, 1]);
     transposed.free();
     return result;
+  }
+
+  /**
+   * The kernel of as many rows a thread as leave enough threads for a card, and no workgroup partly idle; undefined where
+   * one row is best, or the grid has no place for y.
+   */
+  #inRows({ batch, m, n }: Product): SourceKernel | undefined {
+    const { x, y, z } = this.limits;
+    if (n === 4 || n / 4 > x || m > y || batch > z) return undefined;
+    const threads = (rows: number) => (batch * m * n) / (4 * rows);
+    return this.#rowKernels.find(
+      ({ rows }) => m % (workgroup * rows) === 0 && (this.software || threads(rows) >= leastThreads),
+    )?.kernel;
+  }
+
+  /** Tries the products in rows on whole numbers: where a driver makes something else of them, they are not used. */
+  protected async tryRows(): Promise<void> {
+    const [m, k, n] = [64, 3, 8];
+    const values = (count: number) => Float32Array.from({ length: count }, (_, i) => ((i * 7) % 11) - 5);
+    const [left, right] = [values(m * k), values(k * n)];
+    const views = [left, right].map((x) => ({ storage: this.upload(x), grid: [x.length] as const }));
+    const constants = {
+      ...{ batchA: 0, partA: 0, rowA: k, stepA: 1, batchB: 0, partB: 0, columnB: 1, stepB: n },
+      ...{ parts: 1, turns: k >> 1, odd: k & 1, m },
+    };
+    const expected = (i: number) =>
+      [0, 1, 2].reduce((sum, p) => sum + left[Math.floor(i / n) * k + p]! * right[p * n + (i % n)]!, 0);
+    for (const choice of inRows) {
+      const result = await this.read(this.run(choice.kernel, [n / 4, m, 1], views, constants, 'float32', 4));
+      if (result.every((value, i) => value === expected(i))) this.#rowKernels.push(choice);
+    }
   }
 
   override matmul(a: Storage, b: Storage, spec: MatmulSpec): Storage {

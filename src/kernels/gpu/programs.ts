@@ -6,7 +6,7 @@ import { KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import type { ScalarKernel } from '../device.js';
 import { RecentlyUsed } from '../recent.js';
-import { identityOf } from '../source/identity.js';
+import { identityOf, type NativeFunction } from '../source/identity.js';
 import type { SourceKernel } from '../source/kernel.js';
 import type { Grid } from '../source-device.js';
 import { type Printed, printKernel } from './print.js';
@@ -23,6 +23,7 @@ export interface Program {
   constants: Record<string, number>;
   /** Elements that a thread returns: neighbours in the result. */
   components: 1 | 4;
+  native?: NativeFunction;
 }
 
 /** How a grid is put on the device. */
@@ -169,7 +170,8 @@ export function sourceProgram(
 ): { program: Program; values: number[] } {
   const { parameters, body, used } = parse(kernel);
   const baked = used.filter((name) => compiledIn.has(name)).map((name) => constants[name]!);
-  const key = `${identityOf(kernel).id}|${axes[0]},${axes[1]},${axes[2]}|${baked}`;
+  const { id, native } = identityOf(kernel);
+  const key = `${id}|${axes[0]},${axes[1]},${axes[2]}|${baked}`;
   const { program, given } = templateOf(key, () => {
     const given = used.filter((name) => !compiledIn.has(name));
     const argument = (name: string) => `given${name[0]!.toUpperCase()}${name.slice(1)}`;
@@ -190,6 +192,7 @@ export function sourceProgram(
         used.filter((name) => compiledIn.has(name)).map((name) => [name, constants[name]!]),
       ),
       components,
+      ...(native && { native }),
     };
     return { program, given };
   });
@@ -251,9 +254,10 @@ export function elementwiseProgram(
 const templates = new RecentlyUsed<Template>(2048);
 
 /** Settings of gpu.js for a program, apart from the output. */
-export function kernelSettings({ functions, types, constants }: Program): Record<string, unknown> {
+export function kernelSettings({ functions, types, constants, native }: Program): Record<string, unknown> {
   return {
     functions,
+    ...(native && { nativeFunctions: [native] }),
     constants,
     constantTypes: Object.fromEntries(Object.keys(constants).map((name) => [name, 'Integer'])),
     argumentTypes: types.map((type) => (type === 'Array' ? 'Input' : type)),

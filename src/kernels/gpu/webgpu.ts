@@ -11,7 +11,7 @@ import { type CompiledKernel, compile } from './compile.js';
 import type { Argument } from './device.js';
 import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
 import { type Block, BlockPool } from './pool.js';
-import { ProductDevice } from './products.js';
+import { ProductDevice, workgroup } from './products.js';
 import type { Program } from './programs.js';
 import { isSoftware, provideWebGpu, whyNoWebGpu } from './provide.js';
 import { CommandStream, type Site } from './stream.js';
@@ -24,8 +24,6 @@ interface Entry {
   ready: Promise<void>;
 }
 
-/** Threads of a workgroup along x and y, as gpu.js sets them for grids of two and three dimensions. */
-const workgroup = 8;
 /** Most compiled kernels kept. */
 const cacheLimit = 512;
 
@@ -68,7 +66,9 @@ export class WebGpuDevice extends ProductDevice<Block> {
     const module = await loadGpuJs();
     await provideWebGpu();
     try {
-      return new WebGpuDevice(module, await module.WebGPUContext.acquire());
+      const device = new WebGpuDevice(module, await module.WebGPUContext.acquire());
+      await device.tryRows();
+      return device;
     } catch (error) {
       const reason = (error as Error).message;
       throw new DeviceError('init', {

@@ -19,6 +19,18 @@ export interface KernelIdentity {
   readonly id: string;
   /** How many numbers it takes. */
   readonly operands: number;
+  /** A function that its text calls and that is written in WGSL. */
+  readonly native?: NativeFunction;
+}
+
+/** A function in WGSL for a text to call: named fn_ and its name there. Whole numbers are i32 in it. */
+export interface NativeFunction {
+  readonly name: string;
+  readonly source: string;
+  readonly argumentTypes: Readonly<Record<string, 'Integer'>>;
+  readonly returnType: 'Array(4)';
+  /** Neighbours along y of which one thread computes the results: so many times fewer threads are started there. */
+  readonly rows: number;
 }
 
 const known = new WeakMap<AnyKernel, KernelIdentity>();
@@ -27,11 +39,11 @@ const byText = new RecentlyUsed<KernelIdentity>(1024);
 let count = 0;
 
 /** A kernel that is only a text, put together by `write`, for devices that compile texts. */
-export function textKernel(name: string, write: () => string): AnyKernel {
+export function textKernel(name: string, write: () => string, native?: NativeFunction): AnyKernel {
   const kernel = () => {
     throw new UsageError(name, { received: 'a call', expected: 'a device that compiles the text' });
   };
-  known.set(kernel, { name, builtIn: true, text: write(), id: name, operands: 0 });
+  known.set(kernel, { name, builtIn: true, text: write(), id: name, operands: 0, ...(native && { native }) });
   return kernel;
 }
 

@@ -166,6 +166,37 @@ describe('webgpu in Node', () => {
     assert.equal(webgpu().compiledKernels, compiled);
   });
 
+  it('multiplies in rows, but not where a driver makes something else of that', async () => {
+    const { WebGPUContext } = await loadGpuJs();
+    const { device: gpu } = (await WebGPUContext.acquire()) as unknown as { device: { createShaderModule: Compile } };
+    type Compile = (settings: { code: string }) => unknown;
+    const compile = gpu.createShaderModule;
+    const spec = { batch: 1, m: 64, n: 8, k: 2, transposeA: false, transposeB: false };
+    try {
+      for (const wrong of [false, true]) {
+        let inRows = 0;
+        gpu.createShaderModule = ({ code }) => {
+          if (code.includes('fn fn_productOf8')) inRows++;
+          return compile.call(gpu, { code: wrong ? code.replaceAll('sum1 = fma(', 'sum1 = -fma(') : code });
+        };
+        const fresh = await (webgpu().constructor as typeof WebGpuDevice).create();
+        assert.equal(inRows, 1);
+        const before = fresh.compiledKernels;
+        const product = fresh.matmul(
+          fresh.upload(Float32Array.from({ length: 128 }, (_, i) => i)),
+          fresh.upload(Float32Array.from({ length: 16 }, (_, i) => i - 4)),
+          { ...spec, broadcastA: false, broadcastB: false },
+        );
+        const values = await fresh.read(product);
+        assert.equal(fresh.compiledKernels - before, wrong ? 1 : 0); // the kernel of one row
+        for (let y = 0; y < 64; y++)
+          for (let x = 0; x < 8; x++) assert.equal(values[8 * y + x], 2 * y * (x - 4) + (2 * y + 1) * (x + 4));
+      }
+    } finally {
+      gpu.createShaderModule = compile;
+    }
+  });
+
   it('counts the buffers that it keeps for later', async () => {
     await zeros([1000]).add(1).data();
     const { liveBytes, reservedBytes } = memory();
