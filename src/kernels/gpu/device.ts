@@ -42,12 +42,17 @@ interface Entry<B> {
   live: boolean;
 }
 
-/** A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. */
+/**
+ * A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. Where
+ * there are many results, or a program plays the card, threads are enough at four times the length.
+ */
 const stage = 128;
+const manyResults = 4096;
 
 /** How long the parts of the first stage are, and how many; one where one stage does. */
-function inStages(length: number): { chunk: number; count: number } {
-  const chunk = length <= stage ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
+function inStages(length: number, results: number, software = false): { chunk: number; count: number } {
+  const most = software || results >= manyResults ? 4 * stage : stage;
+  const chunk = length <= most ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
   return { chunk, count: length === 0 ? 0 : Math.ceil(length / chunk) };
 }
 
@@ -65,9 +70,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
   readonly dtypes = ['float32', 'int32'] as const;
   readonly #account = new MemoryAccount();
   readonly #collector = new Collector<Entry<B>>(this.#account, (entry) => this.#retire(entry), { leastCount });
+  /** Whether a program plays the card: it has few threads to fill. */
+  readonly software?: boolean;
   #tape: Tape<B> | null = null;
   readonly #entries = new WeakMap<Storage, Entry<B>>();
 
+  /** Whether a thread may return four elements, which are neighbours in the result: fewer threads for the same work. */
+  protected readonly returnsFour: boolean = false;
   /** How large a dispatch may be. */
   protected abstract readonly limits: GridLimits;
   /** Starts a kernel; the result has one element per point of `output`. `site`: it will be repeated as it is. */
@@ -312,10 +321,11 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const size = sizeOf(shape);
     if (size === 0) return this.fill(0, 0, dtype);
     if (dtype === 'int32') this.#checkNumbers(operands);
-    const grid = [...shape].reverse() as unknown as Grid;
-    const layout = layoutGrid(grid, this.limits);
+    const [length, ...others] = [...shape].reverse() as [number, ...number[]];
+    const components = this.returnsFour && length % 4 === 0 ? 4 : 1;
+    const layout = layoutGrid([length / components, ...others] as unknown as Grid, this.limits);
     const steps = operands.map((x) => (typeof x === 'number' ? null : [...x.strides].reverse()));
-    const { program, values } = elementwiseProgram(f, steps, layout);
+    const { program, values } = elementwiseProgram(f, steps, layout, components);
     return this.#start(program, layout.output, [...operands.map(viewOf), ...values], dtype, size);
   }
 
@@ -329,7 +339,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   #sum(f: ScalarKernel, outer: number, length: number, inner: number, operands: readonly KernelOperand[]): Storage {
     if (outer * length * inner === 0) return this.fill(outer * inner, 0, 'float32');
-    const { chunk, count } = inStages(length);
+    const { chunk, count } = inStages(length, outer * inner, this.software);
     const layout = layoutGrid([inner, count, outer], this.limits);
     const strides = operands.map((x) => (typeof x === 'number' ? null : x.strides));
     const { program, values } = sumProgram(f, strides, chunk, length, layout);
@@ -342,7 +352,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   override reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage {
-    const { chunk, count } = inStages(length);
+    const { chunk, count } = inStages(length, outer * inner, this.software);
     if (count <= 1) return super.reduce(kind, x, outer, length, inner);
     const view = { storage: x, grid: [inner, length, outer] as const };
     const partial = this.run(parts[kind], [inner, count, outer], [view], { chunk, length }, x.dtype);

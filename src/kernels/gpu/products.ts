@@ -167,8 +167,7 @@ builtIn({ unfold, fold });
 
 /** A gpu.js device whose kernels may return four elements at once. */
 export abstract class ProductDevice<B> extends GpuDevice<B> {
-  /** Whether a program plays the card: it has few threads to fill. */
-  abstract readonly software: boolean;
+  protected override readonly returnsFour = true;
   readonly #rowKernels: (typeof inRows)[number][] = [];
 
   /** @returns null where neither side of the result has a length that four divides */

@@ -209,42 +209,51 @@ export function elementwiseProgram(
   f: ScalarKernel,
   strides: readonly (readonly number[] | null)[],
   { axes, sizes, prelude }: Layout,
+  components: 1 | 4 = 1,
 ): { program: Program; values: number[] } {
   const values = Object.values(sizes);
-  let key = `${identityOf(f).id}|${axes[0]},${axes[1]},${axes[2]}|`;
+  let key = `${identityOf(f).id}|${components}|${axes[0]},${axes[1]},${axes[2]}|`;
+  const used = (axis: number) => axes[axis] !== '0' || (axis === 0 && components === 4);
   for (const steps of strides) {
     key += steps === null ? 'n' : 'a';
     steps?.forEach((step, axis) => {
-      if (axes[axis] === '0') return;
+      if (!used(axis)) return;
       if (step > 1) values.push(step);
       key += Math.min(step, 2);
     });
   }
   const { program } = templateOf(key, () => {
     const integers = Object.keys(sizes);
-    const reads = strides.map((steps, k) => {
-      const name = operandNames[k]!;
-      if (steps === null) return name;
-      const terms = steps.flatMap((step, axis) => {
-        if (step === 0 || axes[axis] === '0') return [];
-        if (step === 1) return [axes[axis]!];
-        integers.push(`${name}${'XYZ'[axis]}`);
-        return [`${axes[axis]} * ${name}${'XYZ'[axis]}`];
+    strides.forEach((steps, k) => {
+      steps?.forEach((step, axis) => {
+        if (step > 1 && used(axis)) integers.push(`${operandNames[k]}${'XYZ'[axis]}`);
       });
-      return `${name}[${terms.join(' + ') || '0'}]`;
     });
+    /** The operands of the neighbour `c` of a thread's first. */
+    const reads = (c: number) =>
+      strides.map((steps, k) => {
+        const name = operandNames[k]!;
+        if (steps === null) return name;
+        const terms = steps.flatMap((step, axis) => {
+          if (step === 0 || !used(axis)) return [];
+          const place = axis === 0 && components === 4 ? `(${axes[0]} * 4 + ${c})` : axes[axis]!;
+          return [step === 1 ? place : `${place} * ${name}${'XYZ'[axis]}`];
+        });
+        return `${name}[${terms.join(' + ') || '0'}]`;
+      });
     const names = [...operandNames.slice(0, strides.length), ...integers];
     const called = callable(f);
+    const results = Array.from({ length: components }, (_, c) => `${called.name}(${reads(c).join(', ')})`);
     const program: Program = {
       key,
-      text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${called.name}(${reads.join(', ')});\n}`,
+      text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${components === 1 ? results[0] : `[${results.join(', ')}]`};\n}`,
       functions: called.functions,
       types: [
         ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
         ...integers.map(() => 'Integer' as const),
       ],
       constants: {},
-      components: 1,
+      components,
     };
     return { program, given: [] };
   });

@@ -5,7 +5,8 @@ import { callable, type Layout, operandNames, type Program, templateOf } from '.
 
 /**
  * y[o][p][i] = Σ_t f(operands at [o][p · chunk + t][i]) for t < chunk within `length`: thread = (i, p, o). Operands are
- * flat and walked by [outer, length, inner] steps; numbers have none.
+ * flat and walked by [outer, length, inner] steps, of which 0 and 1 are written into the text; numbers have none. What
+ * stays the same along the sum is read before it.
  */
 export function sumProgram(
   f: ScalarKernel,
@@ -14,34 +15,47 @@ export function sumProgram(
   length: number,
   { axes: [i, p, o], sizes, prelude }: Layout,
 ): { program: Program; values: number[] } {
-  const values = [chunk, length, ...Object.values(sizes), ...strides.flatMap((steps) => steps ?? [])];
-  const key = `sum ${identityOf(f).id}|${i},${p},${o}|${strides.map((steps) => (steps ? 'a' : 'n')).join('')}`;
+  const whole = length % chunk === 0;
+  const values = [chunk, ...(whole ? [] : [length]), ...Object.values(sizes)];
+  for (const steps of strides) values.push(...(steps ?? []).filter((step) => step > 1));
+  const steps = strides.map((axes) => axes?.map((step) => Math.min(step, 2)).join('') ?? 'n');
+  const key = `sum ${identityOf(f).id}|${i},${p},${o}|${whole}|${steps}`;
   const { program } = templateOf(key, () => {
-    const integers = ['chunk', 'total', ...Object.keys(sizes)];
-    const at = `(${p} * chunk + t)`;
-    const reads = strides.map((steps, k) => {
+    const integers = ['chunk', ...(whole ? [] : ['total']), ...Object.keys(sizes)];
+    const at = p === '0' ? 't' : `(${p} * chunk + t)`;
+    const before: string[] = [];
+    const reads = strides.map((axes, k) => {
       const name = operandNames[k]!;
-      if (!steps) return name;
-      integers.push(`${name}O`, `${name}L`, `${name}I`);
-      return `${name}[${o} * ${name}O + ${at} * ${name}L + ${i} * ${name}I]`;
+      if (!axes) return name;
+      const terms = [o, at, i].flatMap((place, axis) => {
+        if (axes[axis]! > 1) integers.push(`${name}${'OLI'[axis]}`);
+        if (axes[axis] === 0 || place === '0') return [];
+        return [axes[axis] === 1 ? place : `${place} * ${name}${'OLI'[axis]}`];
+      });
+      const read = `${name}[${terms.join(' + ') || '0'}]`;
+      if (axes[1] !== 0) return read;
+      before.push(`const ${name}Same = ${read};`);
+      return `${name}Same`;
     });
     const called = callable(f);
     const names = [...operandNames.slice(0, strides.length), ...integers];
+    const term = `sum += ${called.name}(${reads.join(', ')});`;
     return {
       given: [],
       program: {
         key,
         text: `function (${names.join(', ')}) {
 ${prelude}
+${before.join('\n')}
 let sum = 0;
 for (let t = 0; t < chunk; t++) {
-  if (${at} < total) sum += ${called.name}(${reads.join(', ')});
+  ${whole ? term : `if (${at} < total) ${term}`}
 }
 return sum;
 }`,
         functions: called.functions,
         types: [
-          ...strides.map((steps) => (steps ? ('Array' as const) : ('Float' as const))),
+          ...strides.map((axes) => (axes ? ('Array' as const) : ('Float' as const))),
           ...integers.map(() => 'Integer' as const),
         ],
         constants: {},

@@ -43,7 +43,7 @@ export class WebGl2Device extends GpuDevice<Texture> {
   readonly name = 'webgl2';
   readonly description: string;
   /** Whether the renderer is a program, not a card. */
-  readonly software: boolean;
+  override readonly software: boolean;
   readonly synchronous = true;
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: true };
   readonly #gpu: GpuInstance;

@@ -32,7 +32,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
   readonly description: string;
   readonly synchronous = false;
   /** Whether the adapter is a program, not a card. */
-  readonly software: boolean;
+  override readonly software: boolean;
   protected readonly limits;
   readonly #gpu: GpuInstance;
   readonly #context: GpuContext;
