@@ -4,7 +4,7 @@
  */
 import { bytesOf, madd, perVector, put } from './lanes';
 import { Chunk, scratchPart } from './pool';
-import { carefully, centredDot, squares, sum } from './rows';
+import { carefully, centredDot, squares, sum } from './sums';
 
 /** Where the channel's floats of image n begin, in bytes. */
 // @ts-ignore: decorator
@@ -30,11 +30,13 @@ export function batchNorm<T>(
   const shift = v128.splat<T>(load<T>(bias + at));
   const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane<T>(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += perVector<T>()) {
-      const here = offset + bytesOf<T>(i);
-      put<T>(y + here, madd<T>(v128.sub<T>(v128.load(x + here), centre), scale, shift), inner - i);
-    }
+    let here = plane<T>(n, channel, channels, inner);
+    let left = inner;
+    do {
+      put<T>(y + here, madd<T>(v128.sub<T>(v128.load(x + here), centre), scale, shift), left);
+      here += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
@@ -63,12 +65,14 @@ export function batchNormGrad<T>(
   const shift = v128.splat<T>(<T>((-gain * sumG) / count));
   const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane<T>(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += perVector<T>()) {
-      const here = offset + bytesOf<T>(i);
+    let here = plane<T>(n, channel, channels, inner);
+    let left = inner;
+    do {
       const linear = madd<T>(v128.sub<T>(v128.load(x + here), centre), slope, shift);
-      put<T>(gradX + here, madd<T>(v128.load(gradOutput + here), scale, linear), inner - i);
-    }
+      put<T>(gradX + here, madd<T>(v128.load(gradOutput + here), scale, linear), left);
+      here += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
