@@ -45,7 +45,8 @@ function parse(folder) {
       const number = kernels.reduce((count, { types }) => count + types.length, 0);
       kernels.push({ name, file, parameters, number, types: generic ? ['f32', 'f64'] : [null] });
     }
-    for (const [, name] of text.matchAll(/^export class (\w+) \{\n {2}@inline apply<T>\(/gm)) operations.push(name);
+    for (const [, name] of text.matchAll(/^export class (\w+)(?: extends Long)? \{\n {2}@inline apply<T>\(/gm))
+      operations.push(name);
     for (const [, name, members] of text.matchAll(/^export enum (\w+) \{([^}]*)\}/gm))
       enums[name] = [...members.matchAll(/\w+/g)].map(([member]) => member);
     for (const [, name, value] of text.matchAll(/^export const (\w+): (?:i32|usize) = (\d+);/gm))
@@ -69,7 +70,8 @@ function assemblySide({ kernels, operations }) {
     });
   });
   return `${note('the signatures of this folder')}${imports.join('\n')}
-import { ${['each', ...operations].join(', ')} } from './elementwise';
+import { each } from './elementwise';
+import { ${operations.join(', ')} } from './operations';
 import { address, list, number, size } from './pool';
 
 export function execute(kernel: i32, chunk: i32): void {
@@ -78,9 +80,9 @@ ${cases.join('\n')}
   }
 }
 
-export function applyRow<T>(op: i32, out: usize, a: usize, b: usize, c: usize, n: i32, da: usize, db: usize, dc: usize): void {
+export function applyRow<T>(op: i32, out: usize, a: usize, b: usize, c: usize, vectors: i32, da: usize, db: usize, dc: usize): void {
   switch (op) {
-${operations.map((name, i) => `    case ${i}: each<${name}, T>(out, a, b, c, n, da, db, dc); break;`).join('\n')}
+${operations.map((name, i) => `    case ${i}: each<${name}, T>(out, a, b, c, vectors, da, db, dc); break;`).join('\n')}
   }
 }
 `;

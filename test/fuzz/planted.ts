@@ -95,8 +95,8 @@ export const faults: Fault[] = [
     changes: [
       change(
         `${assembly}/rows.ts`,
-        'v128.sub<T>(v128.sub<T>(v128.load(x + at), centre), logarithm)',
-        'v128.sub<T>(v128.load(x + at), v128.add<T>(centre, logarithm))',
+        'v128.sub<T>(v128.sub<T>(v128.load(x), centre), logarithm)',
+        'v128.sub<T>(v128.load(x), v128.add<T>(centre, logarithm))',
       ),
     ],
     steps: 'logSoftmax',
@@ -104,7 +104,7 @@ export const faults: Fault[] = [
   {
     name: 'logSumExp of ∞ is ∞ − ∞',
     changes: [
-      change(`${assembly}/rows.ts`, 'min(finiteMax<T>(x, n, 1), most<T>())', 'finiteMax<T>(x, n, 1)'),
+      change(`${assembly}/rows.ts`, 'if (m > most<T>()) return', 'if (m < 0 && m > 0) return'),
       change('kernels/decomposed.ts', 'zip(f.minimum, max, largestOf[max.dtype])', 'max'),
     ],
     steps: 'logSumExp',
@@ -113,9 +113,9 @@ export const faults: Fault[] = [
     name: 'gelu(−∞) is −∞ · 0',
     changes: [
       change(
-        `${assembly}/elementwise.ts`,
-        'v128.mul<T>(v128.max<T>(a, all<T>(-1000)), normalCdf<T>(a))',
-        'v128.mul<T>(a, normalCdf<T>(a))',
+        `${assembly}/operations.ts`,
+        'v128.mul<T>(atLeast<T>(a, all<T>(-1000)), normalCdf<T>(a, bell<T>(a)))',
+        'v128.mul<T>(a, normalCdf<T>(a, bell<T>(a)))',
       ),
       change(`${ops}/activations.ts`, 'y === -1 ? 0 : 0.5 * x * (1 + y)', '0.5 * x * (1 + y)'),
     ],
@@ -125,8 +125,8 @@ export const faults: Fault[] = [
     name: 'quickGelu(−∞) is −∞ / ∞',
     changes: [
       change(
-        `${assembly}/elementwise.ts`,
-        'v128.mul<T>(v128.max<T>(a, all<T>(-1000)), sigmoid<T>(v128.mul<T>(a, all<T>(1.702))))',
+        `${assembly}/operations.ts`,
+        'v128.mul<T>(atLeast<T>(a, all<T>(-1000)), sigmoid<T>(v128.mul<T>(a, all<T>(1.702))))',
         'v128.mul<T>(a, sigmoid<T>(v128.mul<T>(a, all<T>(1.702))))',
       ),
       change(`${ops}/activations.ts`, 'x < -1000 ? 0 : x / (1', 'x / (1'),
@@ -148,7 +148,7 @@ export const faults: Fault[] = [
   {
     name: 'sums overflow in a block though the sum is finite',
     changes: [
-      change(`${assembly}/rows.ts`, '  if (isFinite(result)) return result;\n', '  if (n > 0) return result;\n'),
+      change(`${assembly}/sums.ts`, '  if (isFinite(result)) return result;\n', '  if (n > 0) return result;\n'),
       change(`${assembly}/reduce.ts`, '    if (!isFinite(load<T>(y))) store', '    if (columns < 0) store'),
     ],
     steps: 'sum|mean|norm',

@@ -1,6 +1,8 @@
 /** Elementary functions and sums of the wasm device, measured in units in the last place. */
 import assert from 'node:assert/strict';
 import { tensor } from 'hopgrad';
+import { deviceByName, registerDevice } from '#src/kernels/devices.js';
+import { createWasmDevice } from '#src/kernels/wasm/load.js';
 import { Random } from '#src/tensor/random.js';
 
 const device = 'wasm';
@@ -83,6 +85,50 @@ describe('elementary functions of the wasm device are within 4 ulp', () => {
       });
   });
 });
+
+for (const relaxed of [true, false])
+  describe(`of every sign and exponent, ${relaxed ? 'fused' : 'no fused'} multiply-add`, () => {
+    const usual = deviceByName('wasm');
+    before(() => registerDevice('wasm', createWasmDevice({ relaxed, threads: 1 })));
+    after(() => registerDevice('wasm', usual));
+    const sigmoid = (x: number) => (x < 0 ? Math.exp(x) / (1 + Math.exp(x)) : 1 / (1 + Math.exp(-x)));
+    // What is rounded before it is an exponent costs its own value in ulp: x²/2, 1.702 x.
+    const exact: Record<string, [(x: number) => number, (x: number) => number]> = {
+      exp: [Math.exp, () => 2],
+      log: [Math.log, () => 2],
+      tanh: [Math.tanh, () => 3],
+      sigmoid: [sigmoid, () => 3],
+      erf: [
+        (x) => (Math.abs(x) < 2 ? erfSeries(x) : Math.sign(x) * (1 - 2 * normalCdf(-Math.abs(x) * Math.SQRT2))),
+        () => 3,
+      ],
+      gelu: [(x) => Math.max(x, -1000) * normalCdf(x), (x) => (x < 0 ? 4 + (x * x) / 2 : 4)],
+      quickGelu: [(x) => Math.max(x, -1000) * sigmoid(1.702 * x), (x) => (x < 0 ? 4 - 1.702 * x : 4)],
+    };
+    // 512 numbers of each: the mantissa's upper bits count up, the others are as good as random. Infinities and NaN are among them.
+    const bits = Uint32Array.from({ length: 2 ** 18 }, (_, i) => i * 2 ** 14 + (Math.imul(i, 2654435761) >>> 18));
+    const x = new Float32Array(bits.buffer);
+    for (const [name, [f, bound]] of Object.entries(exact))
+      it(name, () => {
+        const t = tensor(x, { device }) as unknown as Record<string, () => { dataSync(): Float32Array }>;
+        const y = t[name]!().dataSync();
+        x.forEach((value, i) => {
+          const right = f(value);
+          if (Number.isNaN(right) && Number.isNaN(y[i])) return;
+          const distance = ulps(y[i]!, right);
+          assert.ok(distance <= bound(value), `${distance} ulp at ${value}`);
+        });
+      });
+  });
+
+/** The normal distribution function, in double precision: by erf's series, of the far tail by its continued fraction. */
+function normalCdf(x: number): number {
+  if (x > 3) return 1 - normalCdf(-x);
+  if (x > -3) return 0.5 * (1 + erfSeries(x * Math.SQRT1_2));
+  let fraction = 0;
+  for (let k = 100; k > 0; k--) fraction = k / (fraction - x);
+  return Math.exp((-x * x) / 2) / Math.sqrt(2 * Math.PI) / (fraction - x);
+}
 
 /** erf by its series, in double precision. */
 function erfSeries(x: number): number {

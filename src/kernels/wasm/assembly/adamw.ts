@@ -8,7 +8,6 @@ export function adamW<T>(
   beta2: f64, eps: f64, decay: f64, correction1: f64, correction2: f64, gradScale: f64, grain: i32,
 ): void {
   const from = chunk * grain;
-  const count = min(grain, elements - from);
   const at = bytesOf<T>(from);
   let p = parameter + at;
   let g = grad + at;
@@ -23,13 +22,13 @@ export function adamW<T>(
   const shrink = all<T>(decay);
   const root = all<T>(Math.sqrt(correction2));
   const scale = all<T>(gradScale);
-  for (let i = 0; i < count; i += perVector<T>()) {
+  let left = min(grain, elements - from);
+  do {
     const gi = v128.mul<T>(v128.load(g), scale);
     const mi = madd<T>(v128.load(m), keep1, v128.mul<T>(gi, rest1));
     const vi = madd<T>(v128.load(v), keep2, v128.mul<T>(v128.mul<T>(gi, gi), rest2));
     const step = v128.div<T>(v128.mul<T>(mi, rate), madd<T>(v128.sqrt<T>(vi), root, least));
     const next = v128.sub<T>(v128.mul<T>(v128.load(p), shrink), step);
-    const left = count - i;
     put<T>(m, mi, left);
     put<T>(v, vi, left);
     put<T>(p, next, left);
@@ -37,5 +36,6 @@ export function adamW<T>(
     g += 16;
     m += 16;
     v += 16;
-  }
+    left -= perVector<T>();
+  } while (left > 0);
 }

@@ -14,6 +14,11 @@
   if (ASC_FEATURE_RELAXED_SIMD) return v128.relaxed_madd<T>(a, b, c);
   return v128.add<T>(v128.mul<T>(a, b), c);
 }
+/** The larger of x and a number, NaN where x is. One instruction; v128.max, which asks for NaN on both sides, is seven. */
+// @ts-ignore: decorator
+@inline export function atLeast<T>(x: v128, least: v128): v128 { return v128.pmax<T>(x, least); }
+// @ts-ignore: decorator
+@inline export function atMost<T>(x: v128, most: v128): v128 { return v128.pmin<T>(x, most); }
 /** mask ? a : b */
 // @ts-ignore: decorator
 @inline export function pick(mask: v128, a: v128, b: v128): v128 { return v128.bitselect(a, b, mask); }

@@ -2,35 +2,62 @@
  * Elementary functions of vectors. Denormals, infinities and NaN behave as in JavaScript's Math. Of float32 four at once,
  * each within 4 ulp (tested); of float64 one lane after the other, by AssemblyScript's Math, from musl.
  *
- * @source exp, log and tanh: the reductions and coefficients of S. Moshier's Cephes library (single precision).
- *         erf and its complement: least-squares fits of our own, scripts/fit-erf.py.
+ * @source exp and log: the reductions of S. Moshier's Cephes library (single precision), of log the coefficients too. Other
+ *         coefficients: least-squares fits of our own of the relative error, weighted until its peaks were even.
  */
-import { madd as vectorMadd, pick } from './lanes';
+import { atLeast, atMost, madd as vectorMadd, pick } from './lanes';
 
 // @ts-ignore: decorator
 @inline function all(x: f32): v128 { return f32x4.splat(x); }
 // @ts-ignore: decorator
 @inline function madd(a: v128, b: v128, c: v128): v128 { return vectorMadd<f32>(a, b, c); }
+
+/** 1.5 · 2²³. A float32 added to it is rounded to a whole number, which stands in the last bits of the sum. */
+const ROUNDER: f32 = 12582912;
+/** x / ln 2 rounded to a whole number n, added to ROUNDER. */
 // @ts-ignore: decorator
-@inline function twoTo(n: v128): v128 { return i32x4.shl(i32x4.add(n, i32x4.splat(127)), 23); }
+@inline function octaves(x: v128): v128 { return madd(x, all(1.44269504088896341), all(ROUNDER)); }
+/** x − n ln 2; ln 2 in two parts, of which the first times n is exact. */
+// @ts-ignore: decorator
+@inline function withoutOctaves(x: v128, rounded: v128): v128 {
+  const n = f32x4.sub(rounded, all(ROUNDER));
+  return madd(n, all(2.12194440e-4), madd(n, all(-0.693359375), x));
+}
+/** (e^r − 1) / r for |r| ≤ ½ ln 2 */
+// @ts-ignore: decorator
+@inline function rise(r: v128): v128 {
+  let p = all(0.0013822074979543686);
+  p = madd(p, r, all(0.008368851616978645));
+  p = madd(p, r, all(0.041668254882097244));
+  p = madd(p, r, all(0.1666651964187622));
+  p = madd(p, r, all(0.4999999403953552));
+  return madd(p, r, all(1));
+}
 
 /** eˣ = 2ⁿ e^r with |r| ≤ ½ ln 2; 2ⁿ in two factors, so that results may be denormal. */
 // @ts-ignore: decorator
 @inline function exp4(x: v128): v128 {
-  const inside = f32x4.max(f32x4.min(x, all(89)), all(-104.5));
-  const n = f32x4.nearest(f32x4.mul(inside, all(1.44269504088896341)));
-  const r = f32x4.sub(f32x4.sub(inside, f32x4.mul(n, all(0.693359375))), f32x4.mul(n, all(-2.12194440e-4)));
-  let p = all(1.9875691500e-4);
-  p = madd(p, r, all(1.3981999507e-3));
-  p = madd(p, r, all(8.3334519073e-3));
-  p = madd(p, r, all(4.1665795894e-2));
-  p = madd(p, r, all(1.6666665459e-1));
-  p = madd(p, r, all(5.0000001201e-1));
-  p = f32x4.add(madd(p, f32x4.mul(r, r), r), all(1));
-  const whole = i32x4.trunc_sat_f32x4_s(n);
-  const half = i32x4.shr_s(whole, 1);
-  return f32x4.mul(f32x4.mul(p, twoTo(half)), twoTo(i32x4.sub(whole, half)));
+  const inside = atLeast<f32>(atMost<f32>(x, all(89)), all(-104.5));
+  const rounded = octaves(inside);
+  const r = withoutOctaves(inside, rounded);
+  // n stands in the last bits; moved by 23, it is in the place of a float's exponent. By 22 and cut off there, ⌊n/2⌋ is.
+  const n = i32x4.shl(rounded, 23);
+  const half = v128.and(i32x4.shl(rounded, 22), i32x4.splat(0xff800000));
+  const y = f32x4.mul(madd(rise(r), r, all(1)), scaleBy(half));
+  return f32x4.mul(y, scaleBy(i32x4.sub(n, half)));
 }
+/** eˣ for x ≤ 0 (up to 70 in fact): 2²⁴ times too much, which is never denormal, and then that less. */
+// @ts-ignore: decorator
+@inline function expDown4(x: v128): v128 {
+  const inside = atLeast<f32>(x, all(-104.5));
+  const rounded = octaves(inside);
+  const r = withoutOctaves(inside, rounded);
+  const scale = i32x4.add(i32x4.shl(rounded, 23), all(16777216));
+  return f32x4.mul(f32x4.mul(madd(rise(r), r, all(1)), scale), all(5.9604644775390625e-8));
+}
+/** 2ⁿ of n in the exponent's place. */
+// @ts-ignore: decorator
+@inline function scaleBy(n: v128): v128 { return i32x4.add(n, all(1)); }
 
 /** ln x = e ln 2 + ln m with m in [√½, √2). */
 // @ts-ignore: decorator
@@ -67,25 +94,19 @@ import { madd as vectorMadd, pick } from './lanes';
 // @ts-ignore: decorator
 @inline export function sigmoid<T>(x: v128): v128 {
   const one = v128.splat<T>(1);
-  const z = exp<T>(v128.neg<T>(v128.abs<T>(x)));
+  const z = expDown<T>(v128.or(x, v128.splat<T>(-0.0)));
   return v128.div<T>(pick(v128.lt<T>(x, v128.splat<T>(0)), z, one), v128.add<T>(z, one));
 }
 
-/** A polynomial in x² near 0, 1 − 2/(e^(2|x|) + 1) elsewhere. */
+/** −m / (2 + m) for m = e^(−2|x|) − 1 = 2ⁿ (e^r − 1) + (2ⁿ − 1): near 0, n is 0 and nothing cancels. */
 // @ts-ignore: decorator
 @inline function tanh4(x: v128): v128 {
-  const a = f32x4.abs(x);
-  const s = f32x4.mul(x, x);
-  let p = all(-5.70498872745e-3);
-  p = madd(p, s, all(2.06390887954e-2));
-  p = madd(p, s, all(-5.37397155531e-2));
-  p = madd(p, s, all(1.33314422036e-1));
-  p = madd(p, s, all(-3.33332819422e-1));
-  const near = madd(f32x4.mul(p, s), x, x);
-  const e = exp4(f32x4.add(a, a));
-  const far = f32x4.sub(all(1), f32x4.div(all(2), f32x4.add(e, all(1))));
-  const signed = v128.or(far, v128.and(x, f32x4.splat(-0.0)));
-  return pick(f32x4.lt(a, all(0.625)), near, signed);
+  const inside = atLeast<f32>(f32x4.mul(f32x4.abs(x), all(-2)), all(-40));
+  const rounded = octaves(inside);
+  const r = withoutOctaves(inside, rounded);
+  const scale = scaleBy(i32x4.shl(rounded, 23));
+  const m = madd(f32x4.mul(rise(r), r), scale, f32x4.sub(scale, all(1)));
+  return pick(all(-0.0), x, f32x4.div(m, f32x4.add(all(2), m)));
 }
 
 /** erf(a)/a − 1 as a polynomial in a², for a < 0.95. */
@@ -99,40 +120,46 @@ import { madd as vectorMadd, pick } from './lanes';
   return madd(p, s, all(0.12837913632392883));
 }
 
-/** 1 − erf(a) for a ≥ 0.95: exp(g(a) − a²), g a polynomial up to 4.2 and constant above, where erf is 1 in float32. */
+/** Φ(−u) for u ≥ 1, given e^(−u²/2): a polynomial in 1 / (1 + 0.48 u) times it. */
 // @ts-ignore: decorator
-@inline function erfcFar(a: v128): v128 {
-  const t = f32x4.min(a, all(4.2));
-  let p = all(1.5203817156361765e-6);
-  p = madd(p, t, all(-4.3746636947616935e-5));
-  p = madd(p, t, all(0.000577313534449786));
-  p = madd(p, t, all(-0.0046683261170983315));
-  p = madd(p, t, all(0.0261621605604887));
-  p = madd(p, t, all(-0.10962507128715515));
-  p = madd(p, t, all(0.3676914870738983));
-  p = madd(p, t, all(-1.1299515962600708));
-  p = madd(p, t, all(0.00025076017482206225));
-  return exp4(f32x4.sub(p, f32x4.mul(a, a)));
+@inline function normalTail(u: v128, bell: v128): v128 {
+  const t = f32x4.div(all(1), madd(u, all(0.48), all(1)));
+  let p = all(-0.10817068815231323);
+  p = madd(p, t, all(0.34765973687171936));
+  p = madd(p, t, all(-0.36843612790107727));
+  p = madd(p, t, all(0.058907341212034225));
+  p = madd(p, t, all(0.03636014088988304));
+  p = madd(p, t, all(0.1504029482603073));
+  p = madd(p, t, all(0.1912723183631897));
+  p = madd(p, t, all(0.19149896502494812));
+  return f32x4.mul(f32x4.mul(p, t), bell);
 }
 
 /** (2/√π) ∫₀ˣ e^(−t²) dt */
 // @ts-ignore: decorator
 @inline function erf4(x: v128): v128 {
   const a = f32x4.abs(x);
-  const near = madd(erfNear(f32x4.mul(x, x)), x, x);
-  const far = v128.or(f32x4.sub(all(1), erfcFar(a)), v128.and(x, f32x4.splat(-0.0)));
-  return pick(f32x4.lt(a, all(0.95)), near, far);
+  const s = f32x4.mul(x, x);
+  const near = madd(erfNear(s), x, x);
+  const tail = normalTail(f32x4.mul(a, all(1.4142135623730951)), expDown4(f32x4.neg(s)));
+  const far = f32x4.sub(all(1), f32x4.add(tail, tail));
+  return pick(f32x4.lt(a, all(0.95)), near, pick(all(-0.0), x, far));
 }
 
-/** Φ(x) = ½ erfc(−x/√2), the normal distribution function, without cancellation for negative x. */
+/** Φ(x) = ½ erfc(−x/√2), the normal distribution function, given e^(−x²/2): ½ + x p(x²) near 0, elsewhere from the tail. */
 // @ts-ignore: decorator
-@inline function normalCdf4(x: v128): v128 {
-  const z = f32x4.mul(x, all(0.70710678118654752));
-  const a = f32x4.abs(z);
-  const near = f32x4.mul(all(0.5), f32x4.add(all(1), madd(erfNear(f32x4.mul(z, z)), z, z)));
-  const tail = f32x4.mul(all(0.5), erfcFar(a));
-  const far = pick(f32x4.lt(z, all(0)), tail, f32x4.sub(all(1), tail));
-  return pick(f32x4.lt(a, all(0.95)), near, far);
+@inline function normalCdf4(x: v128, bell: v128): v128 {
+  const u = f32x4.abs(x);
+  const s = f32x4.mul(x, x);
+  let p = all(9.138268796959892e-5);
+  p = madd(p, s, all(-0.0011627930216491222));
+  p = madd(p, s, all(0.009962120093405247));
+  p = madd(p, s, all(-0.0664881020784378));
+  p = madd(p, s, all(0.39894214272499084));
+  const near = madd(p, x, all(0.5));
+  const tail = normalTail(u, bell);
+  const far = pick(f32x4.lt(x, all(0)), tail, f32x4.sub(all(1), tail));
+  return pick(f32x4.lt(u, all(1)), near, far);
 }
 
 /**
@@ -187,13 +214,20 @@ function lanes<F, T>(x: v128, y: v128): v128 {
 // @ts-ignore: decorator
 @inline export function exp<T>(x: v128): v128 { return sizeof<T>() == 4 ? exp4(x) : lanes<Exp, T>(x, x); }
 // @ts-ignore: decorator
+@inline export function expDown<T>(x: v128): v128 { return sizeof<T>() == 4 ? expDown4(x) : lanes<Exp, T>(x, x); }
+// @ts-ignore: decorator
 @inline export function log<T>(x: v128): v128 { return sizeof<T>() == 4 ? log4(x) : lanes<Log, T>(x, x); }
 // @ts-ignore: decorator
 @inline export function tanh<T>(x: v128): v128 { return sizeof<T>() == 4 ? tanh4(x) : lanes<Tanh, T>(x, x); }
 // @ts-ignore: decorator
 @inline export function erf<T>(x: v128): v128 { return sizeof<T>() == 4 ? erf4(x) : lanes<Erf, T>(x, x); }
 // @ts-ignore: decorator
-@inline export function normalCdf<T>(x: v128): v128 { return sizeof<T>() == 4 ? normalCdf4(x) : lanes<NormalCdf, T>(x, x); }
+@inline export function normalCdf<T>(x: v128, bell: v128): v128 {
+  return sizeof<T>() == 4 ? normalCdf4(x, bell) : lanes<NormalCdf, T>(x, x);
+}
+/** e^(−x²/2) */
+// @ts-ignore: decorator
+@inline export function bell<T>(x: v128): v128 { return expDown<T>(v128.mul<T>(v128.mul<T>(x, x), v128.splat<T>(-0.5))); }
 // @ts-ignore: decorator
 @inline export function pow<T>(x: v128, y: v128): v128 { return lanes<Pow, T>(x, y); }
 // @ts-ignore: decorator

@@ -1,10 +1,11 @@
 /**
  * Batch norm over [batch, channels, inner]. Where a channel has few elements an image, it goes by columns: the images are
- * rows of channels · inner, a chunk is a strip of 16 columns. Otherwise a chunk is a channel.
+ * rows of channels · inner, a chunk is a strip of 16 columns, of which a row is a line of the cache: all of it is used while it is
+ * there. Otherwise a chunk is a channel.
  */
-import { bytesOf, madd, perVector, put } from './lanes';
+import { bytesOf, high, madd, perVector, put } from './lanes';
 import { Chunk, scratchPart } from './pool';
-import { carefully, centredDot, squares, sum } from './rows';
+import { carefully, centredDot, squares, sum } from './sums';
 
 /** Where the channel's floats of image n begin, in bytes. */
 // @ts-ignore: decorator
@@ -30,11 +31,13 @@ export function batchNorm<T>(
   const shift = v128.splat<T>(load<T>(bias + at));
   const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane<T>(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += perVector<T>()) {
-      const here = offset + bytesOf<T>(i);
-      put<T>(y + here, madd<T>(v128.sub<T>(v128.load(x + here), centre), scale, shift), inner - i);
-    }
+    let here = plane<T>(n, channel, channels, inner);
+    let left = inner;
+    do {
+      put<T>(y + here, madd<T>(v128.sub<T>(v128.load(x + here), centre), scale, shift), left);
+      here += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
@@ -63,48 +66,67 @@ export function batchNormGrad<T>(
   const shift = v128.splat<T>(<T>((-gain * sumG) / count));
   const centre = v128.splat<T>(m);
   for (let n = 0; n < batch; n++) {
-    const offset = plane<T>(n, channel, channels, inner);
-    for (let i = 0; i < inner; i += perVector<T>()) {
-      const here = offset + bytesOf<T>(i);
+    let here = plane<T>(n, channel, channels, inner);
+    let left = inner;
+    do {
       const linear = madd<T>(v128.sub<T>(v128.load(x + here), centre), slope, shift);
-      put<T>(gradX + here, madd<T>(v128.load(gradOutput + here), scale, linear), inner - i);
-    }
+      put<T>(gradX + here, madd<T>(v128.load(gradOutput + here), scale, linear), left);
+      here += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
 /**
  * Sums over the rows of a strip, per column: Σ x, Σ (x − c)² or Σ (x − c) y as `kind` is 0, 1 or 2, as float64 at `sums`.
- * Blocks of 64 rows in float32.
+ * Blocks of 64 rows in float32. Sixteen columns, a line of the cache, are read at once: where fewer count, others' too.
  */
 // @ts-ignore: decorator
 @inline function columnSums(kind: i32, x: usize, y: usize, bytes: usize, rows: i32, columns: i32, centres: usize, sums: usize): void {
-  for (let j = 0; j < columns; j += 4) {
-    const centre = v128.load(centres + (<usize>j << 2));
-    let low = f64x2.splat(0);
-    let high = f64x2.splat(0);
-    let at = x + (<usize>j << 2);
-    let other = y + (<usize>j << 2);
-    for (let from = 0; from < rows; from += 64) {
-      let block = f32x4.splat(0);
-      for (let n = min(64, rows - from); n > 0; n--, at += bytes, other += bytes) {
-        if (kind == 0) block = f32x4.add(block, v128.load(at));
-        else {
-          const d = f32x4.sub(v128.load(at), centre);
-          block = madd<f32>(d, kind == 1 ? d : v128.load(other), block);
-        }
-      }
-      low = f64x2.add(low, f64x2.promote_low_f32x4(block));
-      high = f64x2.add(high, f64x2.promote_low_f32x4(v128.shuffle<f32>(block, block, 2, 3, 2, 3)));
-    }
-    v128.store(sums + (<usize>j << 3), low);
-    v128.store(sums + (<usize>j << 3), high, 16);
-    for (let k = j; k < j + 4; k++) {
-      const column = <usize>k << 2;
-      if (isFinite(load<f64>(sums + 2 * column))) continue;
-      const m = load<f32>(centres + column);
-      store<f64>(sums + 2 * column, carefully<f32>(kind == 0 ? 0 : kind + 1, x + column, y + column, m, rows, bytes));
-    }
+  memory.fill(sums, 0, 128);
+  const c0 = v128.load(centres);
+  const c1 = v128.load(centres, 16);
+  const c2 = v128.load(centres, 32);
+  const c3 = v128.load(centres, 48);
+  let at = x;
+  let other = y;
+  for (let from = 0; from < rows; from += 64) {
+    let b0 = f32x4.splat(0);
+    let b1 = b0;
+    let b2 = b0;
+    let b3 = b0;
+    let left = min(64, rows - from);
+    do {
+      b0 = f32x4.add(b0, columnTerm(kind, v128.load(at), v128.load(other), c0));
+      b1 = f32x4.add(b1, columnTerm(kind, v128.load(at, 16), v128.load(other, 16), c1));
+      b2 = f32x4.add(b2, columnTerm(kind, v128.load(at, 32), v128.load(other, 32), c2));
+      b3 = f32x4.add(b3, columnTerm(kind, v128.load(at, 48), v128.load(other, 48), c3));
+      at += bytes;
+      other += bytes;
+    } while (--left);
+    addFour(sums, b0);
+    addFour(sums + 32, b1);
+    addFour(sums + 64, b2);
+    addFour(sums + 96, b3);
   }
+  for (let k = 0; k < columns; k++) {
+    const column = <usize>k << 2;
+    if (isFinite(load<f64>(sums + 2 * column))) continue;
+    const m = load<f32>(centres + column);
+    store<f64>(sums + 2 * column, carefully<f32>(kind == 0 ? 0 : kind + 1, x + column, y + column, m, rows, bytes));
+  }
+}
+// @ts-ignore: decorator
+@inline function columnTerm(kind: i32, x: v128, y: v128, centre: v128): v128 {
+  if (kind == 0) return x;
+  const d = f32x4.sub(x, centre);
+  return f32x4.mul(d, kind == 1 ? d : y);
+}
+/** Adds four float32 to four float64. */
+// @ts-ignore: decorator
+@inline function addFour(sums: usize, block: v128): void {
+  v128.store(sums, f64x2.add(v128.load(sums), f64x2.promote_low_f32x4(block)));
+  v128.store(sums, f64x2.add(v128.load(sums, 16), high(block)), 16);
 }
 /** Σ over a channel's columns. */
 // @ts-ignore: decorator
@@ -148,16 +170,13 @@ export function batchNormColumns(
     repeat(scales, j, inner, <f32>(<f64>load<f32>(weight + at) / Math.sqrt(spread + eps)));
     repeat(shifts, j, inner, load<f32>(bias + at));
   }
-  for (let j = 0; j < columns; j += 4) {
-    const at = <usize>j << 2;
-    const centre = v128.load(centres + at);
-    const scale = v128.load(scales + at);
-    const shift = v128.load(shifts + at);
-    let here = x + at;
-    let there = y + offset + at;
-    for (let n = 0; n < batch; n++, here += bytes, there += bytes)
-      v128.store(there, madd<f32>(f32x4.sub(v128.load(here), centre), scale, shift));
-  }
+  const stripBytes = <usize>columns << 2;
+  let there = y + offset;
+  for (let n = 0; n < batch; n++, x += bytes, there += bytes)
+    for (let at: usize = 0; at < stripBytes; at += 16) {
+      const d = f32x4.sub(v128.load(x + at), v128.load(centres + at));
+      v128.store(there + at, madd<f32>(d, v128.load(scales + at), v128.load(shifts + at)));
+    }
 }
 
 /** As batchNormGrad, by columns. */
@@ -195,16 +214,12 @@ export function batchNormColumnsGrad(
     repeat(slopes, j, inner, <f32>((-gain * sumGn * r) / count));
     repeat(shifts, j, inner, <f32>((-gain * sumG) / count));
   }
-  for (let j = 0; j < columns; j += 4) {
-    const at = <usize>j << 2;
-    const centre = v128.load(centres + at);
-    const scale = v128.load(scales + at);
-    const slope = v128.load(slopes + at);
-    const shift = v128.load(shifts + at);
-    let here = at;
-    for (let n = 0; n < batch; n++, here += bytes) {
-      const linear = madd<f32>(f32x4.sub(v128.load(x + here), centre), slope, shift);
-      v128.store(gradX + offset + here, madd<f32>(v128.load(g + here), scale, linear));
+  const stripBytes = <usize>columns << 2;
+  let here: usize = 0;
+  for (let n = 0; n < batch; n++, here += bytes)
+    for (let at: usize = 0; at < stripBytes; at += 16) {
+      const d = f32x4.sub(v128.load(x + here + at), v128.load(centres + at));
+      const linear = madd<f32>(d, v128.load(slopes + at), v128.load(shifts + at));
+      v128.store(gradX + offset + here + at, madd<f32>(v128.load(g + here + at), v128.load(scales + at), linear));
     }
-  }
 }

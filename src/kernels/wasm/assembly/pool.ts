@@ -54,9 +54,12 @@ export type List9 = usize;
 /** This thread's part of a scratch block whose parts are `bytes` long. */
 // @ts-ignore: decorator
 @inline export function scratchPart(base: usize, bytes: usize): usize { return base + <usize>thread * bytes; }
-/** The address of a vector of copies of the number at `from`; `slot` 0 to 3. */
+/** The address of one of this thread's four slots. */
+// @ts-ignore: decorator
+@inline export function slotOf(slot: i32): usize { return SLOTS + (<usize>(thread * 4 + slot) << 4); }
+/** The address of a vector of copies of the number at `from`. */
 export function splatSlot<T>(slot: i32, from: usize): usize {
-  const at = SLOTS + (<usize>(thread * 4 + slot) << 4);
+  const at = slotOf(slot);
   v128.store(at, v128.load_splat<T>(from));
   return at;
 }

@@ -1,7 +1,7 @@
 /** Sums and extremes of [outer, length, inner] over length. */
 import { bytesOf, high, narrow, perVector, put } from './lanes';
 import { Chunk } from './pool';
-import { carefully, dot, largest, sum } from './rows';
+import { carefully, dot, largest, sum } from './sums';
 
 /** Long rows are summed in parts of this many elements, whatever the number of threads. */
 export const PART: i32 = 32768;

@@ -1,109 +1,88 @@
 /**
- * Kernels over the rows of [rows, length]: softmax and its family, layer norm. Sums run over short blocks in their own precision and
- * from block to block in float64. A chunk is a group of rows.
+ * Kernels over the rows of [rows, length], length ≥ 1: softmax and its family, layer norm. A chunk is a group of rows. Exponentials
+ * are added up in blocks, as in sums.ts. A NaN is not looked for: it spreads through the sums.
  */
-import { bytesOf, first, high, loadSome, madd, narrow, perVector, put, total, widen } from './lanes';
-import { exp } from './math';
+import { atLeast, bytesOf, first, flag, high, madd, narrow, perVector, pick, put, total, widen } from './lanes';
+import { expDown } from './math';
 import { Chunk } from './pool';
+import { dot, largestLane, squares, sum, wholePairs } from './sums';
 
 /** The largest finite number. */
 // @ts-ignore: decorator
 @inline function most<T>(): T { return sizeof<T>() == 8 ? <T>f64.MAX_VALUE : <T>f32.MAX_VALUE; }
 
-/** The sums of `accumulate` in float64 alone, over elements `step` bytes apart: for what overflowed in a block. */
-export function carefully<T>(kind: i32, x: usize, y: usize, m: T, n: i32, step: usize): f64 {
-  let sum: f64 = 0;
-  for (let i = 0; i < n; i++, x += step, y += step) {
-    const d = <f64>load<T>(x) - <f64>m;
-    if (kind == 0) sum += <f64>load<T>(x);
-    else if (kind == 1) sum += <f64>load<T>(x) * <f64>load<T>(y);
-    else sum += kind == 2 ? d * d : d * <f64>load<T>(y);
-  }
-  return sum;
-}
-
-/** kind 0: Σ x, 1: Σ x y, 2: Σ (x − m)², 3: Σ (x − m) y, over n floats. Blocks of 64; again in float64 where one overflows. */
-// @ts-ignore: decorator
-@inline function accumulate<T>(kind: i32, x: usize, y: usize, m: T, n: i32): f64 {
-  const centre = v128.splat<T>(m);
-  const firstX = x;
-  const firstY = y;
-  let sums = f64x2.splat(0);
-  for (let from = 0; from < n; from += 64) {
-    let even = v128.splat<T>(0);
-    let odd = v128.splat<T>(0);
-    const to = min(n, from + 64);
-    for (let i = from; i < to; i += 2 * perVector<T>()) {
-      even = v128.add<T>(even, term<T>(kind, x, y, centre, m, to - i));
-      if (to - i > perVector<T>())
-        odd = v128.add<T>(odd, term<T>(kind, x + 16, y + 16, centre, m, to - i - perVector<T>()));
-      x += 32;
-      y += 32;
-    }
-    sums = widen<T>(sums, v128.add<T>(even, odd));
-  }
-  const result = total(sums);
-  if (isFinite(result)) return result;
-  return carefully<T>(kind, firstX, firstY, m, n, sizeof<T>());
-}
-// @ts-ignore: decorator
-@inline function term<T>(kind: i32, x: usize, y: usize, centre: v128, m: T, left: i32): v128 {
-  if (kind == 0) return loadSome<T>(x, left, 0);
-  if (kind == 1) return v128.mul<T>(loadSome<T>(x, left, 0), loadSome<T>(y, left, 0));
-  const d = v128.sub<T>(loadSome<T>(x, left, m), centre);
-  return kind == 2 ? v128.mul<T>(d, d) : v128.mul<T>(d, loadSome<T>(y, left, 0));
-}
-export function sum<T>(x: usize, n: i32): f64 { return accumulate<T>(0, x, 0, 0, n); }
-export function dot<T>(x: usize, y: usize, n: i32): f64 { return accumulate<T>(1, x, y, 0, n); }
-export function squares<T>(x: usize, n: i32, m: T): f64 { return accumulate<T>(2, x, 0, m, n); }
-export function centredDot<T>(x: usize, y: usize, n: i32, m: T): f64 { return accumulate<T>(3, x, y, m, n); }
-
-/** max of scale · x; NaN spreads; −∞ for none. */
-export function largest<T>(x: usize, n: i32, scale: T): T {
-  const s = v128.splat<T>(scale);
-  let best = v128.splat<T>(-Infinity);
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const v = v128.mul<T>(v128.load(x + bytesOf<T>(i)), s);
-    best = v128.max<T>(best, n - i >= perVector<T>() ? v : v128.bitselect(v, best, first<T>(n - i)));
-  }
-  const pair = max(v128.extract_lane<T>(best, 0), v128.extract_lane<T>(best, 1));
-  if (sizeof<T>() == 8) return pair;
-  return max(pair, max(<T>f32x4.extract_lane(best, 2), <T>f32x4.extract_lane(best, 3)));
-}
-
-/** Σ exp<T>(scale · x − shift); the terms go to y. */
+/** Σ exp<T>(scale · x − shift) where that is the maximum; the terms go to y. */
 // @ts-ignore: decorator
 @inline function sumExp<T>(x: usize, y: usize, n: i32, scale: T, shift: T): f64 {
   const s = v128.splat<T>(scale);
   const t = v128.splat<T>(shift);
   let sums = f64x2.splat(0);
   for (let from = 0; from < n; from += 64) {
-    let block = v128.splat<T>(0);
+    let even = v128.splat<T>(0);
+    let odd = v128.splat<T>(0);
     const to = min(n, from + 64);
-    for (let i = from; i < to; i += perVector<T>()) {
-      const at = bytesOf<T>(i);
-      let e = exp<T>(v128.sub<T>(v128.mul<T>(v128.load(x + at), s), t));
-      if (to - i < perVector<T>()) e = v128.and(e, first<T>(to - i));
-      block = v128.add<T>(block, e);
-      put<T>(y + at, e, to - i);
+    const pairs = wholePairs<T>(from, to);
+    let i = from;
+    if (i < pairs) {
+      do {
+        const e = expDown<T>(v128.sub<T>(v128.mul<T>(v128.load(x), s), t));
+        const o = expDown<T>(v128.sub<T>(v128.mul<T>(v128.load(x, 16), s), t));
+        v128.store(y, e);
+        v128.store(y, o, 16);
+        even = v128.add<T>(even, e);
+        odd = v128.add<T>(odd, o);
+        x += 32;
+        y += 32;
+        i += 2 * perVector<T>();
+      } while (i < pairs);
     }
-    sums = widen<T>(sums, block);
+    for (; i < to; i += perVector<T>()) {
+      const e = v128.and(expDown<T>(v128.sub<T>(v128.mul<T>(v128.load(x), s), t)), first<T>(to - i));
+      put<T>(y, e, to - i);
+      even = v128.add<T>(even, e);
+      x += 16;
+      y += 16;
+    }
+    sums = widen<T>(sums, v128.add<T>(even, odd));
   }
   return total(sums);
 }
 
-/** A row's maximum, finite, so that a row of −∞ stays −∞ and does not become NaN. */
+/** A row's maximum without its NaN, which sums spread; finite, so that a row of −∞ stays −∞ and does not become NaN. */
 // @ts-ignore: decorator
-@inline function finiteMax<T>(x: usize, n: i32, scale: T): T { return max(largest<T>(x, n, scale), -most<T>()); }
+@inline function finiteMax<T>(x: usize, n: i32, scale: T): T {
+  const s = v128.splat<T>(scale);
+  let even = v128.splat<T>(-most<T>());
+  let odd = even;
+  const pairs = wholePairs<T>(0, n);
+  let i = 0;
+  if (i < pairs) {
+    do {
+      even = atLeast<T>(even, v128.mul<T>(v128.load(x), s));
+      odd = atLeast<T>(odd, v128.mul<T>(v128.load(x, 16), s));
+      x += 32;
+      i += 2 * perVector<T>();
+    } while (i < pairs);
+  }
+  for (; i < n; i += perVector<T>(), x += 16)
+    even = atLeast<T>(even, pick(first<T>(n - i), v128.mul<T>(v128.load(x), s), even));
+  return largestLane<T>(atLeast<T>(even, odd));
+}
 
 /** y = softmax<T>(scale · x) */
 export function softmaxRow<T>(x: usize, y: usize, n: i32, scale: T): void {
   const factor = v128.splat<T>(<T>(1 / sumExp<T>(x, y, n, scale, finiteMax<T>(x, n, scale))));
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const at = y + bytesOf<T>(i);
-    put<T>(at, v128.mul<T>(v128.load(at), factor), n - i);
-  }
+  do {
+    put<T>(y, v128.mul<T>(v128.load(y), factor), n);
+    y += 16;
+    n -= perVector<T>();
+  } while (n > 0);
 }
+
+// @ts-ignore: decorator
+@inline function isZero<T>(d: v128): v128 { return flag<T>(v128.eq<T>(d, v128.splat<T>(0))); }
+// @ts-ignore: decorator
+@inline function expUnlessZero<T>(d: v128): v128 { return v128.andnot(expDown<T>(d), v128.eq<T>(d, v128.splat<T>(0))); }
 
 /**
  * ln Σ e^(x − m) for m = max x. The largest, each exactly 1, are counted and not added: in a sum near 1 the others would be lost, and
@@ -118,16 +97,22 @@ export function softmaxRow<T>(x: usize, y: usize, n: i32, scale: T): void {
     let block = v128.splat<T>(0);
     let ones = block;
     const to = min(n, from + 64);
-    for (let i = from; i < to; i += perVector<T>()) {
-      const d = v128.sub<T>(v128.load(x + bytesOf<T>(i)), centre);
-      let zero = v128.eq<T>(d, v128.splat<T>(0));
-      let e = exp<T>(d);
-      if (to - i < perVector<T>()) {
-        zero = v128.and(zero, first<T>(to - i));
-        e = v128.and(e, first<T>(to - i));
-      }
-      ones = v128.add<T>(ones, v128.and(zero, v128.splat<T>(1)));
-      block = v128.add<T>(block, v128.andnot(e, zero));
+    const pairs = wholePairs<T>(from, to);
+    let i = from;
+    if (i < pairs) {
+      do {
+        const even = v128.sub<T>(v128.load(x), centre);
+        const odd = v128.sub<T>(v128.load(x, 16), centre);
+        ones = v128.add<T>(ones, v128.add<T>(isZero<T>(even), isZero<T>(odd)));
+        block = v128.add<T>(block, v128.add<T>(expUnlessZero<T>(even), expUnlessZero<T>(odd)));
+        x += 32;
+        i += 2 * perVector<T>();
+      } while (i < pairs);
+    }
+    for (; i < to; i += perVector<T>(), x += 16) {
+      const d = v128.sub<T>(v128.load(x), centre);
+      ones = v128.add<T>(ones, v128.and(isZero<T>(d), first<T>(to - i)));
+      block = v128.add<T>(block, v128.and(expUnlessZero<T>(d), first<T>(to - i)));
     }
     sums = widen<T>(sums, block);
     counts = widen<T>(counts, ones);
@@ -137,7 +122,8 @@ export function softmaxRow<T>(x: usize, y: usize, n: i32, scale: T): void {
 
 // @ts-ignore: decorator
 @inline function logSumExpRow<T>(x: usize, n: i32): f64 {
-  const m = min(finiteMax<T>(x, n, 1), most<T>()); // finite, so that ∞ gives ∞ and not ∞ − ∞
+  const m = finiteMax<T>(x, n, 1);
+  if (m > most<T>()) return dot<T>(x, x, n); // ∞, and not ∞ − ∞; NaN where there is one
   return <f64>m + logSumExpShifted<T>(x, n, m);
 }
 
@@ -145,11 +131,13 @@ export function softmaxRow<T>(x: usize, y: usize, n: i32, scale: T): void {
 export function softmaxGradRow<T>(g: usize, p: usize, dx: usize, n: i32, scale: T): void {
   const mean = v128.splat<T>(<T>dot<T>(g, p, n));
   const s = v128.splat<T>(scale);
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const at = bytesOf<T>(i);
+  let at: usize = 0;
+  do {
     const v = v128.mul<T>(v128.mul<T>(v128.sub<T>(v128.load(g + at), mean), v128.load(p + at)), s);
-    put<T>(dx + at, v, n - i);
-  }
+    put<T>(dx + at, v, n);
+    at += 16;
+    n -= perVector<T>();
+  } while (n > 0);
 }
 
 /** y = softmax<T>(x) */
@@ -205,44 +193,56 @@ function logSoftmaxRow<T>(x: usize, y: usize, n: i32): void {
   const m = finiteMax<T>(x, n, 1);
   const centre = v128.splat<T>(m);
   const logarithm = v128.splat<T>(<T>logSumExpShifted<T>(x, n, m));
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const at = bytesOf<T>(i);
-    put<T>(y + at, v128.sub<T>(v128.sub<T>(v128.load(x + at), centre), logarithm), n - i);
-  }
+  do {
+    put<T>(y, v128.sub<T>(v128.sub<T>(v128.load(x), centre), logarithm), n);
+    x += 16;
+    y += 16;
+    n -= perVector<T>();
+  } while (n > 0);
 }
 
 /** x̄ = g − e^y Σ g. For the one probability e^y beyond ½ that is g (1 − e^y) − e^y (Σ g − g), which keeps its digits near 1. */
 function logSoftmaxGradRow<T>(g: usize, y: usize, dx: usize, n: i32): void {
   const all = sum<T>(g, n);
   const whole = v128.splat<T>(<T>all);
-  const half = v128.splat<T>(<T>-0.69);
-  let near = -1;
-  let own: f64 = 0;
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const at = bytesOf<T>(i);
-    const logarithm = v128.load(y + at);
-    if (v128.any_true(v128.gt<T>(logarithm, half)))
-      for (let k = i; k < min(n, i + perVector<T>()); k++)
-        if (load<T>(y + bytesOf<T>(k)) > <T>-0.69) {
-          near = k;
-          own = <f64>load<T>(g + bytesOf<T>(k)); // x̄ may be g
-        }
-    put<T>(dx + at, v128.sub<T>(v128.load(g + at), v128.mul<T>(exp<T>(logarithm), whole)), n - i);
-  }
+  const near = likely<T>(y, n);
+  const own = near < 0 ? 0 : <f64>load<T>(g + bytesOf<T>(near)); // x̄ may be g
+  let at: usize = 0;
+  let left = n;
+  do {
+    put<T>(dx + at, v128.sub<T>(v128.load(g + at), v128.mul<T>(expDown<T>(v128.load(y + at)), whole)), left);
+    at += 16;
+    left -= perVector<T>();
+  } while (left > 0);
   if (near < 0) return;
-  const at = bytesOf<T>(near);
-  const logarithm = <f64>load<T>(y + at);
-  store<T>(dx + at, <T>(-own * Math.expm1(logarithm) - Math.exp(logarithm) * (all - own)));
+  const logarithm = <f64>load<T>(y + bytesOf<T>(near));
+  store<T>(dx + bytesOf<T>(near), <T>(-own * Math.expm1(logarithm) - Math.exp(logarithm) * (all - own)));
+}
+/** The index of the one e^y beyond ½, or −1. */
+function likely<T>(y: usize, n: i32): i32 {
+  const half = v128.splat<T>(<T>-0.69);
+  let found = half;
+  let at: usize = 0;
+  do {
+    found = atLeast<T>(found, v128.load(y + at));
+    at += 16;
+  } while (at < bytesOf<T>(n));
+  if (!v128.any_true(v128.gt<T>(found, half))) return -1;
+  let i = n - 1;
+  while (i >= 0 && !(load<T>(y + bytesOf<T>(i)) > <T>-0.69)) i--;
+  return i;
 }
 
 /** x̄ = e^(x − lse) g */
 function logSumExpGradRow<T>(g: T, x: usize, dx: usize, n: i32, lse: T): void {
   const shift = v128.splat<T>(max(lse, -most<T>()));
   const factor = v128.splat<T>(g);
-  for (let i = 0; i < n; i += perVector<T>()) {
-    const at = bytesOf<T>(i);
-    put<T>(dx + at, v128.mul<T>(exp<T>(v128.sub<T>(v128.load(x + at), shift)), factor), n - i);
-  }
+  do {
+    put<T>(dx, v128.mul<T>(expDown<T>(v128.sub<T>(v128.load(x), shift)), factor), n);
+    x += 16;
+    dx += 16;
+    n -= perVector<T>();
+  } while (n > 0);
 }
 
 export function layerNorm<T>(
@@ -260,11 +260,14 @@ export function layerNorm<T>(
     store<T>(rstd + bytesOf<T>(r), inverse);
     const centre = v128.splat<T>(m);
     const scale = v128.splat<T>(inverse);
-    for (let i = 0; i < length; i += perVector<T>()) {
-      const at = bytesOf<T>(i);
+    let at: usize = 0;
+    let left = length;
+    do {
       const n = v128.mul<T>(v128.sub<T>(v128.load(from + at), centre), scale);
-      put<T>(to + at, madd<T>(n, v128.load(weight + at), v128.load(bias + at)), length - i);
-    }
+      put<T>(to + at, madd<T>(n, v128.load(weight + at), v128.load(bias + at)), left);
+      at += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
@@ -292,30 +295,41 @@ export function layerNormGrad<T>(
     for (let start = 0; start < length; start += 64) {
       let b1 = v128.splat<T>(0);
       let b2 = v128.splat<T>(0);
-      const to = min(length, start + 64);
-      for (let i = start; i < to; i += perVector<T>()) {
-        const at = bytesOf<T>(i);
-        const gi = loadSome<T>(g + at, to - i, 0);
-        const n = v128.mul<T>(v128.sub<T>(v128.load(from + at), m), s);
-        const gn = v128.and(v128.mul<T>(gi, n), first<T>(to - i));
-        const w = v128.load(weight + at);
+      let left = min(length - start, 64);
+      let at = bytesOf<T>(start);
+      do {
+        let gi = v128.load(g + at);
+        let xi = v128.load(from + at);
+        let w = v128.load(weight + at);
+        if (left < perVector<T>()) {
+          const there = first<T>(left);
+          gi = v128.and(gi, there);
+          xi = pick(there, xi, m);
+          w = v128.and(w, there);
+        }
+        const gn = v128.mul<T>(gi, v128.mul<T>(v128.sub<T>(xi, m), s));
         v128.store(dw + at, v128.add<T>(v128.load(dw + at), gn));
         v128.store(db + at, v128.add<T>(v128.load(db + at), gi));
-        b1 = v128.add<T>(b1, v128.and(v128.mul<T>(gi, w), first<T>(to - i)));
-        b2 = v128.add<T>(b2, v128.and(v128.mul<T>(gn, w), first<T>(to - i)));
-      }
+        b1 = v128.add<T>(b1, v128.mul<T>(gi, w));
+        b2 = v128.add<T>(b2, v128.mul<T>(gn, w));
+        at += 16;
+        left -= perVector<T>();
+      } while (left > 0);
       h1 = widen<T>(h1, b1);
       h2 = widen<T>(h2, b2);
     }
     const mean1 = v128.splat<T>(<T>(total(h1) / <f64>length));
     const mean2 = v128.splat<T>(<T>(total(h2) / <f64>length));
-    for (let i = 0; i < length; i += perVector<T>()) {
-      const at = bytesOf<T>(i);
+    let at: usize = 0;
+    let left = length;
+    do {
       const n = v128.mul<T>(v128.sub<T>(v128.load(from + at), m), s);
       const h = v128.mul<T>(v128.load(g + at), v128.load(weight + at));
       const d = v128.sub<T>(v128.sub<T>(h, mean1), v128.mul<T>(n, mean2));
-      put<T>(gradX + offset + at, v128.mul<T>(d, s), length - i);
-    }
+      put<T>(gradX + offset + at, v128.mul<T>(d, s), left);
+      at += 16;
+      left -= perVector<T>();
+    } while (left > 0);
   }
 }
 
