@@ -1,6 +1,6 @@
 /**
- * What looking at neighbours reaches: no text encoder, only the training pictures that are most alike. By raw pixels it is
- * the bar that training must clear; by trained embeddings it is the same method with better eyes.
+ * What looking at neighbours reaches: no text encoder, only the training pictures that are most alike. By raw pixels, or by
+ * histograms of oriented gradients (hog.ts), it is the bar that training must clear; by trained embeddings it is the same method with better eyes.
  */
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
