@@ -4,7 +4,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { prepareEmoji } from '../dist/data/emoji-source.js';
-import { drawingPixels } from '../dist/train/evaluate.js';
+import { pixelFeatures } from '../dist/evaluate/neighbours.js';
 
 const root = join(import.meta.dirname, '..');
 /** Centred cosine of two drawings, 32×32, from which on their concepts look alike. */
@@ -12,7 +12,7 @@ const least = 0.94;
 
 const data = await prepareEmoji({ size: 32, cacheFolder: join(root, '.cache') });
 const { concepts, drawings } = data;
-const features = drawingPixels(data, [...drawings.keys()]);
+const features = pixelFeatures(data.images.data, drawings.length);
 const alike = concepts.map(() => new Set());
 for (let start = 0; start < drawings.length; start += 512) {
   const end = Math.min(drawings.length, start + 512);

@@ -13,6 +13,7 @@ import { type Chapter, Findings, type Results, section } from './record.js';
 import { saddle } from './saddle.js';
 import { saturation } from './saturation.js';
 import { sensitivity } from './sensitivity.js';
+import { transfer } from './transfer.js';
 
 /** In the order in which they are read. */
 const chapters: Chapter[] = [
@@ -25,6 +26,7 @@ const chapters: Chapter[] = [
   geometry,
   leads,
   sensitivity,
+  transfer,
   parity,
   bugZoo,
 ];

@@ -23,17 +23,19 @@ describe('the study', function () {
   let zoo: any;
   /** Chapters that train, with little to do. */
   const trained = ['geometry', 'leads', 'sensitivity'];
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  let transfer: any;
   let quickly: (name: string) => Promise<{ results: Results; figures: Map<string, string> }>;
   before(async () => {
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     execFileSync(process.execPath, [tsc, '-p', join(root, 'study')], { stdio: 'pipe' });
     const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
-    [world, zoo] = [await load('world'), await load('bug-zoo')];
+    [world, zoo, transfer] = [await load('world'), await load('bug-zoo'), await load('transfer')];
     const [{ Findings }, ...modules] = await Promise.all(['record', ...trained].map(load));
     quickly = async (name) => {
       const chapter = modules.map((module) => module[name]).find(Boolean);
       const found = new Findings(chapter);
-      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3] });
+      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 40, iterations: 5 });
       return found;
     };
   });
@@ -70,6 +72,22 @@ describe('the study', function () {
     const [main, twin] = [look(true), look(false)];
     assert.ok(main.off < 0.04 && twin.off < 0.04, `${main.off}, ${twin.off}`);
     assert.ok(main.together > 5 * twin.together, `${main.together}, ${twin.together}`);
+  });
+
+  it('says how far a difference of shares may be off: paired, over seeds and trials', () => {
+    const runs = (...shares: number[]) =>
+      shares.map((share) => ({ probe: Array.from({ length: 400 }, (_, i) => i < 400 * share) }));
+    const ends = (one: unknown, other: unknown) =>
+      (transfer.difference(one, other, 'probe') as string)
+        .replaceAll('−', '-')
+        .match(/[-+][\d.]+/g)!
+        .map(Number);
+    assert.deepEqual(ends(runs(0.3, 0.7), runs(0.3, 0.7)), [0, 0, 0]); // what both share cancels
+    assert.deepEqual(ends(runs(1), runs(0)), [100, 100, 100]);
+    const [mean, low, high] = ends(runs(0.5), runs(0)); // ±1.96 √(½ · ½ / 400) = ±4.9
+    assert.ok(mean === 50 && Math.abs(low! - 45.1) < 1 && Math.abs(high! - 54.9) < 1, `${low}, ${high}`);
+    const [, from, to] = ends(runs(0.2, 0.8), runs(0, 0)); // either seed may be drawn twice
+    assert.ok(from! < 22 && to! > 78, `${from}, ${to}`);
   });
 
   it('has chapters of trainings whose quick forms find numbers wherever the full ones do', async () => {

@@ -1,6 +1,6 @@
 /**
- * What looking at neighbours reaches: no text encoder, only the training pictures that are most alike. By raw pixels it is
- * the bar that training must clear; by trained embeddings it is the same method with better eyes.
+ * What looking at neighbours reaches: no text encoder, only the training pictures that are most alike. By raw pixels, or by
+ * histograms of oriented gradients (hog.ts), it is the bar that training must clear; by trained embeddings it is the same method with better eyes.
  */
 import { tensor } from '../autograd/create.js';
 import { scoped } from '../autograd/functional.js';
@@ -87,26 +87,37 @@ function inverseFrequency(documents: readonly Set<string>[]): (word: string) => 
 }
 
 /**
- * Picture → caption by word overlap: the words of the 10 most similar known pictures, weighted by similarity and inverse
- * document frequency, against the words of each candidate caption.
- * @param known   with all the words about each picture
- * @param queries with the caption of each, which are the candidates
+ * Pictures → captions by word overlap: the words of the 10 most similar known pictures, weighted by similarity and inverse
+ * document frequency (tf-idf), against the words of each candidate caption.
+ * @param known    with all the words about each picture
+ * @param queries  features of pictures, [n, dim]
+ * @param captions the candidates
+ * @returns [n, captions], row-major
  */
-export async function neighbourCaptionScores(known: Described<string>, queries: Described<string>): Promise<Scores> {
-  const n = queries.about.length;
-  const scores = { n, data: new Float64Array(n * n) };
+export async function captionScores(
+  known: Described<string>,
+  queries: Tensor,
+  captions: readonly string[],
+): Promise<Float64Array> {
+  const width = captions.length;
+  const scores = new Float64Array(queries.shape[0]! * width);
   const documents = known.about.map(wordsOf);
   const weight = inverseFrequency(documents);
-  const candidates = queries.about.map(wordsOf);
+  const candidates = captions.map(wordsOf);
   const norms = candidates.map((words) => Math.sqrt([...words].reduce((sum, word) => sum + weight(word) ** 2, 0)) || 1);
-  await eachSimilarity(known.features, queries.features, (i, similarities) => {
+  await eachSimilarity(known.features, queries, (i, similarities) => {
     const bag = new Map<string, number>();
     for (const k of bestOf(similarities, 10))
       for (const word of documents[k]!) bag.set(word, (bag.get(word) ?? 0) + similarities[k]! * weight(word));
     candidates.forEach((words, j) => {
-      scores.data[i * n + j] =
+      scores[i * width + j] =
         [...words].reduce((sum, word) => sum + (bag.get(word) ?? 0) * weight(word), 0) / norms[j]!;
     });
   });
   return scores;
+}
+
+/** {@link captionScores} of queries with the caption of each, which are the candidates. */
+export async function neighbourCaptionScores(known: Described<string>, queries: Described<string>): Promise<Scores> {
+  return { n: queries.about.length, data: await captionScores(known, queries.features, queries.about) };
 }

@@ -165,7 +165,10 @@ const ways = v.looseObject({ imageToText: way, textToImage: way });
 const resultsSchema = v.union([
   v.looseObject({
     retrieval: v.array(
-      v.looseObject({ set: v.string(), captions: v.string(), trained: ways, neighbours: ways, pixels: ways }),
+      v.looseObject({
+        ...{ set: v.string(), captions: v.string(), trained: ways, neighbours: ways, pixels: ways },
+        hog: v.optional(ways), // runs from before it was measured have none
+      }),
     ),
     zeroShot: v.array(v.looseObject({ set: v.string(), classes: v.number(), accuracy: shares })),
   }),
@@ -203,9 +206,10 @@ function retrievalOf(results: Results): RetrievalRow[] {
   if ('imageToText' in results)
     return rows(results.data as string, 'embeddings', results as v.InferOutput<typeof ways>);
   const emoji = results as Extract<Results, { retrieval: unknown }>;
-  return emoji.retrieval.flatMap(({ set, captions, trained, neighbours, pixels }) => [
+  return emoji.retrieval.flatMap(({ set, captions, trained, neighbours, pixels, hog }) => [
     ...rows(`${set}, ${captions}`, 'embeddings', trained),
     ...rows(`${set}, ${captions}`, 'neighbours by embedding', neighbours),
     ...rows(`${set}, ${captions}`, 'neighbours by pixels', pixels),
+    ...(hog ? rows(`${set}, ${captions}`, 'neighbours by HOG', hog) : []),
   ]);
 }

@@ -1,10 +1,11 @@
-/** Evaluation of a model on the embedded data's held-out sets, beside chance and raw pixels. */
+/** Evaluation of a model on the embedded data's held-out sets, beside chance, raw pixels and histograms of gradients. */
 
 import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { keywordLine } from '../data/emoji.js';
 import { type EmojiData, emojiSource } from '../data/emoji-source.js';
 import type { Group } from '../distributed/group.js';
+import { hogFeatures } from '../evaluate/hog.js';
 import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../evaluate/metrics.js';
 import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '../evaluate/neighbours.js';
 import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
@@ -23,8 +24,10 @@ export interface SetResult {
   trained: RetrievalMetrics;
   /** The pictures alone, through the training pictures whose embeddings are nearest … */
   neighbours: RetrievalMetrics;
-  /** … and the same by raw pixels. */
+  /** … the same by raw pixels … */
   pixels: RetrievalMetrics;
+  /** … and by histograms of oriented gradients. */
+  hog: RetrievalMetrics;
 }
 
 export interface ZeroShotResult {
@@ -73,11 +76,11 @@ export async function evaluateEmoji(
   const results: EmojiResults = { retrieval: [], zeroShot: [] };
   let done = 0;
   const tick = () => onProgress(++done);
-  const known = await bothFeatures(model, data, data.split.train, ranks);
+  const known = await allFeatures(model, data, data.split.train, ranks);
   tick();
   for (const { set, title, rows } of emojiSets(data)) {
     const concepts = rows.map((row) => data.concepts[data.drawings[row]!.concept]!);
-    const own = await bothFeatures(model, data, rows, ranks);
+    const own = await allFeatures(model, data, rows, ranks);
     tick();
     const count = rows.length;
     for (const captions of ['names', 'keywords'] as const) {
@@ -85,7 +88,7 @@ export async function evaluateEmoji(
       const embedded = embedTextsOn(ranks, model, tokenizer, texts);
       const trained = await retrievalMetrics(own.embedding, embedded);
       embedded.dispose();
-      const by = (kind: 'embedding' | 'pixels') =>
+      const by = (kind: keyof Features) =>
         neighbourMetrics(
           data,
           set,
@@ -93,18 +96,18 @@ export async function evaluateEmoji(
           { features: own[kind], rows },
           texts,
         );
-      const [neighbours, pixels] = [await by('embedding'), await by('pixels')];
-      results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels });
+      const [neighbours, pixels, hog] = [await by('embedding'), await by('pixels'), await by('hog')];
+      results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels, hog });
       tick();
     }
     const classNames = concepts.map(({ name }) => name);
     const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
     const { accuracy } = await classify(own.embedding, classifier, [...rows.keys()], { classNames });
     results.zeroShot.push({ set, title, classes: count, accuracy });
-    for (const used of [classifier, own.embedding, own.pixels]) used.dispose();
+    for (const used of [classifier, ...Object.values(own)]) used.dispose();
     tick();
   }
-  for (const used of [known.embedding, known.pixels]) used.dispose();
+  for (const used of Object.values(known)) used.dispose();
   if (wasTraining) model.train();
   return results;
 }
@@ -141,34 +144,42 @@ export async function* embedEmojiSets(
   }
 }
 
-interface BothFeatures {
-  /** Unit embeddings, [rows, dim]. */
+/** What pictures are compared by: unit vectors, a row each. */
+type Features = {
+  /** Of the image encoder. */
   embedding: Tensor;
-  /** Centred unit pixels, [rows, 3 · size²]. */
+  /** Centred pixels, [rows, 3 · size²]. */
   pixels: Tensor;
-}
+  /** Histograms of oriented gradients. */
+  hog: Tensor;
+};
 
-async function bothFeatures(
+async function allFeatures(
   model: CloobModel,
   data: EmojiData,
   rows: readonly number[],
   ranks: Group | undefined,
-): Promise<BothFeatures> {
+): Promise<Features> {
   const source = emojiSource(data, rows, 'names');
   const { features } = await embedSource(model, source, { batchSize: 128, ...(ranks && { ranks }) });
   const embedding = noGrad(() => features.l2Normalize());
   features.dispose();
-  return { embedding, pixels: drawingPixels(data, rows) };
+  const pixels = drawingBytes(data, rows);
+  return {
+    embedding,
+    pixels: pixelFeatures(pixels, rows.length),
+    hog: hogFeatures(pixels, rows.length, data.images.size),
+  };
 }
 
-/** Raw pixels of some drawings as features. */
-export function drawingPixels({ images }: EmojiData, rows: readonly number[]): Tensor {
+/** Pixels of some drawings, [rows, size, size, 3]. */
+export function drawingBytes({ images }: EmojiData, rows: readonly number[]): Uint8Array {
   const length = 3 * images.size ** 2;
   const pixels = new Uint8Array(rows.length * length);
   rows.forEach((row, i) => {
     pixels.set(images.data.subarray(row * length, (row + 1) * length), i * length);
   });
-  return pixelFeatures(pixels, rows.length);
+  return pixels;
 }
 
 interface Rows {

@@ -1,4 +1,4 @@
-/** Results as a table that a person can judge: beside chance and beside raw pixels. */
+/** Results as a table that a person can judge: beside chance, raw pixels and histograms of gradients. */
 import Table from 'cli-table3';
 import type { RankMetrics, RetrievalMetrics } from '../evaluate/metrics.js';
 import type { EmojiResults } from './evaluate.js';
@@ -13,19 +13,19 @@ const chance = (count: number) => cells(ks.map((k) => percent(Math.min(1, k / co
 
 /**
  * Recall at 1, 5 and 10, both ways, of every set: by both encoders; by neighbours among the training pictures, found with
- * the image encoder or with raw pixels; by chance.
+ * the image encoder, with raw pixels or with histograms of oriented gradients; by chance.
  */
 export function retrievalTable({ retrieval }: EmojiResults, label: string): string {
   const table = new Table({ style: { head: [], border: [] } });
   const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
-  table.push(['', three(label), { content: 'neighbours in training, by …', colSpan: 6, hAlign: 'center' }, three('')]);
-  table.push(['', three('picture and text'), three('embedding'), three('raw pixels'), three('chance')]);
-  table.push(['search, recall in %', ...cells([1, 2, 3, 4].flatMap(() => ks.map((k) => `@${k}`)))]);
+  table.push(['', three(label), { content: 'neighbours in training, by …', colSpan: 9, hAlign: 'center' }, three('')]);
+  table.push(['', three('picture and text'), three('embedding'), three('raw pixels'), three('HOG'), three('chance')]);
+  table.push(['search, recall in %', ...cells([1, 2, 3, 4, 5].flatMap(() => ks.map((k) => `@${k}`)))]);
   let set = '';
-  for (const { captions, count, trained, neighbours, pixels, ...result } of retrieval) {
+  for (const { captions, count, trained, neighbours, pixels, hog, ...result } of retrieval) {
     if (result.set !== set) {
       set = result.set;
-      table.push([{ content: `${set}: ${count} ${result.title}`, colSpan: 13 }]);
+      table.push([{ content: `${set}: ${count} ${result.title}`, colSpan: 16 }]);
     }
     const word = captions === 'names' ? 'name' : 'keywords';
     for (const way of ['imageToText', 'textToImage'] as const)
@@ -34,6 +34,7 @@ export function retrievalTable({ retrieval }: EmojiResults, label: string): stri
         ...recalls(trained[way]),
         ...recalls(neighbours[way]),
         ...recalls(pixels[way]),
+        ...recalls(hog[way]),
         ...chance(count),
       ]);
   }

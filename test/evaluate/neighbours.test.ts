@@ -1,6 +1,12 @@
 /** What looking at neighbours reaches, on pictures small enough to see. */
 import assert from 'node:assert/strict';
-import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '#src/evaluate/neighbours.js';
+import {
+  captionScores,
+  neighbourCaptionScores,
+  neighbourScores,
+  pixelFeatures,
+  ranksBothWays,
+} from '#src/evaluate/neighbours.js';
 
 // Pictures of two columns: two kinds of contrast, each twice, then four of even brightness.
 const [dark, light] = [0, 255];
@@ -30,6 +36,17 @@ describe('neighbours', () => {
     const search = (...about: string[]) => neighbourCaptionScores(known, { features: features([2, 3]), about });
     assert.deepEqual([...ranksBothWays(await search('some fruit', 'the road')).forward], [0, 0]);
     assert.deepEqual([...ranksBothWays(await search('the road', 'some fruit')).forward], [1, 1]);
+  });
+
+  it('score any number of captions, whose words count the more the fewer know them', async () => {
+    const known = {
+      features: features([0, 1, 4, 5, 6, 7]),
+      about: ['apple fruit', 'car road', 'fruit', 'fruit', 'fruit', 'tree'],
+    };
+    const scores = await captionScores(known, features([2, 3]), ['apple', 'fruit', 'the car']);
+    assert.equal(scores.length, 6);
+    assert.ok(scores[0]! > scores[1]! && scores[1]! > scores[2]!, `${scores.slice(0, 3)}`);
+    assert.ok(scores[5]! > scores[3]! && scores[5]! > scores[4]!, `${scores.slice(3)}`);
   });
 
   it('count ties against the method', () => {

@@ -169,6 +169,23 @@ describe('hopgrad report', function () {
     assert.ok(!/NaN|undefined|\[object/.test(page('ugly').replace(/<script[\s\S]*?<\/script>/g, '')));
   });
 
+  it('shows drawings beside searches by pixels and by gradients, and runs from before those by gradients', async () => {
+    const ways = (share: number) => {
+      const way = { count: 8, recall: { 1: share, 5: share, 10: share }, medianRank: 1, meanRank: 1 };
+      return { imageToText: way, textToImage: way };
+    };
+    const old = { trained: ways(0.1), neighbours: ways(0.2), pixels: ways(0.3) };
+    for (const [name, rivals] of Object.entries({ before: old, now: { ...old, hog: ways(0.421) } })) {
+      const results = { retrieval: [{ set: 'A', captions: 'names', ...rivals }], zeroShot: [] };
+      copy(name, { 'results.json': () => JSON.stringify(results) });
+      const { code, stderr } = await run('report', name);
+      assert.equal(code, 0, stderr);
+      assert.ok(page(name).includes('neighbours by pixels'));
+      assert.equal(page(name).includes('neighbours by HOG'), name === 'now');
+      assert.equal(page(name).includes('42.1'), name === 'now');
+    }
+  });
+
   it('takes captions and names for text, whatever they contain', async () => {
     const evil = '</script><img src=x onerror=alert(1)><b>&amp;';
     copy('evil', {
