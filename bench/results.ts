@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 const titles = {
   peers: 'Beside other libraries: `npm run bench:peers`',
   kernels: 'Kernels, layers and models: `npm run bench`',
+  before: 'Kernels of two builds: `npm run bench:before`',
   fullSize: 'Official models at full size: `npm run bench:full-size`',
   largeBatches: 'Training steps of large batches: `npm run bench:large-batches`',
   ranks: 'Training on ranks: `npm run bench:ranks`',

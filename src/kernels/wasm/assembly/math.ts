@@ -98,6 +98,10 @@ const ROUNDER: f32 = 12582912;
   return v128.div<T>(pick(v128.lt<T>(x, v128.splat<T>(0)), z, one), v128.add<T>(z, one));
 }
 
+/** y with the sign of x. */
+// @ts-ignore: decorator
+@inline function signed(y: v128, x: v128): v128 { return pick(all(-0.0), x, y); }
+
 /** −m / (2 + m) for m = e^(−2|x|) − 1 = 2ⁿ (e^r − 1) + (2ⁿ − 1): near 0, n is 0 and nothing cancels. */
 // @ts-ignore: decorator
 @inline function tanh4(x: v128): v128 {
@@ -106,7 +110,7 @@ const ROUNDER: f32 = 12582912;
   const r = withoutOctaves(inside, rounded);
   const scale = scaleBy(i32x4.shl(rounded, 23));
   const m = madd(f32x4.mul(rise(r), r), scale, f32x4.sub(scale, all(1)));
-  return pick(all(-0.0), x, f32x4.div(m, f32x4.add(all(2), m)));
+  return signed(f32x4.div(m, f32x4.add(all(2), m)), x);
 }
 
 /** erf(a)/a − 1 as a polynomial in a², for a < 0.95. */
@@ -143,7 +147,7 @@ const ROUNDER: f32 = 12582912;
   const near = madd(erfNear(s), x, x);
   const tail = normalTail(f32x4.mul(a, all(1.4142135623730951)), expDown4(f32x4.neg(s)));
   const far = f32x4.sub(all(1), f32x4.add(tail, tail));
-  return pick(f32x4.lt(a, all(0.95)), near, pick(all(-0.0), x, far));
+  return pick(f32x4.lt(a, all(0.95)), near, signed(far, x));
 }
 
 /** Φ(x) = ½ erfc(−x/√2), the normal distribution function, given e^(−x²/2): ½ + x p(x²) near 0, elsewhere from the tail. */
