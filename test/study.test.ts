@@ -22,7 +22,7 @@ describe('the study', function () {
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let zoo: any;
   /** Chapters that train, with little to do. */
-  const trained = ['geometry', 'leads', 'sensitivity'];
+  const trained = ['geometry', 'leads', 'sensitivity', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
   let quickly: (name: string) => Promise<{ results: Results; figures: Map<string, string> }>;
