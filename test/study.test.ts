@@ -35,7 +35,7 @@ describe('the study', function () {
     quickly = async (name) => {
       const chapter = modules.map((module) => module[name]).find(Boolean);
       const found = new Findings(chapter);
-      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 40, iterations: 5 });
+      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 20, iterations: 5 });
       return found;
     };
   });
