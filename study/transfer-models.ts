@@ -16,15 +16,11 @@ import { PictureLearner } from '#src/train/learner.js';
 import { modelConfig, presets, type TrainOptions } from '#src/train/options.js';
 import { Trainer } from '#src/train/trainer.js';
 
-/** What is not that of the default run. CLIP learns its temperature; InfoLOOB and CLOOB have the published τ⁻¹ and β. */
-export const methods = {
-  CLIP: { loss: 'infonce', hopfield: false, center: 'off', initInvTau: 14.3, learnableInvTau: true },
-  InfoLOOB: { hopfield: false, center: 'off' },
-  'CLOOB as published': { hopfieldFrom: 0, center: 'off' },
-  'CLOOB, centred': {},
-} as const satisfies Record<string, Partial<TrainOptions>>;
-export type Method = keyof typeof methods;
-export const methodNames = Object.keys(methods) as Method[];
+/** A way to train: its name, and what is not that of the default run. */
+export interface Method {
+  name: string;
+  options: Partial<TrainOptions>;
+}
 
 export interface Trained {
   model: CloobModel;
@@ -37,6 +33,12 @@ export function vocabulary(data: EmojiData): ClipTokenizer {
   return ClipTokenizer.train(captions, { vocabSize: configs['emoji-resnet'].vocab_size });
 }
 
+/** The weights from which a method's training begins. */
+export function untrained(method: Method, tokenizer: ClipTokenizer, seed: number): Trained {
+  const options: TrainOptions = { ...presets.emoji, ...method.options, seed };
+  return { model: createModel(modelConfig(options), { seed, initInvTau: options.initInvTau }), tokenizer };
+}
+
 /**
  * A model after `steps` steps on the training drawings.
  * @param folder where finished models are kept; one that is there is not trained again. null: nothing is kept
@@ -46,12 +48,12 @@ export async function trained(
   given: { data: EmojiData; tokenizer: ClipTokenizer; seed: number; steps: number; folder: string | null },
 ): Promise<Trained> {
   const { data, tokenizer, seed, steps, folder } = given;
-  const file = folder && join(folder, `${method.toLowerCase().replace(/\W+/g, '-')}-${steps}-${seed}.safetensors`);
+  const file = folder && join(folder, `${method.name.toLowerCase().replace(/\W+/g, '-')}-${steps}-${seed}.safetensors`);
   if (file && existsSync(file)) return { model: (await loadCheckpoint(file)).model, tokenizer };
   const began = performance.now();
-  const options: TrainOptions = { ...presets.emoji, ...methods[method], steps, seed };
+  const options: TrainOptions = { ...presets.emoji, ...method.options, steps, seed };
   const source = emojiSource(data, data.split.train, 'sampled');
-  const model = createModel(modelConfig(options), { seed, initInvTau: options.initInvTau });
+  const { model } = untrained(method, tokenizer, seed);
   const transform = { ...preprocessing(model.config), ...(source.view && { view: source.view }) };
   const loader = new Loader(source, { batchSize: options.batchSize, seed, transform, train: true, workers: 0 });
   const trainer = new Trainer({ learner: new PictureLearner({ model, tokenizer }), loader, options });
@@ -64,7 +66,7 @@ export async function trained(
   });
   await loader.close();
   const minutes = ((performance.now() - began) / 60_000).toFixed(1);
-  if (folder) console.error(`${method}, seed ${seed}: ${minutes} minutes, a loss of ${loss.toPrecision(3)}`);
+  if (folder) console.error(`${method.name}, seed ${seed}: ${minutes} minutes, a loss of ${loss.toPrecision(3)}`);
   if (file) {
     mkdirSync(folder, { recursive: true });
     await saveCheckpoint(`${file}.partial`, { model, tokenizer });

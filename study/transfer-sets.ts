@@ -133,6 +133,7 @@ export async function judgedSets(data: EmojiData, cacheFolder: string, most: num
     );
   const emoji = { classes: groups.map(describe), probe: some(of(split.train), most), searched: 'by caption' as const };
   const trainedConcepts = new Set(split.train.map((row) => drawings[row]!.concept));
+  const { concepts: _, ...unseen } = of(split.testC); // no training picture shows them
   // Never to be trained on: kept for this.
   const drawn = loadDrawings('streamline-emojis', concepts).filter(({ concept }) => trainedConcepts.has(concept));
   const streamline = await rasterise(drawn, { size: side, cacheFolder });
@@ -143,7 +144,7 @@ export async function judgedSets(data: EmojiData, cacheFolder: string, most: num
       ...{ id: 'streamline', title: 'Known emoji, Streamline’s', ...emoji },
       pictures: emojiPictures(data, groups, drawn, streamline.data),
     },
-    { id: 'new', title: 'New emoji, held-out style', pictures: of(split.testC), ...emoji },
+    { id: 'new', title: 'New emoji, held-out style', pictures: unseen, ...emoji },
     {
       ...{ id: 'icons', title: 'Line icons of iconoir', pictures: await icons(cacheFolder) },
       ...{ classes: kinds.map(describe), probe: 'halves', searched: 'by caption' },

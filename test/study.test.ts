@@ -22,7 +22,7 @@ describe('the study', function () {
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let zoo: any;
   /** Chapters that train, with little to do. */
-  const trained = ['geometry', 'leads', 'sensitivity'];
+  const trained = ['geometry', 'leads', 'sensitivity', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
   let quickly: (name: string) => Promise<{ results: Results; figures: Map<string, string> }>;
@@ -35,7 +35,7 @@ describe('the study', function () {
     quickly = async (name) => {
       const chapter = modules.map((module) => module[name]).find(Boolean);
       const found = new Findings(chapter);
-      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 40, iterations: 5 });
+      await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 20, iterations: 5 });
       return found;
     };
   });
