@@ -110,7 +110,7 @@ export async function productVariants(
   const oneResult = SourceDevice.prototype.matmul;
   return [
     { name: 'gpu.js, one result a thread', run: ours(() => oneResult.call(device as SourceDevice, a, b, spec)) },
-    { name: 'gpu.js, 8 × 4 results a thread, by a function in WGSL', run: ours(() => device.matmul(a, b, spec)) },
+    { name: 'gpu.js, 8 × 8 results a thread, by a function in WGSL', run: ours(() => device.matmul(a, b, spec)) },
     ...Object.entries(byHand).map(([name, write]) => ({ name, run: inWgsl(gpu, data, n, ...write(n)) })),
   ];
 

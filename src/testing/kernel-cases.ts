@@ -145,6 +145,8 @@ const productSizes: readonly (readonly [number, number, number, boolean?])[] = [
   ...([
     [32, 12, 7, true],
     [24, 64, 30, true],
+    [64, 64, 30, true],
+    [128, 128, 9],
     [260, 516, 2],
     [260, 516, 3, true],
     [70, 92, 520, true],

@@ -14,8 +14,8 @@ export interface CompiledKernel {
   workgroupSize: readonly [number, number, number];
   /** Elements that one thread returns. */
   componentCount: number;
-  /** Neighbours along y that one thread computes. */
-  rows: number;
+  /** Points of the grid along x and y that one thread computes. */
+  tile: readonly [number, number];
   paramsLayout: {
     /** Which arguments are arrays, and where their sizes go (bytes). */
     arrayArgs: readonly { index: number; dimsOffset: number }[];
@@ -35,7 +35,7 @@ export async function compile(gpu: GpuInstance, program: Program, rank: number):
     pipeline: true,
     immutable: true,
   }) as unknown as {
-    kernel: Omit<CompiledKernel, 'rows'> & { build(...args: unknown[]): Promise<void>; destroy(): void };
+    kernel: Omit<CompiledKernel, 'tile'> & { build(...args: unknown[]): Promise<void>; destroy(): void };
   };
   // What each argument is has been said; gpu.js only counts them.
   await kernel.build(...program.types.map((type) => (type === 'Array' ? { type: 'WebGPUBuffer', output: [1] } : 0)));
@@ -46,6 +46,6 @@ export async function compile(gpu: GpuInstance, program: Program, rank: number):
       received: 'a version of gpu.js whose kernels do not show their compute pipeline',
       expected: 'gpu.js 2.24',
     });
-  const rows = program.native?.rows ?? 1;
-  return { computePipeline, bindGroupLayout, workgroupSize, componentCount, rows, paramsLayout };
+  const tile = program.native?.tile ?? [1, 1];
+  return { computePipeline, bindGroupLayout, workgroupSize, componentCount, tile, paramsLayout };
 }

@@ -59,36 +59,38 @@ const matmul4: SourceKernel = textKernel('matmul4', () => {
 });
 
 /**
- * The same for `rows` rows a thread, m / rows apart, so that each element of B serves them all: WGSL, since gpu.js's
- * language has four results at most. The text gives the results of the first row; the function writes the others. The
- * arrays and the result have gpu.js's names in it.
+ * The same for tiles: `rows` rows a thread, m / rows apart, of `quads` times four columns, n / quads apart, so that each element
+ * that is read serves several results. WGSL, since gpu.js's language has four results at most: the text gives the first
+ * four, the function writes the others. The arrays and the result have gpu.js's names in it.
  */
-function matmulRows(rows: number): SourceKernel {
-  const name = `productOf${rows}`;
-  const numbers = [
-    'batchA',
-    'partA',
-    'rowA',
-    'stepA',
-    'batchB',
-    'partB',
-    'columnB',
-    'stepB',
-    'parts',
-    'turns',
-    'odd',
-    'm',
-  ];
-  const each = Array.from({ length: rows }, (_, row) => row);
+function matmulTile(quads: number, rows: number): SourceKernel {
+  const name = `tileOf${rows}By${4 * quads}`;
+  const numbers = 'batchA partA rowA stepA batchB partB columnB stepB parts turns odd m'.split(' ');
+  const count = (length: number) => Array.from({ length }, (_, i) => i);
+  /** For every row r and four columns q of the tile. */
+  const each = (write: (r: number, q: number) => string) =>
+    count(rows).flatMap((r) => count(quads).map((q) => write(r, q)));
+  const right = (q: number) => four.map((c) => `user_b[atB + ${q} * apartB + ${c} * columnB]`).join(', ');
   const term = (i: string) => `{
-        let atB = fromB + (${i}) * stepB;
-        let right = vec4<f32>(${four.map((c) => `user_b[atB + ${c} * columnB]`).join(', ')});
         let atA = fromA + (${i}) * stepA;
-        ${each.map((r) => `sum${r} = fma(vec4<f32>(user_a[atA + ${r} * apart]), right, sum${r});`).join('\n')}
+        let atB = fromB + (${i}) * stepB;
+        ${count(quads)
+          .map((q) => `let right${q} = vec4<f32>(${right(q)});`)
+          .join('\n')}
+        ${count(rows)
+          .map((r) => `let left${r} = vec4<f32>(user_a[atA + ${r} * apartA]);`)
+          .join('\n')}
+        ${each((r, q) => `sum${r}_${q} = fma(left${r}, right${q}, sum${r}_${q});`).join('\n')}
       }`;
+  const write = (r: number, q: number) => {
+    const at = `(z * m + y + ${r} * (m / ${rows})) * n + x * 4 + ${q} * (n / ${quads})`;
+    return four.map((c) => `result[${at} + ${c}] = sum${r}_${q}[${c}];`).join(' ');
+  };
   const source = `fn fn_${name}(x : i32, y : i32, z : i32, ${numbers.map((number) => `${number} : i32`).join(', ')}) -> vec4<f32> {
-    ${each.map((r) => `var sum${r} = vec4<f32>();`).join('\n')}
-    let apart = m / ${rows} * rowA;
+    let n = i32(params.outputX) * 4;
+    let apartA = m / ${rows} * rowA;
+    let apartB = n / ${quads} * columnB;
+    ${each((r, q) => `var sum${r}_${q} = vec4<f32>();`).join('\n')}
     for (var p = 0; p < parts; p++) {
       let fromA = z * batchA + p * partA + y * rowA;
       let fromB = z * batchB + p * partB + x * 4 * columnB;
@@ -98,15 +100,8 @@ function matmulRows(rows: number): SourceKernel {
       }
       if (odd != 0) ${term('turns * 2')}
     }
-    let width = i32(params.outputX) * 4;
-    ${each
-      .slice(1)
-      .map((r) => {
-        const at = `(z * m + y + ${r} * (m / ${rows})) * width + x * 4`;
-        return four.map((c) => `result[${at} + ${c}] = sum${r}[${c}];`).join(' ');
-      })
-      .join('\n')}
-    return sum0;
+    ${each(write).slice(1).join('\n')}
+    return sum0_0;
   }`;
   const given = numbers.map((number) => `this.constants.${number}`);
   return textKernel(
@@ -115,14 +110,20 @@ function matmulRows(rows: number): SourceKernel {
       return ${name}(this.thread.x, this.thread.y, this.thread.z, ${given.join(', ')});
     }`,
     {
-      ...{ name, source, rows, returnType: 'Array(4)' },
+      ...{ name, source, tile: [quads, rows], returnType: 'Array(4)' },
       argumentTypes: Object.fromEntries(['x', 'y', 'z', ...numbers].map((number) => [number, 'Integer'])),
     },
   );
 }
 
-/** By the rows that a thread takes, most first. */
-const inRows = [8, 4].map((rows) => ({ rows, kernel: matmulRows(rows) }));
+/** Largest first. */
+const tiles = (
+  [
+    [2, 8],
+    [1, 8],
+    [1, 4],
+  ] as const
+).map(([quads, rows]) => ({ quads, rows, kernel: matmulTile(quads, rows) }));
 
 /** P[n][(c,u,v)][(i,j)] = x[n, c, i·s + u − p, j·s + v − p], 0 outside */
 function unfold(this: KernelThis, x: Volume): number {
@@ -168,7 +169,7 @@ builtIn({ unfold, fold });
 /** A gpu.js device whose kernels may return four elements at once. */
 export abstract class ProductDevice<B> extends GpuDevice<B> {
   protected override readonly returnsFour = true;
-  readonly #rowKernels: (typeof inRows)[number][] = [];
+  readonly #tiles: (typeof tiles)[number][] = [];
 
   /** @returns null where neither side of the result has a length that four divides */
   #product(a: Storage, b: Storage, product: Product): Storage | null {
@@ -177,7 +178,7 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
     if (n % 4 === 0) {
       const views = [a, b].map((storage) => ({ storage, grid: [storage.size] as const }));
       const grid = [n / 4, m, batch] as const;
-      const kernel = this.#inRows(product);
+      const kernel = this.#tile(product);
       return kernel
         ? this.run(kernel, grid, views, { ...product, turns: k >> 1, odd: k & 1 }, a.dtype, 4)
         : this.run(matmul4, grid, views, { ...product, turns: k >> 2, rest: k & 3 }, a.dtype, 4);
@@ -196,21 +197,21 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
   }
 
   /**
-   * The kernel of as many rows a thread as leave enough threads for a card, and no workgroup partly idle; undefined where
-   * one row is best, or the grid has no place for y.
+   * The kernel of the largest tile that leaves enough threads for a card, and no workgroup partly idle; undefined where there
+   * is none, or the grid has no place for y.
    */
-  #inRows({ batch, m, n }: Product): SourceKernel | undefined {
+  #tile({ batch, m, n }: Product): SourceKernel | undefined {
     const { x, y, z } = this.limits;
     if (n === 4 || n / 4 > x || m > y || batch > z) return undefined;
-    const threads = (rows: number) => (batch * m * n) / (4 * rows);
-    return this.#rowKernels.find(
-      ({ rows }) => m % (workgroup * rows) === 0 && (this.software || threads(rows) >= leastThreads),
-    )?.kernel;
+    const fits = ({ quads, rows }: (typeof tiles)[number]) =>
+      m % (workgroup * rows) === 0 && (quads === 1 || n % (4 * workgroup * quads) === 0);
+    const threads = ({ quads, rows }: (typeof tiles)[number]) => (batch * m * n) / (4 * quads * rows);
+    return this.#tiles.find((tile) => fits(tile) && (this.software || threads(tile) >= leastThreads))?.kernel;
   }
 
-  /** Tries the products in rows on whole numbers: where a driver makes something else of them, they are not used. */
-  protected async tryRows(): Promise<void> {
-    const [m, k, n] = [64, 3, 8];
+  /** Tries the tiles on whole numbers: where a driver makes something else of one, it is not used. */
+  protected async tryTiles(): Promise<void> {
+    const [m, k, n] = [64, 3, 64];
     const values = (count: number) => Float32Array.from({ length: count }, (_, i) => ((i * 7) % 11) - 5);
     const [left, right] = [values(m * k), values(k * n)];
     const views = [left, right].map((x) => ({ storage: this.upload(x), grid: [x.length] as const }));
@@ -220,9 +221,9 @@ export abstract class ProductDevice<B> extends GpuDevice<B> {
     };
     const expected = (i: number) =>
       [0, 1, 2].reduce((sum, p) => sum + left[Math.floor(i / n) * k + p]! * right[p * n + (i % n)]!, 0);
-    for (const choice of inRows) {
-      const result = await this.read(this.run(choice.kernel, [n / 4, m, 1], views, constants, 'float32', 4));
-      if (result.every((value, i) => value === expected(i))) this.#rowKernels.push(choice);
+    for (const tile of tiles) {
+      const result = await this.read(this.run(tile.kernel, [n / 4, m, 1], views, constants, 'float32', 4));
+      if (result.every((value, i) => value === expected(i))) this.#tiles.push(tile);
     }
   }
 

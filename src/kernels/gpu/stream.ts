@@ -51,7 +51,7 @@ export class CommandStream {
     this.#words = { u32: new Uint32Array(words), i32: new Int32Array(words), f32: new Float32Array(words) };
   }
 
-  /** Starts a kernel: one thread (of `componentCount` elements) for each point of `output`, or for each `rows` along y. */
+  /** Starts a kernel: one thread (of `componentCount` elements) for each point of `output`, or for each tile of them. */
   dispatch(
     kernel: CompiledKernel,
     output: readonly number[],
@@ -77,11 +77,15 @@ export class CommandStream {
 
   /** A long axis goes over the rows of a two-dimensional dispatch, `width` threads each, as gpu.js's text expects. */
   #workgroups(
-    { workgroupSize: [x, y, z], rows }: CompiledKernel,
+    { workgroupSize: [x, y, z], tile }: CompiledKernel,
     output: readonly number[],
   ): { groups: [number, number, number]; width: number } {
     const [nx, ny = 1, nz = 1] = output as [number, number?, number?];
-    const groups: [number, number, number] = [Math.ceil(nx / x), Math.ceil(ny / rows / y), Math.ceil(nz / z)];
+    const groups: [number, number, number] = [
+      Math.ceil(nx / tile[0] / x),
+      Math.ceil(ny / tile[1] / y),
+      Math.ceil(nz / z),
+    ];
     if (output.length > 1) return { groups, width: 0 };
     if (groups[0] > this.#mostGroups) {
       groups[1] = Math.ceil(groups[0] / this.#mostGroups);

@@ -67,7 +67,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
     await provideWebGpu();
     try {
       const device = new WebGpuDevice(module, await module.WebGPUContext.acquire());
-      await device.tryRows();
+      await device.tryTiles();
       return device;
     } catch (error) {
       const reason = (error as Error).message;

@@ -29,8 +29,8 @@ export interface NativeFunction {
   readonly source: string;
   readonly argumentTypes: Readonly<Record<string, 'Integer'>>;
   readonly returnType: 'Array(4)';
-  /** Neighbours along y of which one thread computes the results: so many times fewer threads are started there. */
-  readonly rows: number;
+  /** How many points of the grid along x and y one thread computes: so many times fewer threads are started there. */
+  readonly tile: readonly [number, number];
 }
 
 const known = new WeakMap<AnyKernel, KernelIdentity>();

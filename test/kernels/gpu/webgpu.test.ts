@@ -166,7 +166,7 @@ describe('webgpu in Node', () => {
     assert.equal(webgpu().compiledKernels, compiled);
   });
 
-  it('multiplies in rows, but not where a driver makes something else of that', async () => {
+  it('multiplies in tiles, but not where a driver makes something else of that', async () => {
     const { WebGPUContext } = await loadGpuJs();
     const { device: gpu } = (await WebGPUContext.acquire()) as unknown as { device: { createShaderModule: Compile } };
     type Compile = (settings: { code: string }) => unknown;
@@ -174,13 +174,13 @@ describe('webgpu in Node', () => {
     const spec = { batch: 1, m: 64, n: 8, k: 2, transposeA: false, transposeB: false };
     try {
       for (const wrong of [false, true]) {
-        let inRows = 0;
+        let tiles = 0;
         gpu.createShaderModule = ({ code }) => {
-          if (code.includes('fn fn_productOf8')) inRows++;
-          return compile.call(gpu, { code: wrong ? code.replaceAll('sum1 = fma(', 'sum1 = -fma(') : code });
+          if (code.includes('fn fn_tileOf')) tiles++;
+          return compile.call(gpu, { code: wrong ? code.replaceAll('sum1_0 = fma(', 'sum1_0 = -fma(') : code });
         };
         const fresh = await (webgpu().constructor as typeof WebGpuDevice).create();
-        assert.equal(inRows, 1);
+        assert.equal(tiles, 3);
         const before = fresh.compiledKernels;
         const product = fresh.matmul(
           fresh.upload(Float32Array.from({ length: 128 }, (_, i) => i)),
