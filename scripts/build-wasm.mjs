@@ -22,8 +22,10 @@ const newest = Math.max(
 );
 mkdirSync(folder, { recursive: true });
 // Addresses below memoryBase hold the job description, see pool.ts.
-// --debug keeps the functions' names, for profiles.
+// --debug keeps the functions' names, for profiles. 235: of what generated.ts exports, one function is generic.
 const common = [
+  '--disableWarning',
+  '235',
   '-O3',
   '--debug',
   '--noAssert',
