@@ -79,19 +79,13 @@ describe('the developer page', function () {
     assert.equal(await page.locator('#pictures img').count(), 12);
   });
 
-  it('has the same losses on every device, step by step', async () => {
-    // Few pairs and steps, since GPUs in software are slow. The last step asks the memories.
+  it('has the same losses on WebGPU as on WebAssembly, step by step', async () => {
+    // Few pairs and steps, since GPUs in software are slow; WebGL takes 12 s, and has the golden fixtures. The last step asks the memories.
     const { page: small } = await session.open('developer.html?steps=2&pairs=8');
-    const [expected, ...others] = [
-      await train(small, 'wasm'),
-      await train(small, 'webgpu'),
-      await train(small, 'webgl2'),
-    ];
-    for (const losses of others) {
-      assert.equal(losses.length, 2);
-      const apart = losses.map((loss, step) => Math.abs(loss / expected![step]! - 1));
-      assert.ok(apart[0]! < 1e-5 && Math.max(...apart) < 1e-4, `${losses.join()} instead of ${expected!.join()}`);
-    }
+    const [expected, losses] = [await train(small, 'wasm'), await train(small, 'webgpu')];
+    assert.equal(losses.length, 2);
+    const apart = losses.map((loss, step) => Math.abs(loss / expected[step]! - 1));
+    assert.ok(apart[0]! < 1e-5 && apart[1]! < 1e-4, `${losses.join()} instead of ${expected.join()}`);
     await small.close();
   });
 
