@@ -174,7 +174,7 @@ describe('hopgrad train, stopped and resumed', function () {
     assert.ok(existsSync(file('evaluating', 'results.json')));
   });
 
-  const kills = Number(process.env.HOPGRAD_KILLS ?? 6);
+  const kills = Number(process.env.HOPGRAD_KILLS ?? 4);
   it(`goes on to the same bits after ${kills} kills at random moments`, async function () {
     const saving = ['--save-steps', '1', '--keep-checkpoints', '2', '--ema', '0.9', '--layer-decay', '0.8'];
     const args = [...small, '--steps', String(12 * kills), ...saving];

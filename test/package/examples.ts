@@ -115,13 +115,13 @@ export function examples(packed: () => Packed): void {
       /** What a page says about its device. */
       const told = (page: Page) => page.locator('#device').textContent();
 
-      /** Tries a built page on WebAssembly, isolated and not, and on one of the devices that are gpu.js (both are one import). */
-      async function onDevices(folder: string, gpu: 'webgpu' | 'webgl2', use: (page: Page) => Promise<void>) {
-        for (const [device, isolated] of [
-          ['wasm', true],
-          ['wasm', false],
-          [gpu, gpu === 'webgpu'],
-        ] as const) {
+      /** Tries a built page on WebAssembly and on one of the devices that are gpu.js (both are one import). */
+      async function onDevices(
+        folder: string,
+        devices: readonly (readonly ['wasm' | 'webgpu' | 'webgl2', isolated: boolean])[],
+        use: (page: Page) => Promise<void>,
+      ) {
+        for (const [device, isolated] of devices) {
           const { url, server } = await serveFolder(folder, isolated);
           try {
             await open(`${url}?device=${device}`, async (page) => {
@@ -137,7 +137,11 @@ export function examples(packed: () => Packed): void {
 
       it('webpack-page, in production mode, descends', async () => {
         npm('webpack-page', 'run', 'build');
-        await onDevices(join(workspace, 'webpack-page'), 'webgpu', async (page) => {
+        const devices = [
+          ['wasm', true],
+          ['webgpu', true],
+        ] as const;
+        await onDevices(join(workspace, 'webpack-page'), devices, async (page) => {
           const loss = Number(await page.evaluate(() => document.body.dataset.loss));
           assert.ok(loss < 0.02, `${loss}`);
         });
@@ -163,7 +167,11 @@ export function examples(packed: () => Packed): void {
       it('vite-page sees what is drawn, with a model trained in Node', async () => {
         assert.match(npm('vite-page', 'run', 'train'), /shapes\.safetensors is written/);
         npm('vite-page', 'run', 'build');
-        await onDevices(join(workspace, 'vite-page/dist'), 'webgl2', drawSquare);
+        const devices = [
+          ['wasm', false],
+          ['webgl2', false],
+        ] as const;
+        await onDevices(join(workspace, 'vite-page/dist'), devices, drawSquare);
       });
 
       it("vite-page does so on vite's own server, while it is developed", async () => {

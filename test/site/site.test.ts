@@ -117,8 +117,9 @@ describe('the pages of the site', function () {
           const explorable = document.querySelector('#explorable');
           return !explorable || (explorable.childElementCount > 0 && !explorable.ariaBusy);
         });
-        // Guides are alike, and colours are of one style sheet but for the explorables.
-        const closely = isolated && (!url.startsWith('guides/') || /tour|training/.test(url));
+        // Guides are alike, and so are chapters; colours are of one style sheet but for the explorables.
+        const alike = /^guides\/(?!.*(tour|training))|^chapters\/(?!.*(saturation|hopfield|bug-zoo|geometry|transfer))/;
+        const closely = isolated && !alike.test(url);
         const inAll = closely && !/^(chapters|api)\/(?!saturation|.*functions)/.test(url);
         for (const [width, scheme] of isolated ? crossings : crossings.slice(0, 2)) {
           await show(width, scheme);
