@@ -5,8 +5,9 @@ import { at, type Context } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
-/** Bytes of a packed block of so many rows or columns. */
-export const packed = (lanes: number, dtype: DType) => roundUp(lanes, kernel.NR) * kernel.KC * bytesPerElement[dtype];
+/** Bytes of so many packed rows or columns: of a k-block, or of all k. */
+export const packed = (lanes: number, dtype: DType, k: number = kernel.KC) =>
+  roundUp(lanes, kernel.NR) * k * bytesPerElement[dtype];
 const roundUp = (size: number, unit: number) => Math.ceil(size / unit) * unit;
 
 /** Multiplications in a chunk, at least, tens of microseconds: less is not worth taking. */
@@ -49,7 +50,7 @@ interface Factor {
 function withWhole<T>({ engine }: Context, factor: Factor, body: (address: number) => T): T {
   const { storage, isB, matrices, batch, lanes, lane, step, k, uses } = factor;
   const { dtype } = storage;
-  const bytes = matrices * roundUp(lanes, kernel.NR) * k * bytesPerElement[dtype];
+  const bytes = matrices * packed(lanes, dtype, k);
   if (uses === 1 || k === 0 || bytes > mostWhole) return body(0);
   const block = engine.block(bytes);
   try {

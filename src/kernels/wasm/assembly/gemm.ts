@@ -166,9 +166,15 @@ export function tiles<T>(packedA: usize, packedB: usize, kc: i32, c: usize, stri
   }
 }
 
-/** Bytes of scratch for the packed blocks of an m × n product. */
+/** Bytes of `count` times `stride` elements. */
 // @ts-ignore: decorator
-@inline export function packedBytes<T>(lanes: i32): usize { return (<usize>((lanes + 7) & ~7) * <usize>KC) << alignof<T>(); }
+@inline function elements<T>(count: i32, stride: i32): usize { return (<usize>count * <usize>stride) << alignof<T>(); }
+/** Bytes of `k` steps of a factor that is packed whole: its k-blocks follow each other, each with the panels of all lanes. */
+// @ts-ignore: decorator
+@inline function wholeBytes<T>(lanes: i32, k: i32): usize { return elements<T>((lanes + 7) & ~7, k); }
+/** Bytes of scratch for one k-block of so many lanes. */
+// @ts-ignore: decorator
+@inline export function packedBytes<T>(lanes: i32): usize { return wholeBytes<T>(lanes, KC); }
 
 /** Packs a k-block of a factor into panels of `width` lanes. Strides in elements. @returns where they are */
 // @ts-ignore: decorator
@@ -176,8 +182,6 @@ export function tiles<T>(packedA: usize, packedB: usize, kc: i32, c: usize, stri
   pack<T>(source, panels, count, width, kc, bytesOf<T>(lane), bytesOf<T>(step), bytesOf<T>(kc) * width);
   return panels;
 }
-// @ts-ignore: decorator
-@inline function elements<T>(count: i32, stride: i32): usize { return (<usize>count * <usize>stride) << alignof<T>(); }
 
 /** C [m, n] = (or +=) A [m, k] · B [k, n] on this thread; strides in elements, `stride` that of C's rows. */
 export function multiply<T>(
@@ -192,10 +196,6 @@ export function multiply<T>(
     tiles<T>(panelsA, panelsB, kc, c, bytesOf<T>(stride), m, n, add || k0 > 0);
   }
 }
-
-/** Bytes of `k` steps of a factor that is packed whole: its k-blocks follow each other, each with the panels of all lanes. */
-// @ts-ignore: decorator
-@inline function wholeBytes<T>(lanes: i32, k: i32): usize { return elements<T>((lanes + 7) & ~7, k); }
 
 /**
  * Packs a factor whole, for products of which several blocks use it; its lanes are rows of A or columns of B. A chunk is a
