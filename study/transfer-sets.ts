@@ -37,8 +37,7 @@ export interface JudgedSet {
 
 /** Those of some pictures. */
 export function pick({ images, labels, captions, concepts }: Pictures, rows: readonly number[]): Pictures {
-  const own = new Uint8Array(rows.length * length);
-  for (const [i, row] of rows.entries()) own.set(images.subarray(row * length, (row + 1) * length), i * length);
+  const own = drawingBytes({ images: { data: images, size: side, count: labels.length } }, rows);
   const of = <T>(list: readonly T[]) => rows.map((row) => list[row]!);
   return { images: own, labels: of(labels), captions: of(captions), ...(concepts && { concepts: of(concepts) }) };
 }

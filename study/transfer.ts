@@ -173,18 +173,40 @@ class Probes {
   }
 }
 
+/** What a linear probe is trained on, and what it is asked. */
+function foldsOf({ pictures, probe }: JudgedSet): (readonly [Pictures, Pictures])[] {
+  if (probe !== 'halves') return [[probe, pictures]];
+  const half = (rest: number) =>
+    pick(
+      pictures,
+      [...pictures.labels.keys()].filter((i) => i % 2 === rest),
+    );
+  const [even, odd] = [half(0), half(1)];
+  return [
+    [even, odd],
+    [odd, even],
+  ];
+}
+
+/** The same judge, who looks at the same pictures once. */
+function remembering(judge: Judge): Judge {
+  const seen = new Map<Pictures, Promise<Tensor>>();
+  const see = (pictures: Pictures) => {
+    const features = seen.get(pictures) ?? judge.see(pictures);
+    seen.set(pictures, features);
+    return features;
+  };
+  return { ...judge, see };
+}
+
 /** The three questions on one set. */
 async function ask(judge: Judge, probes: Probes, set: JudgedSet): Promise<Hits> {
   const { pictures, classes, searched } = set;
   const { labels } = pictures;
   const seen = await judge.see(pictures);
   const named = await judge.classes(set, seen);
-  const half = (rest: number) => pick(pictures, [...labels.keys()].filter((i) => i % 2 === rest)); // biome-ignore format: a line
-  const [even, odd] = [half(0), half(1)];
-  const folds =
-    set.probe === 'halves' ? [[even, odd] as const, [odd, even] as const] : [[set.probe, pictures] as const];
   const probed: boolean[] = [];
-  for (const [train, test] of folds) probed.push(...(await probes.ask(train, test, classes.length)));
+  for (const [train, test] of foldsOf(set)) probed.push(...(await probes.ask(train, test, classes.length)));
   return {
     zeroShot: amongFirst(named, (i) => labels[i]!, 1),
     probe: probed,
@@ -252,7 +274,8 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
   found.number('steps', steps);
   found.number('seeds', seeds.length);
   const results = new Map<string, Record<string, Hits[]>>(sets.map(({ id }) => [id, {}]));
-  const judgeAll = async (name: string, judge: Judge) => {
+  const judgeAll = async (name: string, unremembering: Judge) => {
+    const judge = remembering(unremembering);
     const probes = new Probes(judge.see, iterations);
     for (const set of sets) (results.get(set.id)![name] ??= []).push(await ask(judge, probes, set));
   };

@@ -173,7 +173,7 @@ async function allFeatures(
 }
 
 /** Pixels of some drawings, [rows, size, size, 3]. */
-export function drawingBytes({ images }: EmojiData, rows: readonly number[]): Uint8Array {
+export function drawingBytes({ images }: Pick<EmojiData, 'images'>, rows: readonly number[]): Uint8Array {
   const length = 3 * images.size ** 2;
   const pixels = new Uint8Array(rows.length * length);
   rows.forEach((row, i) => {
