@@ -3,7 +3,15 @@
  * versions are tested against. Each equation stands here once; its derivative is the vjp of the op that uses it.
  */
 import { largestOf } from '../tensor/dtype.js';
-import { type BatchNormSpec, type Device, type FusedKernels, type ScalarKernel, Storage } from './device.js';
+import {
+  type AdamWSpec,
+  type AdamWStorages,
+  type BatchNormSpec,
+  type Device,
+  type FusedKernels,
+  type ScalarKernel,
+  Storage,
+} from './device.js';
 import * as f from './scalar.js';
 import { withScope } from './scope.js';
 import { zipFlat } from './walk.js';
@@ -58,6 +66,18 @@ export function decomposed(device: Device): FusedKernels {
     return device.map(f.log1p, zip(f.add, others, zip(f.sub, sum(largest, rows, length), 1)));
   };
 
+  const adamW = tidy(({ parameter, grad, m, v }: AdamWStorages, s: AdamWSpec): void => {
+    const g = s.gradScale === 1 ? grad : zip(f.mul, grad, s.gradScale);
+    const nextM = zip(f.add, zip(f.mul, m, s.beta1), zip(f.mul, g, 1 - s.beta1));
+    const nextV = zip(f.add, zip(f.mul, v, s.beta2), zip(f.mul, device.map(f.square, g), 1 - s.beta2));
+    const mHat = zip(f.div, nextM, 1 - s.beta1 ** s.step);
+    const vHat = zip(f.div, nextV, 1 - s.beta2 ** s.step);
+    const update = zip(f.div, mHat, zip(f.add, device.map(f.sqrt, vHat), s.eps));
+    const decayed = zip(f.mul, parameter, 1 - s.learningRate * s.weightDecay);
+    device.copyInto(parameter, zip(f.sub, decayed, zip(f.mul, update, s.learningRate)));
+    device.copyInto(m, nextM);
+    device.copyInto(v, nextV);
+  });
   const kernels: FusedKernels = {
     softmax(x, rows, length) {
       const e = device.map(f.exp, shifted(x, rows, length).x);
@@ -133,20 +153,16 @@ export function decomposed(device: Device): FusedKernels {
       });
       return { output: device.permute(output, [s.batch, s.heads, s.queries, s.headDim], [0, 2, 1, 3]), probabilities };
     },
-    sumSquares(x) {
-      return device.reduce('sum', device.map(f.square, x), 1, x.size, 1);
+    sumSquares(xs) {
+      const sums = xs.map((x) => sum(device.map(f.square, x), 1, x.size));
+      return device.concat(
+        sums,
+        1,
+        sums.map(() => 1),
+      );
     },
-    adamW(parameter, grad, m, v, s) {
-      const g = s.gradScale === 1 ? grad : zip(f.mul, grad, s.gradScale);
-      const nextM = zip(f.add, zip(f.mul, m, s.beta1), zip(f.mul, g, 1 - s.beta1));
-      const nextV = zip(f.add, zip(f.mul, v, s.beta2), zip(f.mul, device.map(f.square, g), 1 - s.beta2));
-      const mHat = zip(f.div, nextM, 1 - s.beta1 ** s.step);
-      const vHat = zip(f.div, nextV, 1 - s.beta2 ** s.step);
-      const update = zip(f.div, mHat, zip(f.add, device.map(f.sqrt, vHat), s.eps));
-      const decayed = zip(f.mul, parameter, 1 - s.learningRate * s.weightDecay);
-      device.copyInto(parameter, zip(f.sub, decayed, zip(f.mul, update, s.learningRate)));
-      device.copyInto(m, nextM);
-      device.copyInto(v, nextV);
+    adamW(all, s) {
+      for (const one of all) adamW(one, s);
     },
   };
   return Object.fromEntries(

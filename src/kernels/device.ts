@@ -150,6 +150,14 @@ export interface AdamWSpec {
   gradScale: number;
 }
 
+/** A parameter, its gradient, and the means of that and of its square; all of one size and dtype. */
+export interface AdamWStorages {
+  parameter: Storage;
+  grad: Storage;
+  m: Storage;
+  v: Storage;
+}
+
 /** The core: all a new device needs. */
 export interface CoreKernels {
   fill(size: number, value: number, dtype: DType): Storage;
@@ -225,10 +233,10 @@ export interface FusedKernels {
   ): { output: Storage; mean: Storage; variance: Storage };
   /** softmax(scale · Q Kᵀ) V per head; probabilities [batch, heads, queries, keys] are saved for the gradient. */
   attention(q: Storage, k: Storage, v: Storage, spec: AttentionSpec): { output: Storage; probabilities: Storage };
-  /** Σ x². Result has one element. */
-  sumSquares(x: Storage): Storage;
-  /** Updates parameter, m and v in place. */
-  adamW(parameter: Storage, grad: Storage, m: Storage, v: Storage, spec: AdamWSpec): void;
+  /** Σ x² of each of several: as many elements. */
+  sumSquares(xs: readonly Storage[]): Storage;
+  /** Updates parameters that share the numbers of `spec`, and their m and v, in place. */
+  adamW(all: readonly AdamWStorages[], spec: AdamWSpec): void;
 }
 
 /**

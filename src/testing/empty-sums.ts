@@ -67,7 +67,7 @@ function casesIn(dtype: 'float32' | 'float64'): Record<string, (device: Device) 
         [device.reduce('sum', x, 5, 0, inner), 0],
         [device.reduce('max', x, 5, 0, inner), -Infinity],
         [device.reduce('min', x, 5, 0, inner), Infinity],
-        [fused(device).sumSquares(x), 0],
+        [fused(device).sumSquares([x, x]), 0],
       ]);
     },
     scatterAdd: (device) => [[device.scatterAdd(ones(device, 0), device.upload(new Int32Array(0)), 2, 5, 3), 0]],

@@ -289,13 +289,38 @@ function comparisons(random: Random, dtype: Float): ConformanceCase[] {
     against(
       'adamW, three steps',
       (device, draw) => {
-        const [parameter, grad] = [device.upload(draw(1000)), device.upload(draw(1000))];
-        const [m, v] = [device.fill(1000, 0, dtype), device.fill(1000, 0, dtype)];
+        const all = [1000, 1, 0, 37, 2 ** 19, 2 ** 19, 3].map((size) => ({
+          ...{ parameter: device.upload(draw(size)), grad: device.upload(draw(size)) },
+          ...{ m: device.fill(size, 0, dtype), v: device.fill(size, 0, dtype) },
+        }));
         for (let step = 1; step <= 3; step++)
-          fused(device).adamW(parameter, grad, m, v, {
+          fused(device).adamW(all, {
             ...{ learningRate: 1e-2, beta1: 0.9, beta2: 0.98, eps: 1e-6, weightDecay: 0.2, step, gradScale: 0.5 },
           });
-        return [parameter, m, v];
+        return all.flatMap(({ parameter, m, v }) => [parameter, m, v]);
+      },
+      random,
+    ),
+    against(
+      'sums of squares of several, together',
+      (device, draw) => {
+        const xs = [1000, 1, 0, 63, 64, 65, 12_288, 0, 2 ** 20, 129].map((size) => device.upload(draw(size)));
+        return [xs, xs.slice(2, 3), xs.slice(0, 1), xs.slice(3, 5)].map((some) => fused(device).sumSquares(some));
+      },
+      random,
+      1e-6,
+    ),
+    against(
+      'slices of neighbours and joins of all kinds',
+      (device, draw) => {
+        const [x, few] = [device.upload(draw(4 * 5 * 6)), device.upload(draw(7))];
+        const cut = (shape: number[], starts: number[], sizes: number[]) => device.slice(x, shape, starts, sizes);
+        return [
+          ...[cut([120], [17], [50]), cut([4, 5, 6], [1, 0, 0], [2, 5, 6]), cut([1, 20, 6], [0, 3, 0], [1, 7, 6])],
+          ...[cut([4, 5, 6], [1, 2, 0], [1, 2, 6]), cut([4, 30], [2, 3], [1, 4]), cut([120], [119], [1])],
+          device.concat([few, x, device.upload(draw(0)), few, x], 1, [7, 120, 0, 7, 120]),
+          device.concat([x, few, device.upload(draw(0))], 1, [120, 7, 0]),
+        ];
       },
       random,
     ),

@@ -18,6 +18,7 @@ import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { flat } from '../walk.js';
 import { fusedKernels } from './fused.js';
+import type { Claim } from './pool.js';
 import {
   elementwiseProgram,
   exactLimit,
@@ -30,10 +31,23 @@ import { truncate } from './scalar.js';
 import { type Run, sortedScatterAdd } from './scatter.js';
 import type { Site } from './stream.js';
 import { sumProgram } from './sum-program.js';
-import { type Player, Tape } from './tape.js';
+import { type Piece, type Player, Tape } from './tape.js';
 
 /** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
 export type Argument<B> = { buffer: B; grid: Grid } | number;
+
+/** `size` elements of a buffer, from one of them on. */
+export interface Part<B> {
+  buffer: B;
+  from: number;
+  size: number;
+}
+
+/** What of a launch will come again: all of it but the buffers (site), or only that its result is put somewhere (claim). */
+export interface Again {
+  site?: Site;
+  claim?: Claim;
+}
 
 /** One storage in the books of a device. */
 interface Entry<B> {
@@ -79,8 +93,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
   protected readonly returnsFour: boolean = false;
   /** How large a dispatch may be. */
   protected abstract readonly limits: GridLimits;
-  /** Starts a kernel; the result has one element per point of `output`. `site`: it will be repeated as it is. */
-  protected abstract launch(program: Program, output: readonly number[], args: readonly Argument<B>[], site?: Site): B;
+  /** Starts a kernel; the result has one element per point of `output`. */
+  protected abstract launch(
+    program: Program,
+    output: readonly number[],
+    args: readonly Argument<B>[],
+    again?: Again,
+  ): B;
   /** A buffer with these elements. The array is not used afterwards by anyone else. */
   protected abstract put(data: Float32Array): B;
   /** The first `size` elements of a buffer. */
@@ -88,6 +107,8 @@ export abstract class GpuDevice<B> extends SourceDevice {
   protected abstract fetchSync(buffer: B, size: number): Float32Array;
   /** Another handle on the same elements. */
   protected abstract share(buffer: B): B;
+  /** Parts of buffers, one after the other, by copies; absent where that takes a kernel. @param claim who will ask again */
+  protected join?(parts: readonly Part<B>[], claim?: Claim): B;
   /** Gives a handle back, after what was started with it. */
   protected abstract discard(buffer: B): void;
 
@@ -97,8 +118,9 @@ export abstract class GpuDevice<B> extends SourceDevice {
       this.fused,
       fusedKernels({
         each: (f, shape, ...operands) => this.runElementwise(f, shape, operands, 'float32'),
-        sum: (f, [outer, length, inner], ...operands) => this.#sum(f, outer, length, inner, operands),
+        sum: (f, shape, ...operands) => this.sum(f, shape, ...operands),
         reduce: (...reduction) => this.reduce(...reduction),
+        concat: (...parts) => this.concat(...parts),
         update: (f, target, ...operands) => this.#update(f, target, operands),
       }),
     );
@@ -192,12 +214,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   copyInto(target: Storage, source: Storage): void {
-    this.#replace(target, this.share(this.bufferOf(source)));
+    this.replace(target, this.share(this.bufferOf(source)));
     this.#tape?.updated(target, source);
   }
 
   /** Puts another buffer behind a storage. */
-  #replace(target: Storage, buffer: B): void {
+  protected replace(target: Storage, buffer: B): void {
     const entry = this.#entries.get(target)!;
     this.discard(entry.buffer);
     entry.buffer = buffer;
@@ -227,6 +249,15 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return result;
   }
 
+  /** Parts of storages of one dtype, one after the other. */
+  protected joined(pieces: readonly Piece[]): Storage {
+    const parts = pieces.map(({ storage, from, size }) => ({ buffer: this.bufferOf(storage), from, size }));
+    const size = pieces.reduce((sum, piece) => sum + piece.size, 0);
+    const result = this.wrap(this.join!(parts), pieces[0]!.storage.dtype, size);
+    this.#tape?.joined(pieces, result);
+    return result;
+  }
+
   /**
    * Runs `body` and writes down the kernels it starts. What it does beside them (numbers, data from the host, choices)
    * is not looked at again.
@@ -251,11 +282,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
     tape.finish(given);
     const kinds = given.map(({ dtype, size }) => ({ dtype, size }));
     const player: Player<B> = {
-      launch: (program, output, args, site) => this.launch(program, output, args, site),
+      launch: (program, output, args, site) => this.launch(program, output, args, { site }),
       share: (buffer) => this.share(buffer),
       discard: (buffer) => this.discard(buffer),
       bufferOf: (storage) => this.bufferOf(storage),
-      replace: (target, buffer) => this.#replace(target, buffer),
+      join: (parts, claim) => this.join!(parts, claim),
+      replace: (target, buffer) => this.replace(target, buffer),
     };
     const replay = (others: readonly Storage[]) =>
       tape
@@ -293,11 +325,18 @@ export abstract class GpuDevice<B> extends SourceDevice {
     return this.#start(program, layout.output, [...inputs, ...values], dtype, size);
   }
 
-  #start(program: Program, output: readonly number[], operands: readonly View[], dtype: DType, size: number): Storage {
+  #start(
+    program: Program,
+    output: readonly number[],
+    operands: readonly View[],
+    dtype: DType,
+    size: number,
+    again?: Again,
+  ): Storage {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand.storage), grid: operand.grid },
     );
-    const result = this.wrap(this.launch(program, output, args), dtype, size);
+    const result = this.wrap(this.launch(program, output, args, again), dtype, size);
     this.#tape?.launched(program, output, operands, result);
     return result;
   }
@@ -317,6 +356,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     shape: readonly number[],
     operands: readonly KernelOperand[],
     dtype: DType,
+    again?: Again,
   ): Storage {
     const size = sizeOf(shape);
     if (size === 0) return this.fill(0, 0, dtype);
@@ -326,7 +366,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const layout = layoutGrid([length / components, ...others] as unknown as Grid, this.limits);
     const steps = operands.map((x) => (typeof x === 'number' ? null : [...x.strides].reverse()));
     const { program, values } = elementwiseProgram(f, steps, layout, components);
-    return this.#start(program, layout.output, [...operands.map(viewOf), ...values], dtype, size);
+    return this.#start(program, layout.output, [...operands.map(viewOf), ...values], dtype, size, again);
   }
 
   #update(f: ScalarKernel, target: Storage, operands: readonly (Storage | number)[]): void {
@@ -337,7 +377,9 @@ export abstract class GpuDevice<B> extends SourceDevice {
     result.free();
   }
 
-  #sum(f: ScalarKernel, outer: number, length: number, inner: number, operands: readonly KernelOperand[]): Storage {
+  /** y[o][i] = Σ_l f(operands at [o][l][i]) for a shape [outer, length, inner]. */
+  protected sum(f: ScalarKernel, shape: readonly [number, number, number], ...operands: KernelOperand[]): Storage {
+    const [outer, length, inner] = shape;
     if (outer * length * inner === 0) return this.fill(outer * inner, 0, 'float32');
     const { chunk, count } = inStages(length, outer * inner, this.software);
     const layout = layoutGrid([inner, count, outer], this.limits);

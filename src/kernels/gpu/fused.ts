@@ -25,11 +25,18 @@ export interface FusionTools {
   /** y[o][i] = Σ_l f(operands at [o][l][i]) for `shape` = [outer, length, inner]. */
   sum(f: ScalarKernel, shape: readonly [number, number, number], ...operands: KernelOperand[]): Storage;
   reduce(kind: ReduceKind, x: Storage, outer: number, length: number, inner: number): Storage;
+  concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage;
   /** target ← f(target, operands), all of one size. @throws UsageError while a computation is captured */
   update(f: ScalarKernel, target: Storage, ...operands: (Storage | number)[]): void;
 }
 
-export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partial<FusedKernels & FusedGradients> {
+export function fusedKernels({
+  each,
+  sum,
+  reduce,
+  concat,
+  update,
+}: FusionTools): Partial<FusedKernels & FusedGradients> {
   const at = (storage: Storage, strides: Strides): Strided => ({ storage, strides });
   /** [rows, length] as it is stored, a value a row, a value a column. */
   const full = (length: number): Strides => [length, 1];
@@ -152,16 +159,20 @@ export function fusedKernels({ each, sum, reduce, update }: FusionTools): Partia
       );
       return after({ x: dx, weight: weightGrad, bias: biasGrad }, rstd);
     },
-    adamW(parameter, grad, m, v, s) {
-      if (parameter.size === 0) return;
-      update(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
-      update(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
+    sumSquares(xs) {
+      const sums = xs.map((x) => sum(square, [1, x.size, 1], at(x, [0, 1, 0])));
+      const ones = sums.map(() => 1);
+      return after(concat(sums, 1, ones), ...sums);
+    },
+    adamW(all, s) {
       const rate = s.learningRate / (1 - s.beta1 ** s.step);
       const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
-      update(scalar.update, parameter, m, v, 1 - s.learningRate * s.weightDecay, rate, correction, s.eps);
-    },
-    sumSquares(x) {
-      return sum(square, [1, x.size, 1], at(x, [0, 1, 0]));
+      for (const { parameter, grad, m, v } of all) {
+        if (parameter.size === 0) continue;
+        update(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
+        update(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
+        update(scalar.update, parameter, m, v, 1 - s.learningRate * s.weightDecay, rate, correction, s.eps);
+      }
     },
   };
   return kernels;

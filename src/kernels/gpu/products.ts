@@ -6,7 +6,7 @@ import type { Conv2dSpec, MatmulSpec, Storage } from '../device.js';
 import { textKernel } from '../source/identity.js';
 import type { KernelThis, SourceKernel, Volume } from '../source/kernel.js';
 import { builtIn } from '../source/own.js';
-import { GpuDevice } from './device.js';
+import { PackingDevice } from './packing.js';
 
 /** C[z][y][x] = Σ_p Σ_i A[z][p][y][i] · B[z][p][i][x], both factors flat and walked by integer steps. */
 interface Product {
@@ -167,7 +167,7 @@ function fold(this: KernelThis, patches: Volume): number {
 builtIn({ unfold, fold });
 
 /** A gpu.js device whose kernels may return four elements at once. */
-export abstract class ProductDevice<B> extends GpuDevice<B> {
+export abstract class ProductDevice<B> extends PackingDevice<B> {
   protected override readonly returnsFour = true;
   readonly #tiles: (typeof tiles)[number][] = [];
 

@@ -3,9 +3,9 @@
  * score. WebGPU itself lets each see what those before it wrote.
  */
 import type { CompiledKernel } from './compile.js';
-import type { Argument } from './device.js';
+import type { Argument, Part } from './device.js';
 import type { GPUBufferLike, GPUDeviceLike, GPUEncoderLike, GPUPassLike } from './module.js';
-import type { Block } from './pool.js';
+import type { Block, Claim } from './pool.js';
 
 const usage = { mapRead: 0x01, copyTarget: 0x08, uniform: 0x40 };
 
@@ -19,7 +19,7 @@ interface Replayed {
 }
 
 /** A launch that will be repeated with the same sizes and numbers. */
-export interface Site {
+export interface Site extends Claim {
   cache?: unknown;
 }
 
@@ -134,7 +134,8 @@ export class CommandStream {
     const buffers = arrayArgs.map(({ index }) => (args[index] as { buffer: Block }).buffer);
     const entries = [uniforms, ...buffers, result].map((resource, binding) => ({
       binding,
-      resource: 'holders' in resource ? { buffer: resource.buffer } : resource,
+      resource:
+        'holders' in resource ? { buffer: resource.buffer, offset: resource.offset, size: resource.bytes } : resource,
     }));
     return this.#device.createBindGroup({ layout: bindGroupLayout, entries });
   }
@@ -192,6 +193,14 @@ export class CommandStream {
     this.#device.queue.writeBuffer(block.buffer, 0, data);
   }
 
+  /** Copies parts of blocks into another, each to its place there (in elements). */
+  join(parts: readonly Part<Block>[], places: readonly number[], result: Block): void {
+    const encoder = this.#outside();
+    parts.forEach(({ buffer: { buffer, offset }, from, size }, i) => {
+      encoder.copyBufferToBuffer(buffer, offset + 4 * from, result.buffer, 4 * places[i]!, 4 * size);
+    });
+  }
+
   /** Destroys a buffer when what was gathered with it has been submitted. */
   destroy(buffer: GPUBufferLike): void {
     if (this.#encoder) this.#doomed.push(buffer);
@@ -214,7 +223,7 @@ export class CommandStream {
   /** The first `size` elements of a block as they are now: the copy is submitted before this returns. */
   async read(block: Block, size: number): Promise<Float32Array> {
     const staging = this.#takeStaging(4 * size);
-    this.#outside().copyBufferToBuffer(block.buffer, 0, staging.buffer, 0, 4 * size);
+    this.#outside().copyBufferToBuffer(block.buffer, block.offset, staging.buffer, 0, 4 * size);
     this.submit();
     await staging.buffer.mapAsync(usage.mapRead, 0, 4 * size);
     const elements = new Float32Array(staging.buffer.getMappedRange(0, 4 * size).slice(0));

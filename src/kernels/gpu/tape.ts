@@ -4,7 +4,8 @@
  * stay on the device, and see each result in the one shape it was made with.
  */
 import { type Storage, touch } from '../device.js';
-import type { Argument } from './device.js';
+import type { Argument, Part } from './device.js';
+import type { Claim } from './pool.js';
 import type { Program } from './programs.js';
 import type { Site } from './stream.js';
 
@@ -20,9 +21,17 @@ type Step<B> = { dead: number[] } & (
       slot: number;
       site: Site;
     }
+  | { kind: 'join'; parts: readonly (Place<B> & { from: number; size: number })[]; slot: number; claim: Claim }
   | { kind: 'share'; source: Place<B>; slot: number }
   | { kind: 'update'; target: Storage; source: Place<B> }
 );
+
+/** `size` elements of a storage, from one of them on. */
+export interface Piece {
+  storage: Storage;
+  from: number;
+  size: number;
+}
 
 /** A storage seen in some dimensions, or a number. */
 export type Operand = { storage: Storage; grid: readonly number[] } | number;
@@ -30,6 +39,7 @@ export type Operand = { storage: Storage; grid: readonly number[] } | number;
 /** What playing needs of a device. */
 export interface Player<B> {
   launch(program: Program, output: readonly number[], args: readonly Argument<B>[], site: Site): B;
+  join(parts: readonly Part<B>[], claim: Claim): B;
   share(buffer: B): B;
   discard(buffer: B): void;
   bufferOf(storage: Storage): B;
@@ -68,6 +78,11 @@ export class Tape<B> {
     this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), site: {}, dead: [] });
   }
 
+  joined(pieces: readonly Piece[], result: Storage): void {
+    const parts = pieces.map(({ storage, from, size }) => ({ ...this.#place(storage), from, size }));
+    this.#steps.push({ kind: 'join', parts, slot: this.#slotFor(result), claim: {}, dead: [] });
+  }
+
   shared(source: Storage, result: Storage): void {
     const place = this.#place(source);
     this.#steps.push({ kind: 'share', source: place, slot: this.#slotFor(result), dead: [] });
@@ -88,7 +103,7 @@ export class Tape<B> {
     const needed = new Set(this.#results.flatMap((place) => ('slot' in place ? [place.slot] : [])));
     for (let i = this.#steps.length - 1; i >= 0; i--) {
       const step = this.#steps[i]!;
-      const places = step.kind === 'launch' ? step.args : [step.source];
+      const places = step.kind === 'launch' ? step.args : step.kind === 'join' ? step.parts : [step.source];
       const used = places.flatMap((place) => (typeof place !== 'number' && 'slot' in place ? [place.slot] : []));
       if (step.kind !== 'update') used.push(step.slot);
       for (const slot of used) {
@@ -111,6 +126,9 @@ export class Tape<B> {
           typeof arg === 'number' ? arg : ({ buffer: find(arg), grid: arg.grid } as Argument<B>),
         );
         slots[step.slot] = device.launch(step.program, step.output, args, step.site);
+      } else if (step.kind === 'join') {
+        const parts = step.parts.map((part) => ({ buffer: find(part), from: part.from, size: part.size }));
+        slots[step.slot] = device.join(parts, step.claim);
       } else if (step.kind === 'share') slots[step.slot] = device.share(find(step.source));
       else {
         device.replace(step.target, device.share(find(step.source)));

@@ -8,13 +8,14 @@ import { sizeOf } from '../../tensor/shape.js';
 import type { MemoryInfo } from '../device.js';
 import { RecentlyUsed } from '../recent.js';
 import { type CompiledKernel, compile } from './compile.js';
-import type { Argument } from './device.js';
+import type { Again, Argument, Part } from './device.js';
 import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
-import { type Block, BlockPool } from './pool.js';
+import type { PackLayout } from './packing.js';
+import { type Block, BlockPool, type Claim, errorOf } from './pool.js';
 import { ProductDevice, workgroup } from './products.js';
 import type { Program } from './programs.js';
 import { isSoftware, provideWebGpu, whyNoWebGpu } from './provide.js';
-import { CommandStream, type Site } from './stream.js';
+import { CommandStream } from './stream.js';
 
 /** A kernel, as soon as it is compiled; or why it cannot be. */
 interface Entry {
@@ -149,8 +150,13 @@ export class WebGpuDevice extends ProductDevice<Block> {
     return entry;
   }
 
-  protected launch(program: Program, output: readonly number[], args: readonly Argument<Block>[], site?: Site): Block {
-    const result = this.#take(program.components * sizeOf(output));
+  protected launch(
+    program: Program,
+    output: readonly number[],
+    args: readonly Argument<Block>[],
+    { site, claim = site }: Again = {},
+  ): Block {
+    const result = this.#take(program.components * sizeOf(output), claim);
     const entry = this.#kernels.get(program.key, () => this.#compile(program, output.length));
     this.#order(entry, () => {
       result.error = this.#failure ?? entry.error ?? inherited(args);
@@ -160,7 +166,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
   }
 
   /** A buffer for `size` elements. @throws MemoryLimitError, and what has made the device useless */
-  #take(size: number): Block {
+  #take(size: number, claim?: Claim): Block {
     if (this.#failure) throw this.#failure;
     if (4 * size > this.#pool.most)
       throw new MemoryLimitError('webgpu', {
@@ -168,7 +174,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
         expected: `at most ${this.#pool.most}, this adapter's limit for one buffer`,
         hint: 'Split the tensor, use a smaller micro-batch, or checkpoint() parts of the model.',
       });
-    return this.#pool.take(4 * size);
+    return this.#pool.take(4 * size, claim);
   }
 
   #typed(error: unknown, text: string): HopgradError {
@@ -193,7 +199,7 @@ export class WebGpuDevice extends ProductDevice<Block> {
   protected fetch(block: Block, size: number): Promise<Float32Array> {
     return new Promise((resolve, reject) => {
       this.#order(null, () => {
-        const error = this.#failure ?? block.error;
+        const error = this.#failure ?? errorOf(block);
         if (error) reject(error);
         else if (size === 0) resolve(new Float32Array(0));
         else
@@ -211,6 +217,39 @@ export class WebGpuDevice extends ProductDevice<Block> {
       expected: 'a synchronous device',
       hint: 'Use await t.data(), t.item() or t.array().',
     });
+  }
+
+  protected join(parts: readonly Part<Block>[], claim?: Claim): Block {
+    let size = 0;
+    const places = parts.map((part) => {
+      size += part.size;
+      return size - part.size;
+    });
+    return this.#copy(parts, places, size, claim);
+  }
+
+  #copy(parts: readonly Part<Block>[], places: readonly number[], size: number, claim?: Claim): Block {
+    const result = this.#take(size, claim);
+    this.#order(null, () => {
+      result.error = this.#failure ?? inherited(parts);
+      if (!result.error) this.#stream.join(parts, places, result);
+    });
+    return result;
+  }
+
+  protected pack(blocks: readonly Block[], sizes: readonly number[], { starts, size }: PackLayout): Block {
+    const { whole } = blocks[0]!;
+    const still = blocks.every((block, i) => block.whole === whole && block.offset === 4 * starts[i]!);
+    if (whole && still) return this.share(whole);
+    const parts = blocks.map((buffer, i) => ({ buffer, from: 0, size: sizes[i]! }));
+    return this.#copy(parts, starts, size);
+  }
+
+  protected unpack(pack: Block, sizes: readonly number[], { starts }: PackLayout): Block[] {
+    return this.#pool.parts(
+      pack,
+      sizes.map((size, i) => ({ offset: 4 * starts[i]!, bytes: 4 * size })),
+    );
   }
 
   protected share(block: Block): Block {
@@ -237,7 +276,10 @@ export class WebGpuDevice extends ProductDevice<Block> {
 }
 
 /** What is wrong with the first operand that has no contents. */
-function inherited(args: readonly Argument<Block>[]): HopgradError | null {
-  for (const arg of args) if (typeof arg !== 'number' && arg.buffer.error) return arg.buffer.error;
+function inherited(args: readonly ({ buffer: Block } | number)[]): HopgradError | null {
+  for (const arg of args) {
+    const error = typeof arg === 'number' ? null : errorOf(arg.buffer);
+    if (error) return error;
+  }
   return null;
 }

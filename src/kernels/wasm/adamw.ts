@@ -1,10 +1,10 @@
 /** The optimiser's update: the arguments of assembly/adamw.ts. */
-import type { AdamWSpec, Storage } from '../device.js';
+import type { AdamWSpec, AdamWStorages } from '../device.js';
 import { at, type Context, grain } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
-export function adamW({ engine }: Context, parameter: Storage, grad: Storage, m: Storage, v: Storage, s: AdamWSpec) {
+export function adamW({ engine }: Context, { parameter, grad, m, v }: AdamWStorages, s: AdamWSpec) {
   const elements = parameter.size;
   const { learningRate, beta1, beta2, eps, gradScale } = s;
   engine.call(kernel.adamW, chunksOf(elements, grain), {

@@ -4,7 +4,7 @@ import { adamW } from './adamw.js';
 import { attention, attentionGrad } from './attention.js';
 import type { Context } from './context.js';
 import { batchNorms } from './norm.js';
-import { reduceRows } from './reduce.js';
+import { sumSquares } from './reduce.js';
 import { layerNorms, softmaxes } from './rows.js';
 
 export function fusedKernels(context: Context): FusedKernels & FusedGradients {
@@ -14,7 +14,9 @@ export function fusedKernels(context: Context): FusedKernels & FusedGradients {
     ...batchNorms(context),
     attention: (q, k, v, s) => attention(context, q, k, v, s),
     attentionGrad: (g, q, k, v, p, s) => attentionGrad(context, g, q, k, v, p, s),
-    sumSquares: (x) => reduceRows(context, 'squares', x, 1, x.size),
-    adamW: (parameter, grad, m, v, s) => adamW(context, parameter, grad, m, v, s),
+    sumSquares: (xs) => sumSquares(context, xs),
+    adamW: (all, s) => {
+      for (const one of all) adamW(context, one, s);
+    },
   };
 }

@@ -1,32 +1,49 @@
 /** Reductions along an axis: the arguments of assembly/reduce.ts. */
+import { bytesPerElement } from '../../tensor/dtype.js';
 import type { ReduceKind, Storage } from '../device.js';
 import { at, type Context, rowGrain } from './context.js';
 import { chunksOf } from './engine.js';
 import * as kernel from './generated/calls.js';
 
-/** [rows, length] → [rows]; long rows in parts, so that all threads share even one row. */
-export function reduceRows(
-  { engine, allocate }: Context,
+/** [rows, length] → [rows] */
+export function reduceRows(context: Context, reduction: ReduceKind, x: Storage, rows: number, length: number): Storage {
+  const result = context.allocate(x.dtype, rows);
+  reduceRowsInto(context, reduction, x, rows, length, at(result));
+  return result;
+}
+
+/** Σ x² of each. */
+export function sumSquares(context: Context, xs: readonly Storage[]): Storage {
+  const { dtype } = xs[0]!;
+  const result = context.allocate(dtype, xs.length);
+  xs.forEach((x, i) => {
+    reduceRowsInto(context, 'squares', x, 1, x.size, at(result) + i * bytesPerElement[dtype]);
+  });
+  return result;
+}
+
+/** Long rows in parts, so that all threads share even one row. @param y address of the result, [rows] */
+function reduceRowsInto(
+  { engine }: Context,
   reduction: ReduceKind | 'squares',
   x: Storage,
   rows: number,
   length: number,
-): Storage {
+  y: number,
+): void {
   const { dtype } = x;
-  const y = allocate(dtype, rows);
   const kind = kernel.Reduction[reduction];
   if (length <= 2 * kernel.PART) {
     const grain = rowGrain(length);
-    engine.call(kernel.reduceRows, chunksOf(rows, grain), { dtype, kind, x: at(x), y: at(y), rows, length, grain });
-    return y;
+    engine.call(kernel.reduceRows, chunksOf(rows, grain), { dtype, kind, x: at(x), y, rows, length, grain });
+    return;
   }
   const partsPerRow = chunksOf(length, kernel.PART);
   const block = engine.block(8 * rows * partsPerRow);
   const parts = block.address;
   engine.call(kernel.reducePart, rows * partsPerRow, { dtype, kind, x: at(x), parts, length, partsPerRow });
-  engine.call(kernel.joinParts, 1, { dtype, kind, parts, y: at(y), rows, partsPerRow });
+  engine.call(kernel.joinParts, 1, { dtype, kind, parts, y, rows, partsPerRow });
   engine.heap.release(block);
-  return y;
 }
 
 /** [outer, length, inner] → [outer, inner] */

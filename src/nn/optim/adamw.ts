@@ -1,6 +1,6 @@
 /** Adam, and AdamW: Adam with decoupled weight decay. */
 import type { Tensor } from '../../autograd/tensor.js';
-import type { Storage } from '../../kernels/device.js';
+import type { AdamWSpec, AdamWStorages, Device } from '../../kernels/device.js';
 import { fused } from '../../kernels/fused.js';
 import { add, mul } from '../../kernels/scalar.js';
 import { zipFlat } from '../../kernels/walk.js';
@@ -13,6 +13,7 @@ import {
   type OptimizerOptions,
   type OptimizerState,
   type ParameterGroup,
+  type Pending,
 } from './optimizer.js';
 
 interface AdamNumbers extends Numbers {
@@ -31,6 +32,9 @@ export interface AdamWOptions extends OptimizerOptions {
 
 /** Moment estimates and the numbers of updates, by position: all that continuing exactly needs. */
 export type AdamWState = OptimizerState<'m' | 'v'>;
+
+type AdamMember = Member<AdamNumbers, 'm' | 'v'>;
+type AdamPending = Pending<AdamNumbers, 'm' | 'v'>;
 
 /** What Adam and AdamW have in common, all but how weight decay enters. */
 abstract class AdamBase extends Optimizer<AdamNumbers, 'm' | 'v'> {
@@ -59,19 +63,21 @@ abstract class AdamBase extends Optimizer<AdamNumbers, 'm' | 'v'> {
     return this.numbers.weightDecay;
   }
 
-  /** m, v and θ by the fused kernel, with decoupled decay λ. */
-  protected adam(member: Member<AdamNumbers, 'm' | 'v'>, grad: Storage, gradScale: number, weightDecay: number): void {
-    const { parameter, group, slots, updates: step } = member;
-    const { storage } = parameter;
-    fused(storage.device).adamW(storage, grad, slots.m.storage, slots.v.storage, {
-      learningRate: this.rateOf(member),
-      beta1: group.betas[0],
-      beta2: group.betas[1],
-      eps: group.eps,
-      weightDecay,
-      step,
-      gradScale,
-    });
+  /** m, v and θ of all by the fused kernel, together where their numbers are the same. @param decay decoupled, λ */
+  protected adam(pending: readonly AdamPending[], gradScale: number, decay: (member: AdamMember) => number): void {
+    const alike = new Map<string, { device: Device; spec: AdamWSpec; all: AdamWStorages[] }>();
+    for (const { member, grad } of pending) {
+      const { parameter, group, slots, updates: step } = member;
+      const { storage } = parameter;
+      const { device, dtype } = storage;
+      const [beta1, beta2] = group.betas;
+      const numbers = { learningRate: this.rateOf(member), beta1, beta2, eps: group.eps, weightDecay: decay(member) };
+      const spec = { ...numbers, step, gradScale };
+      const key = [device.name, dtype, ...Object.values(spec)].join();
+      if (!alike.has(key)) alike.set(key, { device, spec, all: [] });
+      alike.get(key)!.all.push({ parameter: storage, grad, m: slots.m.storage, v: slots.v.storage });
+    }
+    for (const { device, spec, all } of alike.values()) fused(device).adamW(all, spec);
   }
 }
 
@@ -98,8 +104,8 @@ export class AdamW extends AdamBase {
     super(parameters, options, 'AdamW', 0.01);
   }
 
-  protected override move(member: Member<AdamNumbers, 'm' | 'v'>, grad: Storage, gradScale: number): void {
-    this.adam(member, grad, gradScale, this.decayOf(member));
+  protected override move(pending: readonly AdamPending[], gradScale: number): void {
+    this.adam(pending, gradScale, (member) => this.decayOf(member));
   }
 }
 
@@ -115,17 +121,18 @@ export class Adam extends AdamBase {
     super(parameters, options, 'Adam', 0);
   }
 
-  protected override move(member: Member<AdamNumbers, 'm' | 'v'>, grad: Storage, gradScale: number): void {
-    const decay = this.decayOf(member);
-    if (decay === 0) {
-      this.adam(member, grad, gradScale, 0);
-      return;
+  protected override move(pending: readonly AdamPending[], gradScale: number): void {
+    const plain = pending.filter(({ member }) => this.decayOf(member) === 0);
+    this.adam(plain, gradScale, () => 0);
+    for (const { member, grad } of pending) {
+      const decay = this.decayOf(member);
+      if (decay === 0) continue;
+      const { storage } = member.parameter;
+      const { device } = storage;
+      const [scaled, shrink] = [zipFlat(device, mul, grad, gradScale), zipFlat(device, mul, storage, decay)];
+      const whole = zipFlat(device, add, scaled, shrink);
+      this.adam([{ member, grad: whole }], 1, () => 0);
+      for (const temporary of [scaled, shrink, whole]) temporary.free();
     }
-    const { storage } = member.parameter;
-    const { device } = storage;
-    const [scaled, shrink] = [zipFlat(device, mul, grad, gradScale), zipFlat(device, mul, storage, decay)];
-    const whole = zipFlat(device, add, scaled, shrink);
-    this.adam(member, whole, 1, 0);
-    for (const temporary of [scaled, shrink, whole]) temporary.free();
   }
 }

@@ -4,7 +4,7 @@ import { Tensor } from '../../autograd/tensor.js';
 import type { Storage } from '../../kernels/device.js';
 import { withScope } from '../../kernels/scope.js';
 import { assign } from '../module.js';
-import { type Member, type Numbers, Optimizer } from './optimizer.js';
+import { type Member, type Numbers, Optimizer, type Pending } from './optimizer.js';
 
 /** What an update equation sees of one parameter, beside the numbers of its group and what is remembered of it. */
 export type Update<N extends Numbers, S extends string> = N &
@@ -39,7 +39,11 @@ export abstract class EquationOptimizer<N extends Numbers, S extends string> ext
   /** The update equation: θ and what is remembered of it, as they are after the update. */
   protected abstract next(update: Update<N, S>): Record<S | 'theta', Tensor>;
 
-  protected override move(member: Member<N, S>, grad: Storage, gradScale: number): void {
+  protected override move(pending: readonly Pending<N, S>[], gradScale: number): void {
+    for (const { member, grad } of pending) this.#move(member, grad, gradScale);
+  }
+
+  #move(member: Member<N, S>, grad: Storage, gradScale: number): void {
     const { parameter: theta, group, slots, updates: t } = member;
     const compute = () => {
       const raw = new Tensor(grad, theta.shape);

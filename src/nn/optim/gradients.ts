@@ -29,16 +29,8 @@ export function checkFits(op: string, parameter: Tensor, grad: Tensor): void {
 /** Σ (scale · g)² of each gradient, as one tensor on the device of all. */
 export function sumsOfSquares(grads: readonly Storage[], scale = 1): Storage {
   const { device } = grads[0]!;
-  const { sumSquares } = fused(device);
   return withScope(
-    () => {
-      const sums = grads.map((grad) => sumSquares(scale === 1 ? grad : zipFlat(device, mul, grad, scale)));
-      return device.concat(
-        sums,
-        1,
-        sums.map(() => 1),
-      );
-    },
+    () => fused(device).sumSquares(scale === 1 ? grads : grads.map((grad) => zipFlat(device, mul, grad, scale))),
     (storage, result) => storage === result,
     'the norm of gradients',
   );
@@ -47,8 +39,10 @@ export function sumsOfSquares(grads: readonly Storage[], scale = 1): Storage {
 /** Σ g² of each gradient; summed again in float64 where float32 cannot hold it. For devices that can be read at once. */
 export function squaredNorms(grads: readonly Storage[]): number[] {
   const norms = new Map<Storage, number>();
-  for (const device of new Set(grads.map((grad) => grad.device))) {
-    const own = grads.filter((grad) => grad.device === device);
+  const kind = ({ device, dtype }: Storage) => `${device.name} ${dtype}`;
+  for (const alike of new Set(grads.map(kind))) {
+    const own = grads.filter((grad) => kind(grad) === alike);
+    const { device } = own[0]!;
     const sums = sumsOfSquares(own);
     device.readSync(sums).forEach((sum, i) => {
       norms.set(own[i]!, Number.isFinite(sum) ? sum : squaredNorm(device.readSync(own[i]!)));

@@ -63,7 +63,7 @@ export interface Member<N extends Numbers, S extends string> {
 }
 
 /** A member that has a gradient. */
-interface Pending<N extends Numbers, S extends string> {
+export interface Pending<N extends Numbers, S extends string> {
   member: Member<N, S>;
   grad: Storage;
 }
@@ -189,8 +189,8 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     return this.toString();
   }
 
-  /** Updates one parameter in place, and what is remembered of it; its gradient is `grad` times `gradScale`. */
-  protected abstract move(member: Member<N, S>, grad: Storage, gradScale: number): void;
+  /** Updates parameters in place, and what is remembered of them; the gradient of each is `grad` times `gradScale`. */
+  protected abstract move(pending: readonly Pending<N, S>[], gradScale: number): void;
 
   /** λ of a parameter: 0 for one that is not to decay. */
   protected decayOf({ parameter, group }: Member<N, S>): number {
@@ -228,7 +228,7 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     // The second moment is g², in the parameter's dtype.
     check(norms.map((norm, n) => (pending[n]!.grad.dtype === 'float32' ? Math.fround(norm * scale ** 2) : norm)));
     this.#step++;
-    for (const { member, grad } of pending) this.#count(member, grad, scale);
+    this.#advance(pending, scale);
     return device.settle();
   }
 
@@ -249,10 +249,10 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     return parameter instanceof Parameter && parameter.name !== null ? `${parameter.name} (${place})` : place;
   }
 
-  #count(member: Member<N, S>, grad: Storage, gradScale: number): void {
-    member.updates++;
-    this.move(member, grad, gradScale);
-    touch(member.parameter.storage);
+  #advance(pending: readonly Pending<N, S>[], gradScale: number): void {
+    for (const { member } of pending) member.updates++;
+    this.move(pending, gradScale);
+    for (const { member } of pending) touch(member.parameter.storage);
   }
 
   /**
@@ -281,16 +281,15 @@ export abstract class Optimizer<N extends Numbers = Numbers, S extends string = 
     const norms = clip?.norms ?? (this.checkFinite ? normsOf(grads) : null);
     const held = this.checkFinite ? pending.map(({ member }) => this.#hold(member)) : [];
     this.#step++;
-    if (clip === null) for (const { member, grad } of pending) this.#count(member, grad, 1);
+    if (clip === null) this.#advance(pending, 1);
     else {
-      const { factor, norm } = clip;
-      norm.free();
-      for (const { member, grad } of pending) {
-        const scaled = device.zip(mul, [grad.size], flat(grad), { storage: factor, strides: [0] });
-        this.#count(member, scaled, 1);
-        scaled.free();
-      }
-      factor.free();
+      const factor = { storage: clip.factor, strides: [0] };
+      const scaled = pending.map(({ member, grad }) => ({
+        member,
+        grad: device.zip(mul, [grad.size], flat(grad), factor),
+      }));
+      this.#advance(scaled, 1);
+      for (const storage of [...scaled.map(({ grad }) => grad), clip.norm, clip.factor]) storage.free();
     }
     if (this.checkFinite) return this.#confirm(norms!, held, pending);
     norms?.free();

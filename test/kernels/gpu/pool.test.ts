@@ -36,6 +36,68 @@ describe('the pool of WebGPU buffers', () => {
     assert.deepEqual(counts, { made: 2, destroyed: 0 });
   });
 
+  it('gives whoever asks again what it had; others take that last', () => {
+    const { device, counts } = fakeDevice();
+    const pool = new BlockPool(device, 2 ** 30, () => counts.destroyed++);
+    const claim = {};
+    const own = pool.take(1000, claim);
+    const other = pool.take(1000);
+    for (const block of [other, own]) pool.release(block);
+    assert.equal(pool.take(1000), other, 'although given back before');
+    assert.equal(pool.take(1000, claim), own);
+    pool.release(own);
+    assert.equal(pool.take(1000), own, 'rather than a new one');
+    const next = pool.take(1000, claim);
+    assert.notEqual(next, own, 'which somebody has');
+    for (const block of [own, next]) pool.release(block);
+    assert.equal(pool.take(1000, claim), next, 'the claim has moved');
+    assert.equal(counts.made, 3);
+  });
+
+  it('keeps a block while any part of it is held', () => {
+    const { device } = fakeDevice();
+    const pool = new BlockPool(device, 2 ** 30, () => {});
+    const whole = pool.take(1024);
+    const [a, b] = pool.parts(whole, [
+      { offset: 0, bytes: 12 },
+      { offset: 256, bytes: 768 },
+    ]);
+    pool.release(whole);
+    a!.holders++;
+    for (const part of [a!, b!]) pool.release(part);
+    assert.notEqual(pool.take(1024), whole, 'a part is still held');
+    pool.release(a!);
+    assert.equal(pool.take(1024), whole);
+    assert.deepEqual([a!.id, b!.id, b!.offset], [`${whole.id}+0`, `${whole.id}+256`, 256]);
+  });
+
+  property(
+    'never gives a block to two, with claims or without, and counts every byte',
+    fc.array(
+      fc.record({ size: fc.integer({ min: 1, max: 4 }), claim: fc.option(fc.nat(5)), free: fc.option(fc.nat(9)) }),
+      {
+        maxLength: 200,
+      },
+    ),
+    (story) => {
+      const { device, counts } = fakeDevice();
+      const pool = new BlockPool(device, 2 ** 30, () => counts.destroyed++);
+      const claims = Array.from({ length: 6 }, () => ({}));
+      const held: ReturnType<typeof pool.take>[] = [];
+      for (const { size, claim, free } of story) {
+        // A claim asks for one size always.
+        const block = pool.take((claim === null ? size : 1 + (claim % 4)) * mebibyte, claims[claim ?? -1]);
+        assert.ok(!held.includes(block));
+        held.push(block);
+        if (free !== null && free < held.length) pool.release(held.splice(free, 1)[0]!);
+      }
+      const all = counts.made - counts.destroyed;
+      assert.ok(all >= held.length && pool.bytes >= held.reduce((sum, { bytes }) => sum + bytes, 0));
+      for (const block of held) pool.release(block);
+      assert.equal(pool.bytes > 0, story.length > 0);
+    },
+  );
+
   property(
     'keeps little more than was ever in use at once, whatever sizes come',
     fc.array(fc.integer({ min: 1, max: 64 }), { minLength: 50, maxLength: 300 }),

@@ -90,7 +90,7 @@ const kernels: Record<string, (device: Device, x: Storage) => Storage[]> = {
     const [target, m, v] = [device.fill(n, 0, 'float32'), device.fill(n, 0, 'float32'), device.fill(n, 0, 'float32')];
     device.copyInto(target, x);
     const spec = { learningRate: 0.1, beta1: 0.9, beta2: 0.99, eps: 1e-3, weightDecay: 0, step: 1, gradScale: 1 };
-    fused(device).adamW(target, x, m, v, spec);
+    fused(device).adamW([{ parameter: target, grad: x, m, v }], spec);
     return [target, m, v];
   },
 };

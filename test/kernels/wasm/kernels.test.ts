@@ -338,8 +338,8 @@ describe('kernels of the wasm device', () => {
         step,
         gradScale: 0.5,
       };
-      k.adamW(p, g, m, zeros, options);
-      return [p, m, zeros, k.sumSquares(g), device.fill(n, -2.5, 'float32')];
+      k.adamW([{ parameter: p, grad: g, m, v: zeros }], options);
+      return [p, m, zeros, k.sumSquares([g, m]), device.fill(n, -2.5, 'float32')];
     }),
   );
 
