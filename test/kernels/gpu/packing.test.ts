@@ -1,8 +1,8 @@
 /** Optimisers whose kernels run once for many parameters: the same numbers, parameters that stay their own, bindings made once. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { capture, device, init, memory, type Tensor, tensor } from 'hopgrad';
-import { AdamW, Parameter } from 'hopgrad/nn';
+import { capture, device, init, memory, randn, type Tensor, tensor } from 'hopgrad';
+import { AdamW, cloobLoss, Linear, Parameter } from 'hopgrad/nn';
 import { inPacks } from '#src/kernels/gpu/packing.js';
 import { assign } from '#src/nn/module.js';
 import { property, relativeError } from '../../helpers.js';
@@ -74,17 +74,19 @@ describe('an optimiser on webgpu', () => {
   );
 
   it('makes no new bindings for captured steps once it knows the buffers, nor takes more memory', async () => {
-    const parameters = [20, 64, 300, 7].map((size, i) => new Parameter(tensor(values(size, i))));
+    const [left, right] = [new Linear(8, 20), new Linear(5, 20)];
+    const parameters = [left, right].flatMap((layer) => [...layer.parameters()]);
     const optimizer = new AdamW(parameters, { lr: 1e-3 });
     const step = capture(
-      (x: Tensor) => {
-        const loss = parameters.map((p) => p.sin().mul(p).sum().mul(x)).reduce((a, b) => a.add(b));
+      (images: Tensor, texts: Tensor) => {
+        const [x, y] = [left.forward(images).gelu().l2Normalize(), right.forward(texts).gelu().l2Normalize()];
+        const loss = cloobLoss(x, y, { invTau: 5, beta: 3 });
         loss.backward();
         return loss;
       },
       { parameters },
     );
-    const x = tensor(2);
+    const [images, texts] = [randn([12, 8], { seed: 1 }), randn([12, 5], { seed: 2 })];
     const gpu = (
       globalThis as unknown as { GPUDevice: { prototype: { createBindGroup(...args: unknown[]): unknown } } }
     ).GPUDevice.prototype;
@@ -97,7 +99,7 @@ describe('an optimiser on webgpu', () => {
     try {
       const once = async () => {
         const before = made;
-        const loss = step(x);
+        const loss = step(images, texts);
         const bindings = made - before;
         await optimizer.step();
         for (const parameter of parameters) {
