@@ -77,9 +77,9 @@ export class BlockPool {
    *   the buffer (bindings) still holds. Others take such a buffer last.
    */
   take(bytes: number, claim?: Claim): Block {
-    const before = claim?.result;
-    if (before && before.holders === 0 && before.listed) return this.#use(before);
     const size = roundedSize(bytes, this.most);
+    const before = claim?.result;
+    if (before?.bytes === size && before.holders === 0 && before.listed) return this.#use(before);
     // Whoever has lost a buffer takes none from others, or all would go round for ever.
     const lists = !claim ? [this.#free, this.#claimed] : before ? [this.#free] : [this.#claimed, this.#free];
     const found = popIdle(lists[0]!, size) ?? (lists[1] && popIdle(lists[1], size));
