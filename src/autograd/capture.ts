@@ -18,7 +18,8 @@ export interface CaptureOptions {
 /**
  * Captures a computation. The first call with inputs of some shapes runs `f` and writes down the kernels it starts;
  * later calls start the same kernels on the new inputs, without the graph and without the code of `f`. The results
- * are those of `f`, bit for bit. On devices that cannot record (wasm, reference) `f` itself runs every time, and the same
+ * are those of `f`, bit for bit, but for one thing on a graphics card: elementwise steps that only one other reads are computed
+ * within that one, where a driver may round a·b + c once instead of twice. On devices that cannot record (wasm, reference) `f` itself runs every time, and the same
  * things are refused in it.
  *
  * What is captured is the work on tensors: `f` must depend on its inputs alone (parameters and buffers are read, and

@@ -6,7 +6,8 @@ import { allocate } from '../../tensor/dtype.js';
 import { KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { RecentlyUsed } from '../recent.js';
-import { type Argument, GpuDevice } from './device.js';
+import { GpuDevice } from './device.js';
+import type { Argument } from './launch.js';
 import { type GpuInstance, type GpuKernel, type GpuModule, loadGpuJs } from './module.js';
 import { kernelSettings, type Program } from './programs.js';
 
@@ -14,6 +15,8 @@ export class GpuJsDevice extends GpuDevice<Float32Array> {
   readonly name = 'gpujs-cpu';
   readonly description = 'gpu.js in its cpu mode, float32, one thread';
   readonly synchronous = true;
+  /** Numbers are doubles in it until they are stored. */
+  protected override readonly putsTogether = false;
   protected readonly limits = { x: Infinity, y: Infinity, z: Infinity, skipY: false };
   readonly #gpu: GpuInstance;
   readonly #input: GpuModule['input'];

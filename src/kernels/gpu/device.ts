@@ -6,7 +6,7 @@
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
 import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
+import { DTypeError, KernelError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { MemoryAccount } from '../account.js';
 import { Collector } from '../collect.js';
@@ -17,7 +17,9 @@ import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { flat } from '../walk.js';
+import type { Form } from './fuse.js';
 import { fusedKernels } from './fused.js';
+import { type Again, type Argument, checkExact, frozen, inStages, type Part, viewOf } from './launch.js';
 import type { Claim } from './pool.js';
 import {
   elementwiseProgram,
@@ -25,54 +27,19 @@ import {
   type GridLimits,
   layoutGrid,
   type Program,
+  simpleFormula,
   sourceProgram,
 } from './programs.js';
 import { truncate } from './scalar.js';
 import { type Run, sortedScatterAdd } from './scatter.js';
-import type { Site } from './stream.js';
 import { sumProgram } from './sum-program.js';
 import { type Piece, type Player, Tape } from './tape.js';
-
-/** An argument of a kernel: a buffer seen in up to three dimensions (innermost first), or a number. */
-export type Argument<B> = { buffer: B; grid: Grid } | number;
-
-/** `size` elements of a buffer, from one of them on. */
-export interface Part<B> {
-  buffer: B;
-  from: number;
-  size: number;
-}
-
-/** What of a launch will come again: all of it but the buffers (site), or only that its result is put somewhere (claim). */
-export interface Again {
-  site?: Site;
-  claim?: Claim;
-}
 
 /** One storage in the books of a device. */
 interface Entry<B> {
   buffer: B;
   bytes: number;
   live: boolean;
-}
-
-/**
- * A reduction longer than this goes in two stages: more threads, and a sum whose error grows with its square root. Where
- * there are many results, or a program plays the card, threads are enough at four times the length.
- */
-const stage = 128;
-const manyResults = 4096;
-
-/** How long the parts of the first stage are, and how many; one where one stage does. */
-function inStages(length: number, results: number, software = false): { chunk: number; count: number } {
-  const most = software || results >= manyResults ? 4 * stage : stage;
-  const chunk = length <= most ? length : Math.max(stage, Math.ceil(Math.sqrt(length)));
-  return { chunk, count: length === 0 ? 0 : Math.ceil(length / chunk) };
-}
-
-/** An operand seen in one dimension. */
-function viewOf(operand: KernelOperand): View {
-  return typeof operand === 'number' ? operand : { storage: operand.storage, grid: [operand.storage.size] };
 }
 
 /** Storages above which a collection is forced, at least: a buffer of one element costs the driver as much as one of hundreds. */
@@ -91,8 +58,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   /** Whether a thread may return four elements, which are neighbours in the result: fewer threads for the same work. */
   protected readonly returnsFour: boolean = false;
+  /** Whether steps of a recording may become one: not where what is not stored has more digits. */
+  protected readonly putsTogether: boolean = true;
   /** How large a dispatch may be. */
   protected abstract readonly limits: GridLimits;
+  /** Compiles what will be started later. */
+  protected prepare?(program: Program, rank: number): void;
   /** Starts a kernel; the result has one element per point of `output`. */
   protected abstract launch(
     program: Program,
@@ -167,7 +138,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
         expected: 'float32 or int32',
         hint: 'Double precision lives on wasm and reference.',
       });
-    if (dtype === 'int32') this.#checkExact('tensor', data);
+    if (dtype === 'int32') checkExact('tensor', data, this.name);
     return this.#constant(this.put(Float32Array.from(data)), dtype, data.length);
   }
 
@@ -194,23 +165,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
   #typed(elements: Float32Array, dtype: DType): TypedArray {
     if (dtype === 'float32') return elements;
-    this.#checkExact('data', elements);
+    checkExact('data', elements, this.name);
     return Int32Array.from(elements);
   }
 
-  /** Whole numbers are kept as float32 here, which tells them all apart below 2²⁴; 2²⁴ itself may be 2²⁴ + 1, rounded. */
-  #checkExact(op: string, data: ArrayLike<number>): void {
-    for (let i = 0; i < data.length; i++)
-      if (!(Math.abs(data[i]!) < exactLimit))
-        throw new DTypeError(op, {
-          received: `the int32 value ${data[i]}${data.length > 1 ? ` at position ${i}` : ''} on ${this.name}`,
-          expected: 'whole numbers below 2²⁴ in magnitude, which this device holds exactly',
-          hint: 'Larger whole numbers live on the wasm and reference devices.',
-        });
-  }
-
   #checkNumbers(operands: readonly (object | number)[]): void {
-    for (const x of operands) if (typeof x === 'number') this.#checkExact('number', [x]);
+    for (const x of operands) if (typeof x === 'number') checkExact('number', [x], this.name);
   }
 
   copyInto(target: Storage, source: Storage): void {
@@ -279,7 +239,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
       this.#tape = null;
     }
     const given = results(value);
-    tape.finish(given);
+    const lower = (form: Form) => {
+      const lowered = this.#elementwise(form);
+      this.prepare?.(lowered.program, lowered.output.length);
+      return lowered;
+    };
+    tape.finish(given, this.putsTogether ? lower : null);
     const kinds = given.map(({ dtype, size }) => ({ dtype, size }));
     const player: Player<B> = {
       launch: (program, output, args, site) => this.launch(program, output, args, { site }),
@@ -331,13 +296,13 @@ export abstract class GpuDevice<B> extends SourceDevice {
     operands: readonly View[],
     dtype: DType,
     size: number,
-    again?: Again,
+    { form, ...again }: Again & { form?: Form } = {},
   ): Storage {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand.storage), grid: operand.grid },
     );
     const result = this.wrap(this.launch(program, output, args, again), dtype, size);
-    this.#tape?.launched(program, output, operands, result);
+    this.#tape?.launched(program, output, operands, result, form);
     return result;
   }
 
@@ -361,12 +326,19 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const size = sizeOf(shape);
     if (size === 0) return this.fill(0, 0, dtype);
     if (dtype === 'int32') this.#checkNumbers(operands);
+    const strides = operands.map((x) => (typeof x === 'number' ? null : x.strides));
+    const form = { formula: simpleFormula(f, operands.length), shape, strides };
+    const { program, output, values } = this.#elementwise(form);
+    return this.#start(program, output, [...operands.map(viewOf), ...values], dtype, size, { ...again, form });
+  }
+
+  /** The program of a form, its grid, and the integers to append to its operands. */
+  #elementwise({ formula, shape, strides }: Form): { program: Program; output: number[]; values: number[] } {
     const [length, ...others] = [...shape].reverse() as [number, ...number[]];
     const components = this.returnsFour && length % 4 === 0 ? 4 : 1;
     const layout = layoutGrid([length / components, ...others] as unknown as Grid, this.limits);
-    const steps = operands.map((x) => (typeof x === 'number' ? null : [...x.strides].reverse()));
-    const { program, values } = elementwiseProgram(f, steps, layout, components);
-    return this.#start(program, layout.output, [...operands.map(viewOf), ...values], dtype, size, again);
+    const steps = strides.map((own) => own && [...own].reverse());
+    return { ...elementwiseProgram(formula, steps, layout, components), output: layout.output };
   }
 
   #update(f: ScalarKernel, target: Storage, operands: readonly (Storage | number)[]): void {
@@ -426,11 +398,3 @@ export abstract class GpuDevice<B> extends SourceDevice {
 
 /** Recordings that nobody can replay any more give their constants back. */
 const forgotten = new FinalizationRegistry<() => void>((release) => release());
-
-function frozen(what: string): UsageError {
-  return new UsageError('capture', {
-    received: `a function that ${what}`,
-    expected: 'tensors in, tensors out: the kernels are repeated, the code is not',
-    hint: 'Read, and call optimizer.step(), outside of it.',
-  });
-}

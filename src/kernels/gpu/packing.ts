@@ -10,7 +10,8 @@ import { keep } from '../scope.js';
 import type { KernelThis, Vector } from '../source/kernel.js';
 import { builtIn } from '../source/own.js';
 import { flat } from '../walk.js';
-import { GpuDevice, type Part } from './device.js';
+import { GpuDevice } from './device.js';
+import type { Part } from './launch.js';
 import type { Claim } from './pool.js';
 import { firstMoment, secondMoment, update } from './scalar.js';
 

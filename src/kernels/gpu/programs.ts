@@ -199,20 +199,48 @@ export function sourceProgram(
   return { program, values: [...given.map((name) => constants[name]!), ...Object.values(sizes)] };
 }
 
-export const operandNames = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'];
+/** Names of a text's operands. */
+export const operandName = (k: number) => 'abcdefgh'[k] ?? `operand${k}`;
+
+/** A scalar kernel of operands, by their numbers, and of other formulas. */
+export interface Formula {
+  f: ScalarKernel;
+  args: readonly (Formula | number)[];
+}
+
+/** f of all operands, in their order. */
+export const simpleFormula = (f: ScalarKernel, operands: number): Formula => ({
+  f,
+  args: Array.from({ length: operands }, (_, i) => i),
+});
+
+const formulaKey = ({ f, args }: Formula): string =>
+  `${identityOf(f).id}(${args.map((arg) => (typeof arg === 'number' ? arg : formulaKey(arg)))})`;
+
+/** The text of a formula whose operands are read by `reads`. */
+const formulaText = ({ f, args }: Formula, reads: readonly string[]): string =>
+  `${callable(f).name}(${args.map((arg) => (typeof arg === 'number' ? reads[arg] : formulaText(arg, reads))).join(', ')})`;
+
+/** All functions that a formula calls, each once. */
+const formulaFunctions = ({ f, args }: Formula): string[] => [
+  ...new Set([
+    ...callable(f).functions,
+    ...args.flatMap((arg) => (typeof arg === 'number' ? [] : formulaFunctions(arg))),
+  ]),
+];
 
 /**
- * y_i = f(operands_i): each array operand is flat and walked by its strides (innermost first), a number is the same
+ * y_i = formula(operands_i): each array operand is flat and walked by its strides (innermost first), a number is the same
  * for all. Strides of 0 and 1 are written into the text, others are arguments.
  */
 export function elementwiseProgram(
-  f: ScalarKernel,
+  formula: Formula,
   strides: readonly (readonly number[] | null)[],
   { axes, sizes, prelude }: Layout,
   components: 1 | 4 = 1,
 ): { program: Program; values: number[] } {
   const values = Object.values(sizes);
-  let key = `${identityOf(f).id}|${components}|${axes[0]},${axes[1]},${axes[2]}|`;
+  let key = `${formulaKey(formula)}|${components}|${axes[0]},${axes[1]},${axes[2]}|`;
   const used = (axis: number) => axes[axis] !== '0' || (axis === 0 && components === 4);
   for (const steps of strides) {
     key += steps === null ? 'n' : 'a';
@@ -226,13 +254,13 @@ export function elementwiseProgram(
     const integers = Object.keys(sizes);
     strides.forEach((steps, k) => {
       steps?.forEach((step, axis) => {
-        if (step > 1 && used(axis)) integers.push(`${operandNames[k]}${'XYZ'[axis]}`);
+        if (step > 1 && used(axis)) integers.push(`${operandName(k)}${'XYZ'[axis]}`);
       });
     });
     /** The operands of the neighbour `c` of a thread's first. */
     const reads = (c: number) =>
       strides.map((steps, k) => {
-        const name = operandNames[k]!;
+        const name = operandName(k);
         if (steps === null) return name;
         const terms = steps.flatMap((step, axis) => {
           if (step === 0 || !used(axis)) return [];
@@ -241,13 +269,12 @@ export function elementwiseProgram(
         });
         return `${name}[${terms.join(' + ') || '0'}]`;
       });
-    const names = [...operandNames.slice(0, strides.length), ...integers];
-    const called = callable(f);
-    const results = Array.from({ length: components }, (_, c) => `${called.name}(${reads(c).join(', ')})`);
+    const names = [...strides.map((_, k) => operandName(k)), ...integers];
+    const results = Array.from({ length: components }, (_, c) => formulaText(formula, reads(c)));
     const program: Program = {
       key,
       text: `function (${names.join(', ')}) {\n${prelude}\nreturn ${components === 1 ? results[0] : `[${results.join(', ')}]`};\n}`,
-      functions: called.functions,
+      functions: formulaFunctions(formula),
       types: [
         ...strides.map((steps) => (steps === null ? ('Float' as const) : ('Array' as const))),
         ...integers.map(() => 'Integer' as const),

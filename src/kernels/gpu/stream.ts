@@ -3,7 +3,7 @@
  * score. WebGPU itself lets each see what those before it wrote.
  */
 import type { CompiledKernel } from './compile.js';
-import type { Argument, Part } from './device.js';
+import type { Argument, Part } from './launch.js';
 import type { GPUBufferLike, GPUDeviceLike, GPUEncoderLike, GPUPassLike } from './module.js';
 import type { Block, Claim } from './pool.js';
 

@@ -1,7 +1,7 @@
 /** Sums of a scalar kernel's values, without the values ever being stored. */
 import type { ScalarKernel } from '../device.js';
 import { identityOf } from '../source/identity.js';
-import { callable, type Layout, operandNames, type Program, templateOf } from './programs.js';
+import { callable, type Layout, operandName, type Program, templateOf } from './programs.js';
 
 /**
  * y[o][p][i] = Σ_t f(operands at [o][p · chunk + t][i]) for t < chunk within `length`: thread = (i, p, o). Operands are
@@ -25,7 +25,7 @@ export function sumProgram(
     const at = p === '0' ? 't' : `(${p} * chunk + t)`;
     const before: string[] = [];
     const reads = strides.map((axes, k) => {
-      const name = operandNames[k]!;
+      const name = operandName(k);
       if (!axes) return name;
       const terms = [o, at, i].flatMap((place, axis) => {
         if (axes[axis]! > 1) integers.push(`${name}${'OLI'[axis]}`);
@@ -38,7 +38,7 @@ export function sumProgram(
       return `${name}Same`;
     });
     const called = callable(f);
-    const names = [...operandNames.slice(0, strides.length), ...integers];
+    const names = [...strides.map((_, k) => operandName(k)), ...integers];
     const term = `sum += ${called.name}(${reads.join(', ')});`;
     return {
       given: [],

@@ -4,7 +4,8 @@
  * stay on the device, and see each result in the one shape it was made with.
  */
 import { type Storage, touch } from '../device.js';
-import type { Argument, Part } from './device.js';
+import { type Form, type Fusable, fuse, type Input } from './fuse.js';
+import type { Argument, Part } from './launch.js';
 import type { Claim } from './pool.js';
 import type { Program } from './programs.js';
 import type { Site } from './stream.js';
@@ -12,15 +13,28 @@ import type { Site } from './stream.js';
 /** Where an operand is found again: made by the run, there before it (and perhaps updated since), or constant. */
 type Place<B> = { slot: number } | { storage: Storage } | { constant: B };
 
+type Arg<B> = (Place<B> & { grid: readonly number[] }) | number;
+
+interface Launch<B> {
+  kind: 'launch';
+  /** Slots that nothing reads after it. */
+  dead: number[];
+  program: Program;
+  output: readonly number[];
+  args: readonly Arg<B>[];
+  slot: number;
+  site: Site;
+  /** Of elementwise kernels; their operands come first in `args`. */
+  form?: Form | undefined;
+}
+
+type Elementwise<B> = Launch<B> & { form: Form };
+
+/** What runs a form: a program, its grid, and the integers to append to its operands. */
+type Lower<B> = (form: Form) => Pick<Launch<B>, 'program' | 'output'> & { values: number[] };
+
 type Step<B> = { dead: number[] } & (
-  | {
-      kind: 'launch';
-      program: Program;
-      output: readonly number[];
-      args: readonly ((Place<B> & { grid: readonly number[] }) | number)[];
-      slot: number;
-      site: Site;
-    }
+  | Launch<B>
   | { kind: 'join'; parts: readonly (Place<B> & { from: number; size: number })[]; slot: number; claim: Claim }
   | { kind: 'share'; source: Place<B>; slot: number }
   | { kind: 'update'; target: Storage; source: Place<B> }
@@ -49,7 +63,7 @@ export interface Player<B> {
 export class Tape<B> {
   readonly #slots = new Map<Storage, number>();
   readonly #constants = new Map<Storage, B>();
-  readonly #steps: Step<B>[] = [];
+  #steps: Step<B>[] = [];
   readonly #inputs: number;
   #results: Place<B>[] = [];
   #next = 0;
@@ -71,11 +85,17 @@ export class Tape<B> {
     return constant === undefined ? { storage } : { constant };
   }
 
-  launched(program: Program, output: readonly number[], operands: readonly Operand[], result: Storage): void {
+  launched(
+    program: Program,
+    output: readonly number[],
+    operands: readonly Operand[],
+    result: Storage,
+    form?: Form,
+  ): void {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { ...this.#place(operand.storage), grid: operand.grid },
     );
-    this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), site: {}, dead: [] });
+    this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), site: {}, form, dead: [] });
   }
 
   joined(pieces: readonly Piece[], result: Storage): void {
@@ -97,14 +117,14 @@ export class Tape<B> {
     this.#constants.set(storage, buffer);
   }
 
-  /** Ends the recording: what it gives, and from where on each intermediate is no longer needed. */
-  finish(results: readonly Storage[]): void {
+  /** Ends the recording: what it gives, which steps become one, and from where on each intermediate is no longer needed. */
+  finish(results: readonly Storage[], program: Lower<B> | null): void {
     this.#results = results.map((storage) => this.#place(storage));
+    if (program) this.#fuse(program);
     const needed = new Set(this.#results.flatMap((place) => ('slot' in place ? [place.slot] : [])));
     for (let i = this.#steps.length - 1; i >= 0; i--) {
       const step = this.#steps[i]!;
-      const places = step.kind === 'launch' ? step.args : step.kind === 'join' ? step.parts : [step.source];
-      const used = places.flatMap((place) => (typeof place !== 'number' && 'slot' in place ? [place.slot] : []));
+      const used = slotsOf(step);
       if (step.kind !== 'update') used.push(step.slot);
       for (const slot of used) {
         if (slot < this.#inputs || needed.has(slot)) continue;
@@ -113,6 +133,54 @@ export class Tape<B> {
       }
     }
     this.#slots.clear();
+  }
+
+  /** Elementwise steps compute themselves what only they read. */
+  #fuse(lower: Lower<B>): void {
+    const uses = new Map<number, number>();
+    const use = (step: Step<B>, count: number) => {
+      for (const slot of slotsOf(step)) uses.set(slot, (uses.get(slot) ?? 0) + count);
+    };
+    for (const step of this.#steps) use(step, 1);
+    for (const slot of this.#results.flatMap(slotOf)) uses.set(slot, Infinity);
+    const made = new Map<number, { step: Elementwise<B>; at: number }>();
+    /** The last step that updated a storage: what reads it before must not read it later instead. */
+    const updated = new Map<Storage, number>();
+    const [gone, changed] = [new Set<Step<B>>(), new Set<Elementwise<B>>()];
+    /** A step with one more in it; null where there is none that it could take. */
+    const next = (step: Elementwise<B>): Fusable<{ arg: Arg<B> }> | null => {
+      for (const [i, { arg }] of inputsOf(step).entries()) {
+        const inner = slotOf(arg).flatMap((slot) => (uses.get(slot) === 1 ? (made.get(slot) ?? []) : []))[0];
+        if (!inner || inputsOf(inner.step).some(({ arg: own }) => updatedSince(own, inner.at))) continue;
+        const fused = fuse({ form: step.form, inputs: inputsOf(step) }, i, {
+          form: inner.step.form,
+          inputs: inputsOf(inner.step),
+        });
+        if (!fused) continue;
+        use(inner.step, -1);
+        gone.add(inner.step);
+        return fused;
+      }
+      return null;
+    };
+    const updatedSince = (arg: Arg<B>, at: number) =>
+      typeof arg !== 'number' && 'storage' in arg && (updated.get(arg.storage) ?? -1) > at;
+    this.#steps.forEach((step, at) => {
+      if (step.kind === 'update') updated.set(step.target, at);
+      if (!isElementwise(step)) return;
+      for (let fused = next(step); fused; fused = next(step)) {
+        use(step, -1);
+        Object.assign(step, { form: fused.form, args: fused.inputs.map(({ arg }) => arg) });
+        use(step, 1);
+        changed.add(step);
+      }
+      made.set(step.slot, { step, at });
+    });
+    this.#steps = this.#steps.filter((step) => !gone.has(step));
+    for (const step of changed) {
+      const { values, ...own } = lower(step.form);
+      Object.assign(step, own, { args: [...step.args, ...values] });
+    }
   }
 
   /** Does it all again. @returns buffers of the results, the caller's own */
@@ -152,4 +220,29 @@ export class Tape<B> {
     for (const buffer of this.#constants.values()) discard(buffer);
     this.#constants.clear();
   }
+}
+
+const isElementwise = <B>(step: Step<B>): step is Elementwise<B> => step.kind === 'launch' && step.form !== undefined;
+
+const slotOf = (place: Place<unknown> | number): number[] =>
+  typeof place !== 'number' && 'slot' in place ? [place.slot] : [];
+
+/** The slots that a step reads. */
+function slotsOf<B>(step: Step<B>): number[] {
+  const places = step.kind === 'launch' ? step.args : step.kind === 'join' ? step.parts : [step.source];
+  return places.flatMap(slotOf);
+}
+
+const keys = new WeakMap<object, number>();
+let count = 0;
+
+/** The operands of a step for {@link fuse}: equal keys for equal contents. */
+function inputsOf<B>({ args, form }: Elementwise<B>): Input<{ arg: Arg<B> }>[] {
+  return args.slice(0, form.strides.length).map((arg) => {
+    if (typeof arg === 'number') return { arg, value: arg };
+    if ('slot' in arg) return { arg, key: `slot ${arg.slot}` };
+    const what = ('storage' in arg ? arg.storage : arg.constant) as object;
+    if (!keys.has(what)) keys.set(what, count++);
+    return { arg, key: `there ${keys.get(what)}` };
+  });
 }

@@ -8,7 +8,7 @@ import { sizeOf } from '../../tensor/shape.js';
 import type { MemoryInfo } from '../device.js';
 import { RecentlyUsed } from '../recent.js';
 import { type CompiledKernel, compile } from './compile.js';
-import type { Again, Argument, Part } from './device.js';
+import type { Again, Argument, Part } from './launch.js';
 import { type GpuContext, type GpuInstance, type GpuModule, loadGpuJs } from './module.js';
 import type { PackLayout } from './packing.js';
 import { type Block, BlockPool, type Claim, errorOf } from './pool.js';
@@ -148,6 +148,10 @@ export class WebGpuDevice extends ProductDevice<Block> {
     };
     entry.ready = settled();
     return entry;
+  }
+
+  protected override prepare(program: Program, rank: number): void {
+    this.#kernels.get(program.key, () => this.#compile(program, rank));
   }
 
   protected launch(

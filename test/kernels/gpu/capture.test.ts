@@ -1,7 +1,10 @@
 /** Captured steps give, bit for bit, what the code gives. */
 import assert from 'node:assert/strict';
-import { capture, init, memory, Random, randn, type Tensor, tensor, UsageError, uniform } from 'hopgrad';
+import fc from 'fast-check';
+import { capture, defineBinary, init, memory, Random, randn, type Tensor, tensor, UsageError, uniform } from 'hopgrad';
 import { AdamW, BatchNorm2d, cloobLoss, Linear } from 'hopgrad/nn';
+import { assign } from '#src/nn/module.js';
+import { property } from '../../helpers.js';
 import { needWebGpu } from './adapter.js';
 
 const options = { invTau: 5, beta: 3 };
@@ -25,6 +28,30 @@ function towers() {
 const batch = (seed: number, count = 6): [Tensor, Tensor] => [
   randn([count, 2, 2, 2], { seed }),
   randn([count, 5], { seed: seed + 100 }),
+];
+
+/** Steps of a program over some values. */
+const steps = fc.record({
+  op: fc.constantFrom(...(['add', 'mul', 'less', 'tanh', 'sum', 'turn', 'own', 'namesake', 'state'] as const)),
+  a: fc.nat(30),
+  b: fc.nat(30),
+});
+/** Two kernels of a user's under one name. */
+const [own, namesake] = [
+  defineBinary({
+    name: 'blend',
+    kernel: (x, y) => x * 0.75 + y,
+    equation: 'of a test',
+    derivative: 'none',
+    vjp: 'not asked for here',
+  }),
+  defineBinary({
+    name: 'blend',
+    kernel: (x, y) => x - y * 0.25,
+    equation: 'of a test',
+    derivative: 'none',
+    vjp: 'not asked for here',
+  }),
 ];
 
 for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
@@ -106,6 +133,51 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
       for (let i = 0; i < 20; i++) once();
       assert.equal(memory().storages, before);
     });
+
+    property(
+      'gives what the code gives for any elementwise program, however its steps are put together',
+      fc.tuple(fc.array(steps, { minLength: 1, maxLength: 14 }), fc.nat(1000)),
+      async ([program, seed]) => {
+        const state = randn([3], { seed });
+        const f = (...inputs: Tensor[]) => {
+          const values: Tensor[] = [...inputs];
+          for (const { op, a, b } of program) {
+            const x = values[a % values.length]!;
+            const y = values[b % values.length]!;
+            values.push(
+              {
+                add: () => x.add(y),
+                mul: () => x.mul(y),
+                less: () => x.less(y).mul(x).add(1.5),
+                tanh: () => x.tanh().sub(0.25),
+                sum: () => x.sum({ axis: -1, keepDims: true }).mul(y),
+                turn: () => (x.shape.length > 1 ? x.transpose().add(0.5).transpose() : x),
+                own: () => own(x, y),
+                namesake: () => namesake(x, y),
+                // Read, changed and read again: what was read before must not be read later instead.
+                state: () => {
+                  const before = x.mul(state.detach());
+                  assign(state, state.detach().mul(0.5).add(0.125));
+                  return before.add(state.detach());
+                },
+              }[op](),
+            );
+          }
+          return values.slice(-4);
+        };
+        const inputs = [[2, 4, 3], [4, 3], [3], [1], [2, 1, 3]].map((shape, i) => randn(shape, { seed: seed + i }));
+        const others = inputs.map((x) => x.mul(0.5).sub(0.1));
+        const start = await state.data();
+        const expected: (readonly number[])[] = [];
+        for (const given of [inputs, others]) for (const y of f(...given)) expected.push([...(await y.data())]);
+        assign(state, tensor(start));
+        const captured = capture(f);
+        const found: (readonly number[])[] = [];
+        for (const given of [inputs, others]) for (const y of captured(...given)) found.push([...(await y.data())]);
+        assert.deepEqual(found, expected);
+      },
+      device === 'webgpu' ? 40 : 60,
+    );
 
     it('refuses what is no tensor', () => {
       assert.throws(() => capture(() => tensor(1))(), UsageError);
