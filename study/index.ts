@@ -6,6 +6,7 @@ import { covariance } from './covariance.js';
 import { geometry } from './geometry.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
+import { icons } from './icons.js';
 import { leads } from './leads.js';
 import { mutualInformation } from './mutual-information.js';
 import { parity } from './parity.js';
@@ -27,6 +28,7 @@ const chapters: Chapter[] = [
   leads,
   sensitivity,
   transfer,
+  icons,
   parity,
   bugZoo,
 ];

@@ -1,4 +1,5 @@
 /** Pictures that no model of the chapter on transfer was trained on, and what they are asked. */
+import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Random } from 'hopgrad';
 import { loadDrawings } from '#src/data/emoji.js';
@@ -71,9 +72,13 @@ function emojiPictures(
   };
 }
 
-/** Digits of MNIST in the middle of a white square, dark on light. */
-async function digits(split: 'train' | 't10k', count: number): Promise<{ pictures: Pictures; classes: string[][] }> {
-  const source = await labelledSet('mnist', { split });
+/** Small grey pictures, digits or clothes, in the middle of a white square, dark on light. */
+async function small(
+  name: 'mnist' | 'fashion-mnist',
+  split: 'train' | 't10k',
+  count: number,
+): Promise<{ pictures: Pictures; names: readonly string[] }> {
+  const source = await labelledSet(name, { split });
   const names = source.classNames!;
   const pictures: Pictures = { images: new Uint8Array(count * length).fill(255), labels: [], captions: [] };
   for await (const row of source.rows({ seed: 1, epoch: 0, shuffle: true })) {
@@ -92,7 +97,30 @@ async function digits(split: 'train' | 't10k', count: number): Promise<{ picture
     pictures.captions.push(names[row.label!]!);
     if (pictures.labels.length === count) break;
   }
-  return { pictures, classes: names.map((name, digit) => [name, String(digit)]) };
+  return { pictures, names };
+}
+
+/** Clip art by kinds of things; drawings that cannot be read are left out. */
+async function clipArt(cacheFolder: string): Promise<{ pictures: Pictures; names: readonly string[] }> {
+  const source = await labelledSet('openclipart');
+  const names = source.classNames!;
+  const drawings: { svg: string }[] = [];
+  const labels: number[] = [];
+  for await (const row of source.rows({ seed: 1, epoch: 0, shuffle: false })) {
+    if (!('image' in row && 'path' in row.image)) continue;
+    drawings.push({ svg: readFileSync(row.image.path, 'utf8') });
+    labels.push(row.label!);
+  }
+  const { data, broken } = await rasterise(drawings, { size: side, cacheFolder });
+  const all = { images: data, labels, captions: labels.map((label) => names[label]!) };
+  const unreadable = new Set(broken);
+  return {
+    names,
+    pictures: pick(
+      all,
+      [...labels.keys()].filter((row) => !unreadable.has(row)),
+    ),
+  };
 }
 
 /** Kinds of things among the categories of iconoir; the others are signs of programs, such as those of editors and navigation. */
@@ -136,7 +164,7 @@ export async function judgedSets(data: EmojiData, cacheFolder: string, most: num
   // Never to be trained on: kept for this.
   const drawn = loadDrawings('streamline-emojis', concepts).filter(({ concept }) => trainedConcepts.has(concept));
   const streamline = await rasterise(drawn, { size: side, cacheFolder });
-  const [trainDigits, testDigits] = [await digits('train', most), await digits('t10k', most)];
+  const [trainDigits, testDigits] = [await small('mnist', 'train', most), await small('mnist', 't10k', most)];
   const all: JudgedSet[] = [
     { id: 'style', title: 'Known emoji, held-out style', pictures: of(split.testA), ...emoji },
     {
@@ -149,9 +177,26 @@ export async function judgedSets(data: EmojiData, cacheFolder: string, most: num
       ...{ classes: kinds.map(describe), probe: 'halves', searched: 'by caption' },
     },
     {
-      ...{ id: 'digits', title: 'Digits of MNIST', pictures: testDigits.pictures, classes: testDigits.classes },
+      ...{ id: 'digits', title: 'Digits of MNIST', pictures: testDigits.pictures },
+      ...{ classes: testDigits.names.map((name, digit) => [name, String(digit)]) },
       ...{ probe: trainDigits.pictures, searched: 'by class' },
     },
   ];
   return all.map((set) => ({ ...set, pictures: some(set.pictures, most) }));
+}
+
+/** Two more, of Debian's packages. @throws DataError that says how to install them */
+export async function packagedSets(cacheFolder: string, most: number): Promise<JudgedSet[]> {
+  const [worn, tested] = [await small('fashion-mnist', 'train', most), await small('fashion-mnist', 't10k', most)];
+  const art = await clipArt(cacheFolder);
+  return [
+    {
+      ...{ id: 'clothes', title: 'Clothes of Fashion-MNIST', pictures: tested.pictures },
+      ...{ classes: tested.names.map((name) => [name]), probe: worn.pictures, searched: 'by class' },
+    },
+    {
+      ...{ id: 'art', title: 'Clip art', pictures: some(art.pictures, most) },
+      ...{ classes: art.names.map(describe), probe: 'halves', searched: 'by class' },
+    },
+  ];
 }

@@ -1,16 +1,22 @@
 /** The study's programs in their quick forms: properties see the bugs, and the small world is what it says. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { init, Random } from 'hopgrad';
+import { ClipTokenizer, configs, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
 
 /** What a chapter leaves in study/results. */
 interface Results {
   parts: { kind: string; id?: string; table?: string }[];
   numbers: Record<string, string>;
+}
+
+interface Chapter {
+  run(found: unknown, budget: unknown): Promise<void>;
 }
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -25,15 +31,19 @@ describe('the study', function () {
   const trained = ['geometry', 'leads', 'sensitivity', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
+  let icons: Chapter;
+  let Findings: new (chapter: Chapter) => { results: Results; figures: Map<string, string> };
   let quickly: (name: string) => Promise<{ results: Results; figures: Map<string, string> }>;
   before(async () => {
     const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
     execFileSync(process.execPath, [tsc, '-p', join(root, 'study')], { stdio: 'pipe' });
     const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
-    [world, zoo, transfer] = [await load('world'), await load('bug-zoo'), await load('transfer')];
-    const [{ Findings }, ...modules] = await Promise.all(['record', ...trained].map(load));
+    [world, zoo, transfer] = [await load('world'), await load('bug-zoo'), await load('transfer-judges')];
+    ({ icons } = await load('icons'));
+    let modules: Record<string, Chapter>[];
+    [{ Findings }, ...modules] = await Promise.all(['record', ...trained].map(load));
     quickly = async (name) => {
-      const chapter = modules.map((module) => module[name]).find(Boolean);
+      const chapter = modules.map((module) => module[name]).find(Boolean)!;
       const found = new Findings(chapter);
       await chapter.run(found, { steps: 2, seeds: [1], rates: [3e-3], pictures: 20, iterations: 5 });
       return found;
@@ -100,6 +110,49 @@ describe('the study', function () {
       for (const text of [...results.parts.map(({ table }) => table ?? ''), ...Object.values(results.numbers)])
         assert.doesNotMatch(text, /NaN|undefined|Infinity/, name);
       assert.equal(figures.size, results.parts.filter(({ kind }) => kind === 'figure').length, name);
+    }
+  });
+
+  it('reads what an experiment on icons came to, and asks its models about pictures of other kinds', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'icons-'));
+    try {
+      const config = { ...configs['emoji-resnet'], vision_width: 8, transformer_width: 64 };
+      const tokenizer = ClipTokenizer.train(['red heart', 'blue circle'], { vocabSize: 600 });
+      const methods = ['One', 'Two'];
+      const runs = methods.flatMap((method, m) =>
+        [1, 2].map((seed) => {
+          // One has 10 and 12 %, Two 14 and 18 %: 4 and 6 points apart.
+          const share = [10, 12, 14, 18][2 * m + seed - 1]! / 100;
+          const metrics: Record<string, number> = { meanRecall: share, recallAt1: share, zeroShot: share };
+          for (const set of ['A', 'B', 'C', 'D'])
+            for (const judge of ['trained', 'pixels', 'hog'])
+              for (const way of ['imageToText', 'textToImage'])
+                for (const k of [1, 5, 10]) metrics[`${set}/names/${judge}/${way}/recall/${k}`] = share + k / 1000;
+          const outcome = { status: 'finished', metrics, seconds: 1 };
+          return { name: `${method}-${seed}`, stage: 'main', method, setting: '', seed, tuned: { lr: 1e-3 }, outcome };
+        }),
+      );
+      for (const { name, seed } of runs) {
+        mkdirSync(join(folder, name));
+        const model = createModel({ ...config, vocab_size: tokenizer.vocabSize }, { seed });
+        await saveCheckpoint(join(folder, name, 'model.safetensors'), { model, tokenizer });
+      }
+      const kind = { format: 'hopgrad experiment', version: 1, name: 'icons', title: 'Icons' };
+      const results = { ...kind, date: new Date().toISOString(), methods, settings: [''], seeds: [1, 2], metrics: [] };
+      writeFileSync(
+        join(folder, 'experiment.json'),
+        JSON.stringify({ ...results, baseline: null, tuning: null, runs }),
+      );
+      const found = new Findings(icons);
+      await icons.run(found, { folder, pictures: 30, iterations: 5, whole: false });
+      const table = (id: string) => (found.results as Results).parts.find((part) => part.id === id)!.table!;
+      assert.match(table('methods'), /Two .* 16\.0 ± 2\.8 /);
+      assert.match(table('imageToText'), /One .* 11\.1 ± 1\.4 \/ 11\.5 ± 1\.4 \/ 12\.0 ± 1\.4 /);
+      assert.match(table('paired'), /Two \| 5\.0 \[−7\.7, 17\.7\]/); // t = 12.7 for two seeds, s/√2 = 1
+      assert.match(table('digits'), /One .* \[/);
+      assert.doesNotMatch(found.results.parts.map(({ table = '' }) => table).join(), /NaN|undefined/);
+    } finally {
+      rmSync(folder, { recursive: true });
     }
   });
 
