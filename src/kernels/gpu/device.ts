@@ -6,7 +6,7 @@
  * place" puts another buffer behind the storage; whatever was started before still sees the old one.
  */
 import { type DType, dtypeOf, type TypedArray } from '../../tensor/dtype.js';
-import { DTypeError, KernelError } from '../../tensor/errors.js';
+import { DTypeError } from '../../tensor/errors.js';
 import { sizeOf } from '../../tensor/shape.js';
 import { MemoryAccount } from '../account.js';
 import { Collector } from '../collect.js';
@@ -17,13 +17,22 @@ import type { SourceKernel } from '../source/kernel.js';
 import { reducePartMax, reducePartMin, reducePartSum } from '../source/reduce.js';
 import { type Grid, SourceDevice, type View } from '../source-device.js';
 import { flat } from '../walk.js';
+import type { Ending } from './ending.js';
 import type { Form } from './fuse.js';
 import { fusedKernels } from './fused.js';
-import { type Again, type Argument, checkExact, frozen, inStages, type Part, viewOf } from './launch.js';
+import {
+  type Again,
+  type Argument,
+  checkCoordinate,
+  checkExact,
+  frozen,
+  inStages,
+  type Part,
+  viewOf,
+} from './launch.js';
 import type { Claim } from './pool.js';
 import {
   elementwiseProgram,
-  exactLimit,
   type GridLimits,
   layoutGrid,
   type Program,
@@ -239,12 +248,10 @@ export abstract class GpuDevice<B> extends SourceDevice {
       this.#tape = null;
     }
     const given = results(value);
-    const lower = (form: Form) => {
-      const lowered = this.#elementwise(form);
-      this.prepare?.(lowered.program, lowered.output.length);
-      return lowered;
-    };
-    tape.finish(given, this.putsTogether ? lower : null);
+    tape.gives(given);
+    const lower = (form: Form) => this.#elementwise(form);
+    if (this.putsTogether) tape.fuse({ lower, prepare: (program, rank) => this.prepare?.(program, rank) });
+    tape.finish();
     const kinds = given.map(({ dtype, size }) => ({ dtype, size }));
     const player: Player<B> = {
       launch: (program, output, args, site) => this.launch(program, output, args, { site }),
@@ -278,7 +285,7 @@ export abstract class GpuDevice<B> extends SourceDevice {
     if (size === 0) return this.fill(0, 0, dtype);
     if (dtype === 'int32') this.#checkNumbers(inputs);
     const axes = grid.filter((length) => length > 1).length;
-    for (const coordinate of grid) this.#checkCoordinate(identityOf(kernel).name, coordinate, axes);
+    for (const coordinate of grid) checkCoordinate(identityOf(kernel).name, coordinate, axes, this.name);
     const layout = layoutGrid(grid, this.limits);
     const { program, values } = sourceProgram(
       kernel,
@@ -287,7 +294,9 @@ export abstract class GpuDevice<B> extends SourceDevice {
       layout,
       components,
     );
-    return this.#start(program, layout.output, [...inputs, ...values], dtype, size);
+    const sizes = [components * grid[0], grid[1] ?? 1, grid[2] ?? 1] as const;
+    const ending = dtype === 'float32' ? { sizes, axes: [...layout.axes] as const } : undefined;
+    return this.#start(program, layout.output, [...inputs, ...values], dtype, size, { ending });
   }
 
   #start(
@@ -296,24 +305,14 @@ export abstract class GpuDevice<B> extends SourceDevice {
     operands: readonly View[],
     dtype: DType,
     size: number,
-    { form, ...again }: Again & { form?: Form } = {},
+    { form, ending, ...again }: Again & { form?: Form | undefined; ending?: Ending | undefined } = {},
   ): Storage {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { buffer: this.bufferOf(operand.storage), grid: operand.grid },
     );
     const result = this.wrap(this.launch(program, output, args, again), dtype, size);
-    this.#tape?.launched(program, output, operands, result, form);
+    this.#tape?.launched(program, output, operands, result, { form, ending });
     return result;
-  }
-
-  /** Kernel texts may put a coordinate into a float32 variable, except where the whole result is one axis. */
-  #checkCoordinate(op: string, size: number, axes: number): void {
-    if (axes > 1 && size > exactLimit)
-      throw new KernelError(op, {
-        received: `an axis of ${size} on ${this.name}`,
-        expected: `at most 2²⁴ along one axis of a result with several`,
-        hint: 'Split that axis with reshape().',
-      });
   }
 
   protected runElementwise(
@@ -358,7 +357,9 @@ export abstract class GpuDevice<B> extends SourceDevice {
     const strides = operands.map((x) => (typeof x === 'number' ? null : x.strides));
     const { program, values } = sumProgram(f, strides, chunk, length, layout);
     const views = operands.map(viewOf);
-    const partial = this.#start(program, layout.output, [...views, ...values], 'float32', outer * count * inner);
+    const ending = { sizes: [inner, count, outer] as const, axes: layout.axes };
+    const all = [...views, ...values];
+    const partial = this.#start(program, layout.output, all, 'float32', outer * count * inner, { ending });
     if (count === 1) return partial;
     const result = this.reduce('sum', partial, outer, count, inner);
     partial.free();
@@ -376,12 +377,12 @@ export abstract class GpuDevice<B> extends SourceDevice {
   }
 
   override argReduce(kind: 'max' | 'min', x: Storage, outer: number, length: number, inner: number): Storage {
-    this.#checkCoordinate(kind === 'max' ? 'argmax' : 'argmin', length, 2); // the answer is one
+    checkCoordinate(kind === 'max' ? 'argmax' : 'argmin', length, 2, this.name); // the answer is one
     return super.argReduce(kind, x, outer, length, inner);
   }
 
   override argSort(x: Storage, outer: number, length: number, inner: number, descending: boolean): Storage {
-    this.#checkCoordinate('argsort', length, 2);
+    checkCoordinate('argsort', length, 2, this.name);
     return super.argSort(x, outer, length, inner, descending);
   }
 

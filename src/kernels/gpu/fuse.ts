@@ -23,15 +23,15 @@ export interface Fusable<A> {
 }
 
 /** Arrays that a kernel may read: WebGPU promises eight buffers, and one is the result. */
-const mostArrays = 7;
+export const mostArrays = 7;
 
 /** Strides of an array whose elements are read in order. */
-function inOrder(shape: readonly number[]): number[] {
+export function inOrder(shape: readonly number[]): number[] {
   return shape.map((_, axis) => sizeOf(shape.slice(axis + 1)));
 }
 
 /** Whether an array is read in order; along an axis of one element any stride will do. */
-const isInOrder = (strides: readonly number[], shape: readonly number[]) =>
+export const isInOrder = (strides: readonly number[], shape: readonly number[]) =>
   inOrder(shape).every((step, axis) => shape[axis] === 1 || strides[axis] === step);
 
 const allInOrder = ({ strides, shape }: Form) => strides.every((own) => own === null || isInOrder(own, shape));

@@ -1,5 +1,5 @@
 /** How kernels are started on a gpu.js device: with what, in which form, in how many stages. */
-import { DTypeError, UsageError } from '../../tensor/errors.js';
+import { DTypeError, KernelError, UsageError } from '../../tensor/errors.js';
 import type { KernelOperand } from '../device.js';
 import type { Grid, View } from '../source-device.js';
 import type { Claim } from './pool.js';
@@ -59,4 +59,14 @@ export function checkExact(op: string, data: ArrayLike<number>, device: string):
         expected: 'whole numbers below 2²⁴ in magnitude, which this device holds exactly',
         hint: 'Larger whole numbers live on the wasm and reference devices.',
       });
+}
+
+/** Kernel texts may put a coordinate into a float32 variable, except where the whole result is one axis. @throws KernelError */
+export function checkCoordinate(op: string, size: number, axes: number, device: string): void {
+  if (axes > 1 && size > exactLimit)
+    throw new KernelError(op, {
+      received: `an axis of ${size} on ${device}`,
+      expected: `at most 2²⁴ along one axis of a result with several`,
+      hint: 'Split that axis with reshape().',
+    });
 }

@@ -214,15 +214,16 @@ export const simpleFormula = (f: ScalarKernel, operands: number): Formula => ({
   args: Array.from({ length: operands }, (_, i) => i),
 });
 
-const formulaKey = ({ f, args }: Formula): string =>
+/** Equal for equal formulas. */
+export const formulaKey = ({ f, args }: Formula): string =>
   `${identityOf(f).id}(${args.map((arg) => (typeof arg === 'number' ? arg : formulaKey(arg)))})`;
 
 /** The text of a formula whose operands are read by `reads`. */
-const formulaText = ({ f, args }: Formula, reads: readonly string[]): string =>
+export const formulaText = ({ f, args }: Formula, reads: readonly string[]): string =>
   `${callable(f).name}(${args.map((arg) => (typeof arg === 'number' ? reads[arg] : formulaText(arg, reads))).join(', ')})`;
 
 /** All functions that a formula calls, each once. */
-const formulaFunctions = ({ f, args }: Formula): string[] => [
+export const formulaFunctions = ({ f, args }: Formula): string[] => [
   ...new Set([
     ...callable(f).functions,
     ...args.flatMap((arg) => (typeof arg === 'number' ? [] : formulaFunctions(arg))),

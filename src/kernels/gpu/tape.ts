@@ -4,7 +4,8 @@
  * stay on the device, and see each result in the one shape it was made with.
  */
 import { type Storage, touch } from '../device.js';
-import { type Form, type Fusable, fuse, type Input } from './fuse.js';
+import { type Ending, ended } from './ending.js';
+import { type Form, fuse, type Input } from './fuse.js';
 import type { Argument, Part } from './launch.js';
 import type { Claim } from './pool.js';
 import type { Program } from './programs.js';
@@ -26,12 +27,19 @@ interface Launch<B> {
   site: Site;
   /** Of elementwise kernels; their operands come first in `args`. */
   form?: Form | undefined;
+  /** Of others to which an elementwise step could be added. */
+  ending?: Ending | undefined;
 }
 
 type Elementwise<B> = Launch<B> & { form: Form };
 
-/** What runs a form: a program, its grid, and the integers to append to its operands. */
-type Lower<B> = (form: Form) => Pick<Launch<B>, 'program' | 'output'> & { values: number[] };
+/** What putting steps together needs of a device. */
+interface Fuser {
+  /** What runs a form: a program, its grid, and the integers to append to its operands. */
+  lower(form: Form): { program: Program; output: readonly number[]; values: number[] };
+  /** Compiles a program that the replay will need. */
+  prepare(program: Program, rank: number): void;
+}
 
 type Step<B> = { dead: number[] } & (
   | Launch<B>
@@ -90,12 +98,21 @@ export class Tape<B> {
     output: readonly number[],
     operands: readonly Operand[],
     result: Storage,
-    form?: Form,
+    can: Pick<Launch<B>, 'form' | 'ending'>,
   ): void {
     const args = operands.map((operand) =>
       typeof operand === 'number' ? operand : { ...this.#place(operand.storage), grid: operand.grid },
     );
-    this.#steps.push({ kind: 'launch', program, output, args, slot: this.#slotFor(result), site: {}, form, dead: [] });
+    this.#steps.push({
+      kind: 'launch',
+      program,
+      output,
+      args,
+      slot: this.#slotFor(result),
+      site: {},
+      ...can,
+      dead: [],
+    });
   }
 
   joined(pieces: readonly Piece[], result: Storage): void {
@@ -117,10 +134,13 @@ export class Tape<B> {
     this.#constants.set(storage, buffer);
   }
 
-  /** Ends the recording: what it gives, which steps become one, and from where on each intermediate is no longer needed. */
-  finish(results: readonly Storage[], program: Lower<B> | null): void {
+  /** What the recording gives. */
+  gives(results: readonly Storage[]): void {
     this.#results = results.map((storage) => this.#place(storage));
-    if (program) this.#fuse(program);
+  }
+
+  /** Ends the recording: from where on each intermediate is no longer needed. */
+  finish(): void {
     const needed = new Set(this.#results.flatMap((place) => ('slot' in place ? [place.slot] : [])));
     for (let i = this.#steps.length - 1; i >= 0; i--) {
       const step = this.#steps[i]!;
@@ -135,52 +155,73 @@ export class Tape<B> {
     this.#slots.clear();
   }
 
-  /** Elementwise steps compute themselves what only they read. */
-  #fuse(lower: Lower<B>): void {
+  /** Steps compute themselves what only they read: elementwise ones what is elementwise, and at the end of other kernels. */
+  fuse({ lower, prepare }: Fuser): void {
     const uses = new Map<number, number>();
     const use = (step: Step<B>, count: number) => {
       for (const slot of slotsOf(step)) uses.set(slot, (uses.get(slot) ?? 0) + count);
     };
     for (const step of this.#steps) use(step, 1);
     for (const slot of this.#results.flatMap(slotOf)) uses.set(slot, Infinity);
-    const made = new Map<number, { step: Elementwise<B>; at: number }>();
+    const made = new Map<number, { step: Launch<B>; at: number }>();
     /** The last step that updated a storage: what reads it before must not read it later instead. */
     const updated = new Map<Storage, number>();
-    const [gone, changed] = [new Set<Step<B>>(), new Set<Elementwise<B>>()];
-    /** A step with one more in it; null where there is none that it could take. */
-    const next = (step: Elementwise<B>): Fusable<{ arg: Arg<B> }> | null => {
-      for (const [i, { arg }] of inputsOf(step).entries()) {
-        const inner = slotOf(arg).flatMap((slot) => (uses.get(slot) === 1 ? (made.get(slot) ?? []) : []))[0];
-        if (!inner || inputsOf(inner.step).some(({ arg: own }) => updatedSince(own, inner.at))) continue;
-        const fused = fuse({ form: step.form, inputs: inputsOf(step) }, i, {
-          form: inner.step.form,
-          inputs: inputsOf(inner.step),
-        });
-        if (!fused) continue;
-        use(inner.step, -1);
-        gone.add(inner.step);
-        return fused;
-      }
-      return null;
-    };
-    const updatedSince = (arg: Arg<B>, at: number) =>
+    const [gone, changed] = [new Set<Step<B>>(), new Set<Launch<B>>()];
+    const late = (arg: Arg<B>, at: number) =>
       typeof arg !== 'number' && 'storage' in arg && (updated.get(arg.storage) ?? -1) > at;
-    this.#steps.forEach((step, at) => {
-      if (step.kind === 'update') updated.set(step.target, at);
-      if (!isElementwise(step)) return;
-      for (let fused = next(step); fused; fused = next(step)) {
-        use(step, -1);
-        Object.assign(step, { form: fused.form, args: fused.inputs.map(({ arg }) => arg) });
-        use(step, 1);
-        changed.add(step);
-      }
-      made.set(step.slot, { step, at });
+    /** Operands that only this step reads, with the steps that made them. */
+    const own = (step: Elementwise<B>) =>
+      inputsOf(step).flatMap(({ arg }, i) => {
+        const inner = slotOf(arg).flatMap((slot) => (uses.get(slot) === 1 ? (made.get(slot) ?? []) : []))[0];
+        return inner && !inner.step.args.some((read) => late(read, inner.at)) ? [{ i, inner: inner.step }] : [];
+      });
+    const replace = (step: Launch<B>, inner: Launch<B>, by: Partial<Launch<B>>) => {
+      for (const old of [step, inner]) use(old, -1);
+      gone.add(inner);
+      Object.assign(step, by);
+      use(step, 1);
+      changed.add(step);
+    };
+    /** Takes one more elementwise step in. @returns whether there was one */
+    const takesIn = (step: Elementwise<B>): boolean =>
+      own(step).some(({ i, inner }) => {
+        if (!isElementwise(inner)) return false;
+        const fused = fuse({ form: step.form, inputs: inputsOf(step) }, i, {
+          form: inner.form,
+          inputs: inputsOf(inner),
+        });
+        if (fused) replace(step, inner, { form: fused.form, args: fused.inputs.map(({ arg }) => arg) });
+        return fused !== null;
+      });
+    const endsAnother = (step: Elementwise<B>): boolean =>
+      own(step).some(({ i, inner }) => {
+        const found = inner.ending && ended(inner.program, inner.ending, step.form, i);
+        if (!found) return false;
+        const others = inputsOf(step).flatMap(({ arg }, k) => (k === i ? [] : [arg]));
+        const args = [...inner.args, ...others, ...found.values];
+        replace(step, inner, { program: found.program, output: inner.output, args, form: undefined });
+        return true;
+      });
+    const walk = (visit: (step: Elementwise<B>) => void) => {
+      updated.clear();
+      made.clear();
+      this.#steps.forEach((step, at) => {
+        if (step.kind === 'update') updated.set(step.target, at);
+        if (isElementwise(step)) visit(step);
+        if (step.kind === 'launch') made.set(step.slot, { step, at });
+      });
+      this.#steps = this.#steps.filter((step) => !gone.has(step));
+    };
+    walk((step) => {
+      while (takesIn(step));
     });
-    this.#steps = this.#steps.filter((step) => !gone.has(step));
     for (const step of changed) {
-      const { values, ...own } = lower(step.form);
-      Object.assign(step, own, { args: [...step.args, ...values] });
+      if (gone.has(step)) continue;
+      const { values, ...lowered } = lower(step.form!);
+      Object.assign(step, lowered, { args: [...step.args, ...values] });
     }
+    walk(endsAnother);
+    for (const step of changed) if (!gone.has(step)) prepare(step.program, step.output.length);
   }
 
   /** Does it all again. @returns buffers of the results, the caller's own */

@@ -1,10 +1,10 @@
-/** Captured steps give, bit for bit, what the code gives. */
+/** Captured steps give what the code gives: bit for bit, but where a driver may round a·b + c once instead of twice. */
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { capture, defineBinary, init, memory, Random, randn, type Tensor, tensor, UsageError, uniform } from 'hopgrad';
 import { AdamW, BatchNorm2d, cloobLoss, Linear } from 'hopgrad/nn';
 import { assign } from '#src/nn/module.js';
-import { property } from '../../helpers.js';
+import { property, relativeError } from '../../helpers.js';
 import { needWebGpu } from './adapter.js';
 
 const options = { invTau: 5, beta: 3 };
@@ -32,7 +32,23 @@ const batch = (seed: number, count = 6): [Tensor, Tensor] => [
 
 /** Steps of a program over some values. */
 const steps = fc.record({
-  op: fc.constantFrom(...(['add', 'mul', 'less', 'tanh', 'sum', 'turn', 'own', 'namesake', 'state'] as const)),
+  op: fc.constantFrom(
+    ...([
+      'add',
+      'mul',
+      'less',
+      'tanh',
+      'sum',
+      'turn',
+      'own',
+      'namesake',
+      'state',
+      'layer',
+      'scores',
+      'softmax',
+      'part',
+    ] as const),
+  ),
   a: fc.nat(30),
   b: fc.nat(30),
 });
@@ -63,6 +79,16 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
     });
     after(() => init({ device: 'wasm' }));
 
+    const same = (found: readonly ArrayLike<number>[], expected: readonly ArrayLike<number>[]) => {
+      const lists = (all: typeof found) => all.map((list) => [...Array.from(list)]);
+      if (device !== 'webgpu') assert.deepEqual(lists(found), lists(expected));
+      else
+        expected.forEach((list, i) => {
+          const error = relativeError(found[i]!, list);
+          assert.ok(error < 1e-5, `result ${i}: ${error}`);
+        });
+    };
+
     it('trains to the same bits as the code itself', async () => {
       const run = async (captured: boolean) => {
         const { parameters, loss, state } = towers();
@@ -92,7 +118,7 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
         return { losses, state: await state() };
       };
       const [eager, replayed] = [await run(false), await run(true)];
-      assert.deepEqual(replayed, eager);
+      same([replayed.losses, ...replayed.state], [eager.losses, ...eager.state]);
       assert.ok(new Set(eager.losses).size === 6);
     });
 
@@ -139,6 +165,8 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
       fc.tuple(fc.array(steps, { minLength: 1, maxLength: 14 }), fc.nat(1000)),
       async ([program, seed]) => {
         const state = randn([3], { seed });
+        const [wide, narrow] = [randn([3, 4], { seed: seed + 7 }), randn([4, 3], { seed: seed + 8 })];
+        const bias = randn([4], { seed: seed + 9 });
         const f = (...inputs: Tensor[]) => {
           const values: Tensor[] = [...inputs];
           for (const { op, a, b } of program) {
@@ -154,6 +182,26 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
                 turn: () => (x.shape.length > 1 ? x.transpose().add(0.5).transpose() : x),
                 own: () => own(x, y),
                 namesake: () => namesake(x, y),
+                layer: () => {
+                  if (x.shape.length < 2 || x.shape.at(-1) !== 3) return x.square();
+                  return x
+                    .matmul(wide)
+                    .add(bias)
+                    .tanh()
+                    .matmul(narrow)
+                    .mul(y.shape.at(-1) === 1 ? 0.5 : y);
+                },
+                scores: () => {
+                  if (x.shape.length !== 3) return x.neg();
+                  const each = x.sum({ axis: -1, keepDims: true });
+                  return x.matmul(x, { transposeB: true }).sub(each).sum({ axis: -1, keepDims: true }).add(x);
+                },
+                softmax: () => x.softmax().sub(0.5),
+                part: () =>
+                  x
+                    .slice([[0, 1]])
+                    .mul(0.5)
+                    .add(y),
                 // Read, changed and read again: what was read before must not be read later instead.
                 state: () => {
                   const before = x.mul(state.detach());
@@ -174,9 +222,9 @@ for (const device of ['reference', 'wasm', 'gpujs-cpu', 'webgpu'] as const)
         const captured = capture(f);
         const found: (readonly number[])[] = [];
         for (const given of [inputs, others]) for (const y of captured(...given)) found.push([...(await y.data())]);
-        assert.deepEqual(found, expected);
+        same(found, expected);
       },
-      device === 'webgpu' ? 40 : 60,
+      device === 'webgpu' ? 50 : 60,
     );
 
     it('refuses what is no tensor', () => {
