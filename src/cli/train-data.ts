@@ -60,7 +60,7 @@ export function addDataFlags(command: Command): void {
 
 /** What kind of data flags name. */
 export const kindOfData = ({ trainData, imageEmbeddings, textEmbeddings }: DataFlags) => ({
-  ownData: trainData !== undefined && !isDrawn(trainData),
+  ownData: trainData !== undefined && !trainData.split('::').every(isDrawn),
   embeddings: imageEmbeddings !== undefined || textEmbeddings !== undefined,
 });
 

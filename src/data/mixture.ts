@@ -29,8 +29,11 @@ export function mixture(name: string, parts: readonly Part[]): Source & { size: 
       });
     return Math.round(factor * source.size);
   });
+  const views = new Set(parts.map(({ source }) => source.view));
+  const [view] = views;
   return {
     name,
+    ...(views.size === 1 && view && { view }),
     size: counts.reduce((sum, count) => sum + count, 0),
     async *rows(order): AsyncGenerator<Row | BadRow> {
       const left = [...counts];

@@ -13,7 +13,7 @@ import { folderSource, imageFiles, imagesSource } from './folder.js';
 import { prepareIcons } from './icons-source.js';
 import { jsonLinesSource } from './json-lines.js';
 import { type LabelledName, labelledNames, labelledSet } from './labelled.js';
-import { mixture, type Part } from './mixture.js';
+import { mixture } from './mixture.js';
 import { expandShards } from './shards.js';
 import { firstRows, requireCaptions, type Source } from './source.js';
 import { type TableOptions, tableSource } from './table.js';
@@ -91,7 +91,7 @@ const isFolder = (path: string) =>
   );
 /** Whether all that a path joins are tar shards. */
 export const isShards = (path: string) => path.split('::').every((part) => /\.(tar|tgz|tar\.gz)\}?$/i.test(part));
-/** Whether a path names drawings with a split of their own: the embedded emoji, or icons. */
+/** Whether a path names drawings that come with hopgrad, or by it: the embedded emoji, or icons. Alone they have test sets of their own. */
 export const isDrawn = (path: string) => path === 'emoji' || path === 'icons';
 const isTable = (path: string) => /\.(csv|tsv|txt)$/i.test(path);
 const isJsonLines = (path: string) => /\.jsonl$/i.test(path);
@@ -108,7 +108,7 @@ export async function openData(
   options: OpenOptions = {},
 ): Promise<OpenedData> {
   const { digest: expected, rows: _, ...wanted } = request;
-  const opened = await open(wanted, options);
+  const { digest, ...opened } = await open(wanted, options);
   const { path } = wanted;
   const named = opened.emoji !== undefined || (asLabelled(path) !== undefined && !(await isFolder(path)));
   const spec = {
@@ -117,10 +117,10 @@ export async function openData(
       ? path
       : path
           .split('::')
-          .map((part) => resolve(part))
+          .map((part) => (isDrawn(part) ? part : resolve(part)))
           .join('::'),
     ...(wanted.texts !== undefined && { texts: resolve(wanted.texts) }),
-    digest: opened.emoji?.digest ?? (await digestOf(wanted, opened.source)),
+    digest: await digest(),
     rows: opened.source.size ?? null,
   };
   if (expected !== undefined && spec.digest !== expected)
@@ -137,39 +137,48 @@ export async function openSource(path: string, request: Omit<DataRequest, 'path'
   return (await open({ ...request, path }, {})).source;
 }
 
-async function open(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
+/** What was opened, and how to tell whether it is the same another time. */
+type Opened = Omit<OpenedData, 'spec'> & { digest: () => Promise<string> };
+
+async function open(request: DataRequest, options: OpenOptions): Promise<Opened> {
   const { limit } = request;
   const opened = await openWhole(request, options);
   if (limit === undefined) return opened;
-  if (opened.embeddings) return { ...opened, source: firstRows(opened.source, limit) };
-  if (!opened.emoji) return { source: firstRows(opened.source, limit) };
+  if (!opened.emoji) return { ...opened, source: firstRows(opened.source, limit) };
   const sets = Object.entries(opened.emoji.split).map(([set, rows]) => [set, rows.slice(0, limit)]);
   return openedEmoji({ ...opened.emoji, split: Object.fromEntries(sets) });
 }
 
-const openedEmoji = (emoji: EmojiData) => ({
+const openedEmoji = (emoji: EmojiData): Opened => ({
   source: emojiSource(emoji, emoji.split.train, 'sampled'),
   emoji,
+  digest: async () => emoji.digest,
 });
 
-async function openWhole(request: DataRequest, options: OpenOptions): Promise<Omit<OpenedData, 'spec'>> {
-  const { path, texts, columns, split, samples, validation = false, factors } = request;
+async function openWhole(request: DataRequest, options: OpenOptions): Promise<Opened> {
+  if (isMixture(request)) return openMixture(request, options);
+  const { path, validation = false } = request;
+  if (request.texts === undefined && isDrawn(path) && !(await isFolder(path))) {
+    const { cacheFolder = '.cache' } = options;
+    const prepare = path === 'emoji' ? prepareEmoji : prepareIcons;
+    return openedEmoji(await prepare({ ...options, cacheFolder, validation }));
+  }
+  const opened = await openOne(request);
+  return { ...opened, digest: () => digestOf(request, opened.source) };
+}
+
+async function openOne(request: DataRequest): Promise<Pick<OpenedData, 'source' | 'embeddings'>> {
+  const { path, texts, columns, split, samples, factors } = request;
   if (texts !== undefined) {
     const embeddings = readEmbeddingPairs(path, texts);
     return { source: embeddingSource(path, embeddings), embeddings };
   }
-  if (isMixture(request)) return { source: await openMixture(request) };
   if (factors)
     throw new UsageError('openSource', {
       received: `${factors.length} factors for one data set, ${path}`,
       expected: 'several, joined by ::',
     });
   if (await isFolder(path)) return { source: await (request.classes ? folderSource(path) : imagesSource(path)) };
-  if (isDrawn(path)) {
-    const { cacheFolder = '.cache' } = options;
-    const prepare = path === 'emoji' ? prepareEmoji : prepareIcons;
-    return openedEmoji(await prepare({ ...options, cacheFolder, validation }));
-  }
   const labelled = asLabelled(path);
   if (labelled) return { source: await labelledSet(labelled, split ? { split } : {}) };
   if (isShards(path)) return { source: await webDatasetSource(path, samples === undefined ? {} : { samples }) };
@@ -192,7 +201,8 @@ export function columnsOf(path: string): (keyof Columns)[] {
 }
 
 /** Shards that are joined without factors are one set of shards. */
-const isMixture = ({ path, factors }: DataRequest) => path.includes('::') && (factors !== undefined || !isShards(path));
+const isMixture = ({ path, texts, factors }: DataRequest) =>
+  texts === undefined && path.includes('::') && (factors !== undefined || !isShards(path));
 
 /** The data sets that a request joins, each as a request of its own. */
 function partsOf({ path, columns, samples }: DataRequest): DataRequest[] {
@@ -205,7 +215,8 @@ function partsOf({ path, columns, samples }: DataRequest): DataRequest[] {
   }));
 }
 
-async function openMixture(request: DataRequest): Promise<Source> {
+/** Several as one. Drawings among them are trained on as they are alone; test sets of their own they have not. */
+async function openMixture(request: DataRequest, options: OpenOptions): Promise<Opened> {
   const parts = partsOf(request);
   const { path, factors = parts.map(() => 1) } = request;
   if (factors.length !== parts.length)
@@ -213,15 +224,20 @@ async function openMixture(request: DataRequest): Promise<Source> {
       received: `${factors.length} factors for ${parts.length} data sets, ${path}`,
       expected: 'one for each',
     });
-  const sources: Part[] = [];
-  for (const [i, part] of parts.entries()) {
-    if (isDrawn(part.path))
-      throw new UsageError('openSource', { received: `${part.path} in ${path}`, expected: 'such data alone' });
-    const { source } = await open(part, {});
-    await requireCaptions(source);
-    sources.push({ source, factor: factors[i]! });
-  }
-  return mixture(path, sources);
+  const opened: Opened[] = [];
+  for (const part of parts) opened.push(await open(part, options));
+  for (const { source } of opened) await requireCaptions(source);
+  return {
+    source: mixture(
+      path,
+      opened.map(({ source }, i) => ({ source, factor: factors[i]! })),
+    ),
+    async digest() {
+      const hash = createHash('sha256');
+      for (const part of opened) hash.update(await part.digest());
+      return hash.update(JSON.stringify(request.factors ?? null)).digest('hex');
+    },
+  };
 }
 
 async function digestOf(request: DataRequest, source: Source): Promise<string> {
@@ -233,10 +249,6 @@ async function digestOf(request: DataRequest, source: Source): Promise<string> {
       hash.update(' ');
     }
     return hash.digest('hex');
-  }
-  if (isMixture(request)) {
-    for (const part of partsOf(request)) hash.update(await digestOf(part, source)); // no labelled sets
-    return hash.update(JSON.stringify(request.factors ?? null)).digest('hex');
   }
   const list = async (files: Iterable<string>, nameOf: (file: string) => string) => {
     for (const file of files) {

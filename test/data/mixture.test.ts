@@ -128,14 +128,30 @@ describe('mixtures', () => {
     await assert.rejects(openData(spec), /has changed/);
   });
 
-  it('refuses factors that do not fit, sources of unknown size, and the embedded data', async () => {
+  it('takes drawings as one of several, as they are alone, and remembers them', async () => {
+    const alone = await openData({ path: 'emoji' });
+    const rows = alone.source.size!;
+    const path = `emoji::${table}`;
+    const { source, spec, emoji } = await openData({ path, factors: [1, 2] });
+    assert.equal(source.size, rows + 4);
+    assert.equal(source.view, undefined, 'pictures of a table are cut out at random, drawings turned');
+    assert.equal(emoji, undefined, 'test sets it has none');
+    assert.deepEqual([spec.path, spec.rows], [path, rows + 4]);
+    assert.deepEqual((await openData(spec)).spec, spec);
+    const order = { seed: 1, epoch: 0, shuffle: false };
+    const [first] = await all((await openData({ path: 'emoji::emoji' })).source.rows(order));
+    const [own] = await all(alone.source.rows(order));
+    assert.deepEqual({ ...first, index: 0, visit: 0, group: 0 }, { ...own, index: 0, visit: 0, group: 0 });
+    assert.equal((await openData({ path: 'emoji::emoji' })).source.view, alone.source.view);
+  });
+
+  it('refuses factors that do not fit, and sources of unknown size', async () => {
     const shards = `${fixture('webdataset')}/shard-000.tar`;
     for (const [path, factors, kind, message] of [
       [`${table}::${lines}`, [1], UsageError, /1 factors for 2 data sets/],
       [table, [1], UsageError, /1 factors for one data set/],
       [`${table}::${lines}`, [1, -1], DomainError, /factor -1 of/],
       [`${table}::${shards}`, [1, 1], DataError, /is not known before reading/],
-      [`${table}::emoji`, undefined, UsageError, /emoji/],
       [`${table}::mnist`, undefined, DataError, /without words/],
     ] as const)
       await assert.rejects(
