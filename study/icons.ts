@@ -1,34 +1,23 @@
 /**
- * What leads on icons: six methods trained on 50,372 drawings by `hopgrad experiment experiments/icons.yaml`, how each names icons that it has
- * not seen, and what each makes of emoji, line icons, digits, clothes and clip art that it was never trained on.
+ * What leads on icons: six methods trained on 50,372 drawings by `hopgrad experiment experiments/icons.yaml`, and how each names icons that it
+ * has not seen. What they make of pictures of other kinds: icons-transfer.ts.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { loadCheckpoint } from 'hopgrad/models/cloob';
-import { prepareEmoji } from '#src/data/emoji-source.js';
-import { prepareIcons } from '#src/data/icons-source.js';
 import { meanInterval } from '#src/evaluate/student.js';
 import { type Results, readResults } from '#src/experiment/results.js';
 import type { Chapter, Findings } from './record.js';
-import { Answers, floorJudges, modelJudge, percent } from './transfer-judges.js';
-import { judgedSets, packagedSets, side } from './transfer-sets.js';
-import { begin } from './trials.js';
+import { percent } from './transfer-judges.js';
 
-/** How much is judged, and where the trained models are. */
-interface Budget {
-  /** Of the experiment: experiment.json, and a folder for each run. */
-  folder: string;
-  /** Pictures of each set, and of each fit of a linear probe iterations, at most. */
-  pictures: number;
-  iterations: number;
-  /** Also the sets that Debian has packages of, and the searches without encoders through all training drawings. */
-  whole: boolean;
-}
+/** Where the experiment left its results, experiment.json, and a folder for each run. */
+export const experimentFolder = fileURLToPath(new URL('../../runs/icons', import.meta.url));
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const cacheFolder = join(root, '.cache');
-const full: Budget = { folder: join(root, 'runs/icons'), pictures: 2000, iterations: 1000, whole: true };
+/** What must be done before a chapter on the experiment can run; undefined where it has been done. */
+export const missingExperiment = () =>
+  existsSync(join(experimentFolder, 'experiment.json'))
+    ? undefined
+    : 'npx hopgrad data icons && npx hopgrad experiment experiments/icons.yaml';
 
 /** The test sets, and how the experiment names their numbers. */
 const sets = ['A', 'B', 'C', 'D'] as const;
@@ -38,7 +27,10 @@ const ranks = [1, 5, 10] as const;
 const metric = (set: string, judge: string, way: string, k: number) => `${set}/names/${judge}/${way}/recall/${k}`;
 
 /** The finished runs of a method, by seed. */
-function runsOf({ runs }: Results, method: string): { name: string; seed: number; metrics: Record<string, number> }[] {
+export function runsOf(
+  { runs }: Results,
+  method: string,
+): { name: string; seed: number; metrics: Record<string, number> }[] {
   return runs
     .flatMap(({ stage, name, seed, outcome, ...run }) =>
       stage === 'main' && run.method === method && outcome.status === 'finished'
@@ -112,42 +104,17 @@ function tellMethods(found: Findings, results: Results): void {
   );
 }
 
-async function run(found: Findings, { folder, pictures, iterations, whole }: Budget = full): Promise<void> {
-  await begin();
-  const file = join(folder, 'experiment.json');
-  if (!existsSync(file))
-    throw new Error(`no ${file}: first npx hopgrad data icons, and npx hopgrad experiment experiments/icons.yaml`);
-  const results = readResults(file);
-  const { methods } = results;
-  const models = methods.flatMap((method) => runsOf(results, method).map(({ name }) => ({ method, name })));
-  found.say(`${methods.length} methods, ${models.length} trainings on icons, and 1525 icons of the test sets.`);
-  found.number('trainings', models.length);
+async function run(found: Findings, { folder } = { folder: experimentFolder }): Promise<void> {
+  const results = readResults(join(folder, 'experiment.json'));
+  const { methods, seeds } = results;
+  const finished = methods.map((method) => runsOf(results, method).length);
+  found.say(
+    `${methods.length} methods, ${finished.reduce((a, b) => a + b)} trainings on icons, and 1525 icons of the test sets.`,
+  );
+  found.number('seeds', Math.min(...finished));
+  found.number('planned', seeds.length);
   tellMethods(found, results);
   tellRetrieval(found, results);
-
-  const data = await prepareEmoji({ size: side, cacheFolder });
-  const own = await judgedSets(data, cacheFolder, pictures);
-  const answers = new Answers([...own, ...(whole ? await packagedSets(cacheFolder, pictures) : [])], iterations);
-  for (const { method, name } of models) {
-    const { model, tokenizer } = await loadCheckpoint(join(folder, name, 'model.safetensors'));
-    await answers.ask(method, modelJudge({ model, tokenizer: tokenizer! }));
-  }
-  if (whole) {
-    const icons = await prepareIcons({ size: side, cacheFolder });
-    for (const [name, judge] of floorJudges(icons, icons.split.train)) await answers.ask(name, judge);
-  }
-  answers.tellShares(found);
-  const [first, ...others] = methods;
-  answers.tellDifferences(found, first!, others);
-  found.figure(
-    'transfer',
-    'Zero-shot accuracy, linear probe and retrieval of the methods trained on icons, raw pixels and HOG: a dot at each share, a line for its interval, a grey tick at what guessing reaches.',
-    answers.panels(),
-  );
 }
 
-export const icons: Chapter = {
-  name: 'icons',
-  title: 'What leads on icons, and what it carries over',
-  run,
-};
+export const icons: Chapter = { name: 'icons', title: 'What leads on icons', run, missing: missingExperiment };

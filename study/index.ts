@@ -7,6 +7,7 @@ import { geometry } from './geometry.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
 import { icons } from './icons.js';
+import { iconsTransfer } from './icons-transfer.js';
 import { leads } from './leads.js';
 import { mutualInformation } from './mutual-information.js';
 import { parity } from './parity.js';
@@ -29,6 +30,7 @@ const chapters: Chapter[] = [
   sensitivity,
   transfer,
   icons,
+  iconsTransfer,
   parity,
   bugZoo,
 ];
@@ -41,16 +43,24 @@ if (unknown.length > 0)
 const at = (path: string) => fileURLToPath(new URL(`../../study/${path}`, import.meta.url));
 mkdirSync(at('results'), { recursive: true });
 const intro = 'Written by `npm run study`; each section is made by the chapter of its name.';
+/** Chapters that have results, with their numbers. */
+const told: string[] = [];
 const sections: string[] = [`# What the mathematics of CLOOB says, computed\n\n${intro}\n`];
-for (const [index, chapter] of chapters.entries()) {
+for (const chapter of chapters) {
   const file = at(`results/${chapter.name}.json`);
-  if (asked.length > 0 && !asked.includes(chapter.name) && existsSync(file)) {
-    sections.push(section(index + 1, JSON.parse(readFileSync(file, 'utf8')) as Results));
+  const missing = chapter.missing?.();
+  if (missing !== undefined && asked.includes(chapter.name)) throw new Error(`${chapter.name}: first ${missing}`);
+  if (missing !== undefined && asked.length === 0) console.log(`${chapter.name} is left as it is: it needs ${missing}`);
+  if (missing !== undefined || (asked.length > 0 && !asked.includes(chapter.name))) {
+    if (!existsSync(file)) continue;
+    told.push(chapter.name);
+    sections.push(section(told.length, JSON.parse(readFileSync(file, 'utf8')) as Results));
     continue;
   }
+  told.push(chapter.name);
   const found = new Findings(chapter);
   await chapter.run(found);
-  sections.push(section(index + 1, found.results));
+  sections.push(section(told.length, found.results));
   console.log(sections.at(-1));
   writeFileSync(file, `${JSON.stringify(found.results, null, 2)}\n`);
   rmSync(at(`figures/${chapter.name}`), { recursive: true, force: true });
@@ -58,4 +68,4 @@ for (const [index, chapter] of chapters.entries()) {
   for (const [name, svg] of found.figures) writeFileSync(at(`figures/${name}`), svg);
 }
 writeFileSync(at('RESULTS.md'), sections.join(''));
-writeFileSync(at('results/index.json'), `${JSON.stringify(chapters.map(({ name }) => name))}\n`);
+writeFileSync(at('results/index.json'), `${JSON.stringify(told)}\n`);

@@ -22,6 +22,8 @@ export interface Chapter {
   title: string;
   /** @throws Error when a claim does not hold */
   run(found: Findings): Promise<void>;
+  /** What must have been done before it can run, as commands; undefined where it has been. Default: nothing. */
+  missing?(): string | undefined;
 }
 
 export class Findings {

@@ -32,6 +32,7 @@ describe('the study', function () {
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
   let icons: Chapter;
+  let iconsTransfer: Chapter;
   let Findings: new (chapter: Chapter) => { results: Results; figures: Map<string, string> };
   let quickly: (name: string) => Promise<{ results: Results; figures: Map<string, string> }>;
   before(async () => {
@@ -40,6 +41,7 @@ describe('the study', function () {
     const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
     [world, zoo, transfer] = [await load('world'), await load('bug-zoo'), await load('transfer-judges')];
     ({ icons } = await load('icons'));
+    ({ iconsTransfer } = await load('icons-transfer'));
     let modules: Record<string, Chapter>[];
     [{ Findings }, ...modules] = await Promise.all(['record', ...trained].map(load));
     quickly = async (name) => {
@@ -144,7 +146,8 @@ describe('the study', function () {
         JSON.stringify({ ...results, baseline: null, tuning: null, runs }),
       );
       const found = new Findings(icons);
-      await icons.run(found, { folder, pictures: 30, iterations: 5, whole: false });
+      await icons.run(found, { folder });
+      await iconsTransfer.run(found, { folder, pictures: 30, iterations: 5, whole: false });
       const table = (id: string) => (found.results as Results).parts.find((part) => part.id === id)!.table!;
       assert.match(table('methods'), /Two .* 16\.0 ± 2\.8 /);
       assert.match(table('imageToText'), /One .* 11\.1 ± 1\.4 \/ 11\.5 ± 1\.4 \/ 12\.0 ± 1\.4 /);
