@@ -21,7 +21,6 @@ export const missingExperiment = () =>
 
 /** The test sets, and how the experiment names their numbers. */
 const sets = ['A', 'B', 'C', 'D'] as const;
-const ways = { imageToText: 'picture → name', textToImage: 'name → picture' } as const;
 const ranks = [1, 5, 10] as const;
 
 const metric = (set: string, judge: string, way: string, k: number) => `${set}/names/${judge}/${way}/recall/${k}`;
@@ -47,27 +46,41 @@ function withDeviation(values: readonly number[]): string {
   return sd === null ? percent(mean) : `${percent(mean)} ± ${percent(sd)}`;
 }
 
-/** How icons that were held out are named, by every method and by what needs no encoders. */
+/** How icons that were held out are named: by every method, by the neighbours that its image encoder sees, and by what needs no encoders. */
 function tellRetrieval(found: Findings, results: Results): void {
   const { methods } = results;
-  const numbers = (method: string, set: string, way: string, judge = 'trained') =>
-    ranks.map((k) => withDeviation(runsOf(results, method).map(({ metrics }) => metrics[metric(set, judge, way, k)]!)));
-  for (const [way, title] of Object.entries(ways))
+  const shares = (method: string, set: string, judge: string, way: string) =>
+    ranks
+      .map((k) => withDeviation(runsOf(results, method).map(({ metrics }) => metrics[metric(set, judge, way, k)]!)))
+      .join(' / ');
+  const [any] = methods.flatMap((method) => runsOf(results, method));
+  const guess = (set: string, k: number) => Math.min(1, k / any!.metrics[`${set}/names/trained/imageToText/count`]!);
+  const told = (name: string, one: (set: string, k: number) => number) => [
+    name,
+    ...sets.map((set) => ranks.map((k) => percent(one(set, k))).join(' / ')),
+  ];
+  const tell = (id: string, caption: string, judge: string, way: string) =>
     found.table(
-      way,
-      `Recall at 1 / 5 / 10 in %, ${title}: mean ± standard deviation over seeds. Pixels and HOG answer with the words of the training drawings that are most alike.`,
+      id,
+      `Recall at 1 / 5 / 10 in %, ${caption}: mean ± standard deviation over seeds.`,
       ['method', ...sets],
       [
-        ...methods.map((method) => [method, ...sets.map((set) => numbers(method, set, way).join(' / '))]),
-        ...(['pixels', 'hog'] as const).map((judge) => [
-          judge === 'hog' ? 'HOG' : judge,
-          ...sets.map((set) => {
-            const [any] = runsOf(results, methods[0]!);
-            return ranks.map((k) => percent(any!.metrics[metric(set, judge, way, k)]!)).join(' / ');
-          }),
-        ]),
+        ...methods.map((method) => [method, ...sets.map((set) => shares(method, set, judge, way))]),
+        told('raw pixels', (set, k) => any!.metrics[metric(set, 'pixels', way, k)]!),
+        told('HOG', (set, k) => any!.metrics[metric(set, 'hog', way, k)]!),
+        told('guessing', guess),
       ],
     );
+  tell('imageToText', 'picture → name', 'trained', 'imageToText');
+  tell('textToImage', 'name → picture', 'trained', 'textToImage');
+  tell(
+    'neighbours',
+    'picture → name by the words of those training icons that the image encoder finds most alike',
+    'neighbours',
+    'imageToText',
+  );
+  const all = sets.flatMap((set) => ranks.map((k) => guess(set, k)));
+  found.number('guess', percent(all.reduce((sum, x) => sum + x, 0) / all.length));
 }
 
 /** Mean recall of every method, and the differences between those that have a seed in common. */
@@ -85,6 +98,13 @@ function tellMethods(found: Findings, results: Results): void {
       ...all.map((key) => withDeviation([...values(method).values()].map((metrics) => metrics[key]!))),
     ]),
   );
+  for (const method of methods) {
+    const short = method
+      .toLowerCase()
+      .replace(/[^a-z]+/g, '-')
+      .replace(/-$/, '');
+    found.number(`recall-${short}`, withDeviation([...values(method).values()].map(({ meanRecall }) => meanRecall!)));
+  }
   const difference = (one: string, other: string) => {
     const [a, b] = [values(one), values(other)];
     const apart = [...a.keys()]

@@ -127,9 +127,11 @@ describe('the study', function () {
           const share = [10, 12, 14, 18][2 * m + seed - 1]! / 100;
           const metrics: Record<string, number> = { meanRecall: share, recallAt1: share, zeroShot: share };
           for (const set of ['A', 'B', 'C', 'D'])
-            for (const judge of ['trained', 'pixels', 'hog'])
-              for (const way of ['imageToText', 'textToImage'])
+            for (const judge of ['trained', 'neighbours', 'pixels', 'hog'])
+              for (const way of ['imageToText', 'textToImage']) {
                 for (const k of [1, 5, 10]) metrics[`${set}/names/${judge}/${way}/recall/${k}`] = share + k / 1000;
+                metrics[`${set}/names/${judge}/${way}/count`] = 200;
+              }
           const outcome = { status: 'finished', metrics, seconds: 1 };
           return { name: `${method}-${seed}`, stage: 'main', method, setting: '', seed, tuned: { lr: 1e-3 }, outcome };
         }),
@@ -151,6 +153,7 @@ describe('the study', function () {
       const table = (id: string) => (found.results as Results).parts.find((part) => part.id === id)!.table!;
       assert.match(table('methods'), /Two .* 16\.0 ± 2\.8 /);
       assert.match(table('imageToText'), /One .* 11\.1 ± 1\.4 \/ 11\.5 ± 1\.4 \/ 12\.0 ± 1\.4 /);
+      assert.match(table('textToImage'), /guessing .* 0\.5 \/ 2\.5 \/ 5\.0 /);
       assert.match(table('paired'), /Two \| 5\.0 \[−7\.7, 17\.7\]/); // t = 12.7 for two seeds, s/√2 = 1
       assert.match(table('digits'), /One .* \[/);
       assert.doesNotMatch(found.results.parts.map(({ table = '' }) => table).join(), /NaN|undefined/);
