@@ -4,6 +4,7 @@
  * in ../fused.ts and derivatives as in the ops' vjp, against which they are tested.
  */
 import type {
+  AdamWSpec,
   FusedGradients,
   FusedKernels,
   KernelOperand,
@@ -28,6 +29,17 @@ export interface FusionTools {
   concat(parts: readonly Storage[], outer: number, lengths: readonly number[]): Storage;
   /** target ← f(target, operands), all of one size. @throws UsageError while a computation is captured */
   update(f: ScalarKernel, target: Storage, ...operands: (Storage | number)[]): void;
+}
+
+/** What the kernels of AdamW are given beside their storages: firstMoment, secondMoment and update of scalar.ts. */
+export function adamWNumbers(s: AdamWSpec): Record<'first' | 'second' | 'last', number[]> {
+  const rate = s.learningRate / (1 - s.beta1 ** s.step);
+  const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
+  return {
+    first: [s.beta1, 1 - s.beta1, s.gradScale],
+    second: [s.beta2, 1 - s.beta2, s.gradScale],
+    last: [1 - s.learningRate * s.weightDecay, rate, correction, s.eps],
+  };
 }
 
 export function fusedKernels({
@@ -165,13 +177,12 @@ export function fusedKernels({
       return after(concat(sums, 1, ones), ...sums);
     },
     adamW(all, s) {
-      const rate = s.learningRate / (1 - s.beta1 ** s.step);
-      const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
+      const { first, second, last } = adamWNumbers(s);
       for (const { parameter, grad, m, v } of all) {
         if (parameter.size === 0) continue;
-        update(scalar.firstMoment, m, grad, s.beta1, 1 - s.beta1, s.gradScale);
-        update(scalar.secondMoment, v, grad, s.beta2, 1 - s.beta2, s.gradScale);
-        update(scalar.update, parameter, m, v, 1 - s.learningRate * s.weightDecay, rate, correction, s.eps);
+        update(scalar.firstMoment, m, grad, ...first);
+        update(scalar.secondMoment, v, grad, ...second);
+        update(scalar.update, parameter, m, v, ...last);
       }
     },
   };

@@ -11,6 +11,7 @@ import type { KernelThis, Vector } from '../source/kernel.js';
 import { builtIn } from '../source/own.js';
 import { flat } from '../walk.js';
 import { GpuDevice } from './device.js';
+import { adamWNumbers } from './fused.js';
 import type { Part } from './launch.js';
 import type { Claim } from './pool.js';
 import { firstMoment, secondMoment, update } from './scalar.js';
@@ -157,12 +158,10 @@ export abstract class PackingDevice<B> extends GpuDevice<B> {
       });
       return result;
     };
-    const nextM = put(means, firstMoment, m, g, s.beta1, 1 - s.beta1, s.gradScale);
-    const nextV = put(squares, secondMoment, v, g, s.beta2, 1 - s.beta2, s.gradScale);
-    const rate = s.learningRate / (1 - s.beta1 ** s.step);
-    const correction = 1 / Math.sqrt(1 - s.beta2 ** s.step);
-    const shrink = 1 - s.learningRate * s.weightDecay;
-    const next = put(parameters, update, theta, nextM, nextV, shrink, rate, correction, s.eps);
+    const { first, second, last } = adamWNumbers(s);
+    const nextM = put(means, firstMoment, m, g, ...first);
+    const nextV = put(squares, secondMoment, v, g, ...second);
+    const next = put(parameters, update, theta, nextM, nextV, ...last);
     for (const storage of [theta, g, m, v, nextM, nextV, next]) storage.free();
   }
 
