@@ -27,6 +27,7 @@ const all = () =>
 const named = process.argv.some((argument) => argument.endsWith('.test.js'));
 module.exports = {
   ...(!named && { spec: [...longest, ...all().filter((name) => !longest.includes(name))] }),
+  require: ['.build/test/hooks.js'],
   timeout: 180_000,
   recursive: true,
   parallel: true,

@@ -20,10 +20,10 @@ const classes = [main, nn, models, testing, data, onnx, distributed].flatMap((en
 );
 
 const fixture = (name: string) => fileURLToPath(new URL(`../../../test/fixtures/${name}`, import.meta.url));
-const many = new nn.Linear(300, 300);
 
 /** One of each; of every family of errors, layers and optimisers the first that is asked for. */
 async function examples(): Promise<object[]> {
+  const many = new nn.Linear(300, 300);
   const optimizer = new nn.AdamW(many.parameters(), { lr: 1e-2 });
   many
     .forward(ones([1, 300]))
