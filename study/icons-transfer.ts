@@ -1,8 +1,8 @@
 /**
  * What models trained on icons carry over: zero-shot classification, linear probe and retrieval of emoji, line icons, digits, clothes and clip art, that
- * none of them was trained on.
+ * none of them was trained on; and the same of models that were trained on emoji, or on both.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { prepareEmoji } from '#src/data/emoji-source.js';
@@ -10,13 +10,23 @@ import { prepareIcons } from '#src/data/icons-source.js';
 import { readResults } from '#src/experiment/results.js';
 import { experimentFolder, missingExperiment, runsOf } from './icons.js';
 import type { Chapter, Findings } from './record.js';
-import { Answers, floorJudges, modelJudge } from './transfer-judges.js';
-import { judgedSets, packagedSets, side } from './transfer-sets.js';
+import {
+  Answers,
+  difference,
+  floorJudges,
+  modelJudge,
+  questionNames,
+  questions,
+  shareText,
+} from './transfer-judges.js';
+import { type JudgedSet, judgedSets, packagedSets, side } from './transfer-sets.js';
 import { begin } from './trials.js';
 
 /** How much is judged, and where the trained models are. */
 interface Budget {
   folder: string;
+  /** Of the experiment with other corpora. */
+  corpora: string;
   /** Pictures of each set, and of each fit of a linear probe iterations, at most. */
   pictures: number;
   iterations: number;
@@ -25,22 +35,57 @@ interface Budget {
 }
 
 const cacheFolder = fileURLToPath(new URL('../../.cache', import.meta.url));
-const full: Budget = { folder: experimentFolder, pictures: 2000, iterations: 1000, whole: true };
+const corporaFolder = join(dirname(experimentFolder), 'corpora');
+const full: Budget = {
+  ...{ folder: experimentFolder, corpora: corporaFolder },
+  ...{ pictures: 2000, iterations: 1000, whole: true },
+};
 
-async function run(found: Findings, { folder, pictures, iterations, whole }: Budget = full): Promise<void> {
-  await begin();
-  const results = readResults(join(folder, 'experiment.json'));
-  const { methods } = results;
-  const models = methods.flatMap((method) => runsOf(results, method).map(({ name }) => ({ method, name })));
-  found.say(`${methods.length} methods, ${models.length} models trained on icons.`);
-  found.number('trainings', models.length);
-  const data = await prepareEmoji({ size: side, cacheFolder });
-  const own = await judgedSets(data, cacheFolder, pictures);
-  const answers = new Answers([...own, ...(whole ? await packagedSets(cacheFolder, pictures) : [])], iterations);
-  for (const { method, name } of models) {
+/** Asks the models that a method left in an experiment, one for each seed. */
+async function askModels(answers: Answers, folder: string, method: string, setting = ''): Promise<void> {
+  for (const { name } of runsOf(readResults(join(folder, 'experiment.json')), method, setting)) {
     const { model, tokenizer } = await loadCheckpoint(join(folder, name, 'model.safetensors'));
     await answers.ask(method, modelJudge({ model, tokenizer: tokenizer! }));
   }
+}
+
+/** For each method that was trained on other corpora as well, what it then knows, and what both add to icons alone. */
+async function tellCorpora(found: Findings, ofIcons: Answers, { corpora, iterations }: Budget): Promise<void> {
+  const { methods, settings } = readResults(join(corpora, 'experiment.json'));
+  const others = new Map(settings.map((corpus) => [corpus, new Answers(ofIcons.sets, iterations)]));
+  for (const [corpus, answers] of others)
+    for (const method of methods) await askModels(answers, corpora, method, corpus);
+  const [, both] = settings;
+  for (const [m, method] of methods.entries()) {
+    const row = (set: JudgedSet, question: (typeof questionNames)[number]) => {
+      const own = [...others.values(), ofIcons].map((answers) => answers.of(set)[method]!);
+      const seeds = own[1]!.length; // the first of those that icons have
+      return [
+        ...[set.title, questions[question], ...own.map((runs) => shareText(runs, question))],
+        difference(own[1]!, own[2]!.slice(0, seeds), question),
+      ];
+    };
+    found.table(
+      `corpora-${m + 1}`,
+      `${method}, trained on different drawings: shares in %, with 95 % intervals (Wilson) for as many pictures, and how far both are from icons alone, in points (bootstrap over seeds and pictures, paired).`,
+      ['set', 'question', ...settings, 'icons', `${both} less icons`],
+      ofIcons.sets.flatMap((set) => questionNames.map((question) => row(set, question))),
+    );
+  }
+}
+
+async function run(found: Findings, budget: Budget = full): Promise<void> {
+  const { folder, pictures, iterations, whole } = budget;
+  await begin();
+  const results = readResults(join(folder, 'experiment.json'));
+  const { methods } = results;
+  const trainings = methods.reduce((sum, method) => sum + runsOf(results, method).length, 0);
+  found.say(`${methods.length} methods, ${trainings} models trained on icons.`);
+  found.number('trainings', trainings);
+  const data = await prepareEmoji({ size: side, cacheFolder });
+  const own = await judgedSets(data, cacheFolder, pictures);
+  const answers = new Answers([...own, ...(whole ? await packagedSets(cacheFolder, pictures) : [])], iterations);
+  for (const method of methods) await askModels(answers, folder, method);
   if (whole) {
     const icons = await prepareIcons({ size: side, cacheFolder });
     for (const [name, judge] of floorJudges(icons, icons.split.train)) await answers.ask(name, judge);
@@ -53,11 +98,12 @@ async function run(found: Findings, { folder, pictures, iterations, whole }: Bud
     'Zero-shot accuracy, linear probe and retrieval of the methods trained on icons, raw pixels and HOG: a dot at each share, a line for its interval, a grey tick at what guessing reaches.',
     answers.panels(),
   );
+  await tellCorpora(found, answers, budget);
 }
 
 export const iconsTransfer: Chapter = {
   name: 'icons-transfer',
   title: 'What models of icons carry over',
   run,
-  missing: missingExperiment,
+  missing: () => missingExperiment() ?? missingExperiment(corporaFolder),
 };

@@ -3,7 +3,7 @@
  * has not seen. What they make of pictures of other kinds: icons-transfer.ts.
  */
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { meanInterval } from '#src/evaluate/student.js';
 import { type Results, readResults } from '#src/experiment/results.js';
@@ -13,11 +13,11 @@ import { percent } from './transfer-judges.js';
 /** Where the experiment left its results, experiment.json, and a folder for each run. */
 export const experimentFolder = fileURLToPath(new URL('../../runs/icons', import.meta.url));
 
-/** What must be done before a chapter on the experiment can run; undefined where it has been done. */
-export const missingExperiment = () =>
-  existsSync(join(experimentFolder, 'experiment.json'))
+/** What must be done before a chapter on an experiment can run; undefined where it has been done. */
+export const missingExperiment = (folder = experimentFolder) =>
+  existsSync(join(folder, 'experiment.json'))
     ? undefined
-    : 'npx hopgrad data icons && npx hopgrad experiment experiments/icons.yaml';
+    : `npx hopgrad data icons && npx hopgrad experiment experiments/${basename(folder)}.yaml`;
 
 /** The test sets, and how the experiment names their numbers. */
 const sets = ['A', 'B', 'C', 'D'] as const;
@@ -25,14 +25,15 @@ const ranks = [1, 5, 10] as const;
 
 const metric = (set: string, judge: string, way: string, k: number) => `${set}/names/${judge}/${way}/recall/${k}`;
 
-/** The finished runs of a method, by seed. */
+/** The finished runs of a method in a setting, by seed. */
 export function runsOf(
   { runs }: Results,
   method: string,
+  setting = '',
 ): { name: string; seed: number; metrics: Record<string, number> }[] {
   return runs
     .flatMap(({ stage, name, seed, outcome, ...run }) =>
-      stage === 'main' && run.method === method && outcome.status === 'finished'
+      stage === 'main' && run.method === method && run.setting === setting && outcome.status === 'finished'
         ? [{ name, seed, metrics: outcome.metrics }]
         : [],
     )
@@ -137,4 +138,4 @@ async function run(found: Findings, { folder } = { folder: experimentFolder }): 
   tellRetrieval(found, results);
 }
 
-export const icons: Chapter = { name: 'icons', title: 'What leads on icons', run, missing: missingExperiment };
+export const icons: Chapter = { name: 'icons', title: 'What leads on icons', run, missing: () => missingExperiment() };

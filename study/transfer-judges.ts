@@ -205,6 +205,11 @@ function shareOf(runs: readonly Hits[], question: Question) {
   return { value, low, high };
 }
 export const percent = (x: number) => (100 * x).toFixed(1).replace('-', '−');
+/** "12.3 [11.0, 13.7]", in %. */
+export function shareText(runs: readonly Hits[], question: Question): string {
+  const { value, low, high } = shareOf(runs, question);
+  return `${percent(value)} [${percent(low)}, ${percent(high)}]`;
+}
 const signed = (x: number) => `${x < 0 ? '' : '+'}${percent(x)}`;
 
 /**
@@ -255,10 +260,6 @@ export class Answers {
   /** A table for each set: shares of all judges with intervals, and what guessing reaches. */
   tellShares(found: Findings): void {
     for (const set of this.sets) {
-      const cell = (runs: readonly Hits[], question: Question) => {
-        const { value, low, high } = shareOf(runs, question);
-        return `${percent(value)} [${percent(low)}, ${percent(high)}]`;
-      };
       const guess = chance(set);
       found.table(
         set.id,
@@ -267,7 +268,7 @@ export class Answers {
         [
           ...Object.entries(this.of(set)).map(([name, runs]) => [
             name,
-            ...questionNames.map((question) => cell(runs, question)),
+            ...questionNames.map((question) => shareText(runs, question)),
           ]),
           ['guessing', ...questionNames.map((question) => percent(guess[question]))],
         ],

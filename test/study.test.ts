@@ -143,19 +143,33 @@ describe('the study', function () {
       }
       const kind = { format: 'hopgrad experiment', version: 1, name: 'icons', title: 'Icons' };
       const results = { ...kind, date: new Date().toISOString(), methods, settings: [''], seeds: [1, 2], metrics: [] };
-      writeFileSync(
-        join(folder, 'experiment.json'),
-        JSON.stringify({ ...results, baseline: null, tuning: null, runs }),
-      );
+      const write = (file: string, content: object) =>
+        writeFileSync(file, JSON.stringify({ ...results, baseline: null, tuning: null, runs, ...content }));
+      write(join(folder, 'experiment.json'), {});
+      const settings = ['emoji', 'icons and emoji'];
+      const corpora = join(folder, 'corpora');
+      mkdirSync(corpora);
+      // "Trained on both": the very model that icons have for this seed. "On emoji": the other.
+      const others = settings.map((setting, s) => ({ ...runs[2]!, name: `../Two-${2 - s}`, setting }));
+      write(join(corpora, 'experiment.json'), { methods: ['Two'], settings, seeds: [1], runs: others });
       const found = new Findings(icons);
       await icons.run(found, { folder });
-      await iconsTransfer.run(found, { folder, pictures: 30, iterations: 5, whole: false });
+      await iconsTransfer.run(found, { folder, corpora, pictures: 30, iterations: 5, whole: false });
       const table = (id: string) => (found.results as Results).parts.find((part) => part.id === id)!.table!;
       assert.match(table('methods'), /Two .* 16\.0 ± 2\.8 /);
       assert.match(table('imageToText'), /One .* 11\.1 ± 1\.4 \/ 11\.5 ± 1\.4 \/ 12\.0 ± 1\.4 /);
       assert.match(table('textToImage'), /guessing .* 0\.5 \/ 2\.5 \/ 5\.0 /);
       assert.match(table('paired'), /Two \| 5\.0 \[−7\.7, 17\.7\]/); // t = 12.7 for two seeds, s/√2 = 1
       assert.match(table('digits'), /One .* \[/);
+      const corporaRows = table('corpora-1')
+        .split('\n')
+        .slice(2)
+        .map((line) => line.split(' | '));
+      assert.ok(
+        corporaRows.every((row) => /\+0\.0 \[\+0\.0, \+0\.0\]/.test(row[5]!)),
+        table('corpora-1'),
+      );
+      assert.ok(corporaRows.some(([, , onEmoji, onBoth]) => onEmoji !== onBoth));
       assert.doesNotMatch(found.results.parts.map(({ table = '' }) => table).join(), /NaN|undefined/);
     } finally {
       rmSync(folder, { recursive: true });
