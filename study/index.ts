@@ -10,6 +10,7 @@ import { icons } from './icons.js';
 import { iconsTransfer } from './icons-transfer.js';
 import { leads } from './leads.js';
 import { mutualInformation } from './mutual-information.js';
+import { niches } from './niches.js';
 import { parity } from './parity.js';
 import { type Chapter, Findings, type Results, section } from './record.js';
 import { saddle } from './saddle.js';
@@ -28,6 +29,7 @@ const chapters: Chapter[] = [
   geometry,
   leads,
   sensitivity,
+  niches,
   transfer,
   icons,
   iconsTransfer,

@@ -14,6 +14,7 @@ import { ajneStatistic, alignment, effectiveEigenvalues, uniformity } from 'hopg
 import {
   AdamW,
   Center,
+  cosineHardRestarts,
   cosineWarmup,
   infoLoobLoss,
   infoNceLoss,
@@ -29,6 +30,8 @@ export interface WorldOptions {
   loss: 'infonce' | 'infoloob';
   /** Whether Hopfield memories answer before the loss compares: InfoLOOB with them is CLOOB. */
   memories: boolean;
+  /** Share of the steps before memories join in. */
+  memoriesFrom: number;
   center: boolean;
   beta: number;
   invTau: number;
@@ -37,6 +40,8 @@ export interface WorldOptions {
   lr: number;
   batch: number;
   steps: number;
+  /** Cosines that the rate goes through after the warm-up, each from the full rate. */
+  cycles: number;
   /** Objects to train on. */
   objects: number;
   /** Probability that an attribute is named, but for the one that nearly always is. */
@@ -45,8 +50,9 @@ export interface WorldOptions {
 }
 
 export const defaults: WorldOptions = {
-  ...{ correlated: true, loss: 'infoloob', memories: true, center: true, beta: 8, invTau: 30, learnInvTau: false },
-  ...{ lr: 1e-3, batch: 128, steps: 600, objects: 400, named: 0.15, seed: 1 },
+  ...{ correlated: true, loss: 'infoloob', memories: true, memoriesFrom: 0, center: true },
+  ...{ beta: 8, invTau: 30, learnInvTau: false },
+  ...{ lr: 1e-3, batch: 128, steps: 600, cycles: 1, objects: 400, named: 0.15, seed: 1 },
 };
 
 const [attributes, kinds, pixels, hidden, dim] = [40, 12, 64, 128, 32];
@@ -205,7 +211,7 @@ export async function live(
   watch?: { every: number; tell(step: number, measures: Measures): void },
 ): Promise<Measures> {
   const options = { ...defaults, ...given };
-  const { correlated, center, lr, batch, steps, named, seed } = options;
+  const { correlated, center, lr, batch, steps, cycles, named, seed } = options;
   const world = makeWorld();
   const random = new Random(seed);
   const things = makeThings(world, options.objects, correlated, random.fork('things'));
@@ -215,7 +221,8 @@ export async function live(
   const logInvTau = new Parameter(tensor([Math.log(options.invTau)]), { decay: false });
   const parameters = [...image.parameters(), ...text.parameters(), ...(options.learnInvTau ? [logInvTau] : [])];
   const optimizer = new AdamW(parameters, { lr, weightDecay: 0.1 });
-  const rate = cosineWarmup({ lr, warmup: Math.round(steps / 20), total: steps });
+  const schedule = { lr, warmup: Math.round(steps / 20), total: steps };
+  const rate = cycles === 1 ? cosineWarmup(schedule) : cosineHardRestarts({ ...schedule, cycles });
   const sight = random.fork('sight');
   const single = tensor(
     Float32Array.from({ length: attributes ** 2 }, (_, i) => Number(i % (attributes + 1) === 0)),
@@ -238,7 +245,8 @@ export async function live(
     const value = scoped(() => {
       const [x, y] = [image.forward(seen.pictures), text.forward(seen.captions)];
       const invTau = options.learnInvTau ? logInvTau.exp() : options.invTau;
-      const found = objective(x, y, options, invTau);
+      const memories = options.memories && step >= options.memoriesFrom * steps;
+      const found = objective(x, y, { ...options, memories }, invTau);
       optimizer.zeroGrad();
       found.backward();
       return found.detach();

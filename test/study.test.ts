@@ -28,7 +28,7 @@ describe('the study', function () {
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let zoo: any;
   /** Chapters that train, with little to do. */
-  const trained = ['geometry', 'leads', 'sensitivity', 'transfer'];
+  const trained = ['geometry', 'leads', 'sensitivity', 'niches', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
   let icons: Chapter;

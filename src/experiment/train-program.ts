@@ -32,8 +32,10 @@ function testNumbers({ retrieval, zeroShot }: EmojiResults): Record<string, numb
     );
   Object.assign(found, { meanRecall: recalls([1, 5, 10]), recallAt1: recalls([1]) });
   if (zeroShot.length > 0) found.zeroShot = mean(zeroShot.map(({ accuracy }) => accuracy[1]!));
-  for (const { set, captions, trained, neighbours, pixels, hog } of retrieval)
-    Object.assign(found, scalarsOf(`${set}/${captions}`, { trained, neighbours, pixels, ...(hog && { hog }) }));
+  for (const { set, captions, trained, retrieved, neighbours, pixels, hog } of retrieval) {
+    const added = { ...(retrieved && { retrieved }), ...(hog && { hog }) }; // since some version
+    Object.assign(found, scalarsOf(`${set}/${captions}`, { trained, neighbours, pixels, ...added }));
+  }
   for (const { set, accuracy } of zeroShot) Object.assign(found, scalarsOf(`${set}/zeroShot`, accuracy));
   return found;
 }

@@ -167,7 +167,7 @@ const resultsSchema = v.union([
     retrieval: v.array(
       v.looseObject({
         ...{ set: v.string(), captions: v.string(), trained: ways, neighbours: ways, pixels: ways },
-        hog: v.optional(ways), // runs from before it was measured have none
+        ...{ retrieved: v.optional(ways), hog: v.optional(ways) }, // runs from before these were measured have none
       }),
     ),
     zeroShot: v.array(v.looseObject({ set: v.string(), classes: v.number(), accuracy: shares })),
@@ -206,8 +206,9 @@ function retrievalOf(results: Results): RetrievalRow[] {
   if ('imageToText' in results)
     return rows(results.data as string, 'embeddings', results as v.InferOutput<typeof ways>);
   const emoji = results as Extract<Results, { retrieval: unknown }>;
-  return emoji.retrieval.flatMap(({ set, captions, trained, neighbours, pixels, hog }) => [
+  return emoji.retrieval.flatMap(({ set, captions, trained, retrieved, neighbours, pixels, hog }) => [
     ...rows(`${set}, ${captions}`, 'embeddings', trained),
+    ...(retrieved ? rows(`${set}, ${captions}`, 'embeddings that training pairs answer', retrieved) : []),
     ...rows(`${set}, ${captions}`, 'neighbours by embedding', neighbours),
     ...rows(`${set}, ${captions}`, 'neighbours by pixels', pixels),
     ...(hog ? rows(`${set}, ${captions}`, 'neighbours by HOG', hog) : []),

@@ -1,11 +1,14 @@
 /** Evaluation of a model on the embedded data's held-out sets, beside chance, raw pixels and histograms of gradients. */
 
+import { tensor } from '../autograd/create.js';
+import { scoped } from '../autograd/functional.js';
 import { noGrad } from '../autograd/graph.js';
 import type { Tensor } from '../autograd/tensor.js';
 import { keywordLine } from '../data/emoji.js';
 import { type EmojiData, emojiSource } from '../data/emoji-source.js';
 import type { Group } from '../distributed/group.js';
 import { hogFeatures } from '../evaluate/hog.js';
+import { retrievedEmbeddings } from '../evaluate/memory.js';
 import { type RetrievalMetrics, rankMetrics, retrievalMetrics } from '../evaluate/metrics.js';
 import { neighbourCaptionScores, neighbourScores, pixelFeatures, ranksBothWays } from '../evaluate/neighbours.js';
 import { classify, zeroShotClassifier } from '../evaluate/zero-shot.js';
@@ -20,8 +23,10 @@ export interface SetResult {
   title: string;
   captions: 'names' | 'keywords';
   count: number;
-  /** Pictures and captions compared by their embeddings. */
+  /** Pictures and captions compared by their embeddings … */
   trained: RetrievalMetrics;
+  /** … and as the training pairs answer them ({@link retrievedEmbeddings}). */
+  retrieved: RetrievalMetrics;
   /** The pictures alone, through the training pictures whose embeddings are nearest … */
   neighbours: RetrievalMetrics;
   /** … the same by raw pixels … */
@@ -42,6 +47,12 @@ export interface EmojiResults {
   retrieval: SetResult[];
   zeroShot: ZeroShotResult[];
 }
+
+/**
+ * β of the memory of all training pairs, found on the validation split of the emoji. It stores fifty times as many pairs as a batch of the training,
+ * which is asked with 8.
+ */
+const memoryBeta = 16;
 
 /** What a class is called in zero-shot classification. */
 export const prompts = ['{}', 'a drawing of {}'];
@@ -77,17 +88,22 @@ export async function evaluateEmoji(
   let done = 0;
   const tick = () => onProgress(++done);
   const known = await allFeatures(model, data, data.split.train, ranks);
+  const memory = { images: known.embedding, texts: await namesOf(model, tokenizer, data, ranks), beta: memoryBeta };
+  const answered = (embeddings: Tensor) => retrievedEmbeddings(embeddings, memory);
   tick();
   for (const { set, title, rows } of emojiSets(data)) {
     const concepts = rows.map((row) => data.concepts[data.drawings[row]!.concept]!);
     const own = await allFeatures(model, data, rows, ranks);
+    const ownAnswers = answered(own.embedding);
     tick();
     const count = rows.length;
     for (const captions of ['names', 'keywords'] as const) {
       const texts = concepts.map((concept) => (captions === 'names' ? concept.name : keywordLine(concept)));
-      const embedded = embedTextsOn(ranks, model, tokenizer, texts);
+      const embedded = unitTexts(ranks, model, tokenizer, texts);
+      const answers = answered(embedded);
       const trained = await retrievalMetrics(own.embedding, embedded);
-      embedded.dispose();
+      const retrieved = await retrievalMetrics(ownAnswers, answers);
+      for (const used of [embedded, answers]) used.dispose();
       const by = (kind: keyof Features) =>
         neighbourMetrics(
           data,
@@ -97,19 +113,43 @@ export async function evaluateEmoji(
           texts,
         );
       const [neighbours, pixels, hog] = [await by('embedding'), await by('pixels'), await by('hog')];
-      results.retrieval.push({ set, title, captions, count, trained, neighbours, pixels, hog });
+      results.retrieval.push({ set, title, captions, count, trained, retrieved, neighbours, pixels, hog });
       tick();
     }
     const classNames = concepts.map(({ name }) => name);
     const classifier = zeroShotClassifier(model, tokenizer, { classNames, templates: prompts });
     const { accuracy } = await classify(own.embedding, classifier, [...rows.keys()], { classNames });
     results.zeroShot.push({ set, title, classes: count, accuracy });
-    for (const used of [classifier, ...Object.values(own)]) used.dispose();
+    for (const used of [classifier, ownAnswers, ...Object.values(own)]) used.dispose();
     tick();
   }
-  for (const used of Object.values(known)) used.dispose();
+  for (const used of [memory.texts, ...Object.values(known)]) used.dispose();
   if (wasTraining) model.train();
   return results;
+}
+
+const unitTexts = (...of: Parameters<typeof embedTextsOn>) =>
+  noGrad(() => scoped(() => embedTextsOn(...of).l2Normalize()));
+
+/** Names of the training drawings, [drawings, dim], unit: each concept's is embedded once. */
+async function namesOf(
+  model: CloobModel,
+  tokenizer: ClipTokenizer,
+  { concepts, drawings, split }: EmojiData,
+  ranks: Group | undefined,
+): Promise<Tensor> {
+  const rows = split.train.map((row) => drawings[row]!.concept);
+  const distinct = [...new Set(rows)];
+  const at = new Map(distinct.map((concept, i) => [concept, i]));
+  const names = unitTexts(
+    ...[ranks, model, tokenizer],
+    distinct.map((concept) => concepts[concept]!.name),
+  );
+  const index = tensor(
+    Int32Array.from(rows, (concept) => at.get(concept)!),
+    { dtype: 'int32', device: names.device },
+  );
+  return noGrad(() => scoped(() => names.gather(index)));
 }
 
 /** The held-out sets with their names as captions, embedded one after the other. @param onProgress told pictures that are done */

@@ -9,33 +9,30 @@ export const percent = (share: number) => (100 * share).toFixed(1);
 const cells = (values: readonly string[]) => values.map((content) => ({ content, hAlign: 'right' as const }));
 const recalls = (metrics: RankMetrics) => cells(ks.map((k) => percent(metrics.recall[k]!)));
 /** Recall of a random order. */
-const chance = (count: number) => cells(ks.map((k) => percent(Math.min(1, k / count))));
+const chance = (count: number) => ks.map((k) => percent(Math.min(1, k / count))).join(' / ');
 
 /**
- * Recall at 1, 5 and 10, both ways, of every set: by both encoders; by neighbours among the training pictures, found with
- * the image encoder, with raw pixels or with histograms of oriented gradients; by chance.
+ * Recall at 1, 5 and 10, both ways, of every set: by both encoders, and by what the training pairs answer to their embeddings; by neighbours among the
+ * training pictures, found with the image encoder, with raw pixels or with histograms of oriented gradients. By chance, beside the set's name.
  */
 export function retrievalTable({ retrieval }: EmojiResults, label: string): string {
   const table = new Table({ style: { head: [], border: [] } });
   const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
-  table.push(['', three(label), { content: 'neighbours in training, by …', colSpan: 9, hAlign: 'center' }, three('')]);
-  table.push(['', three('picture and text'), three('embedding'), three('raw pixels'), three('HOG'), three('chance')]);
+  const spanning = (content: string, colSpan: number) => ({ content, colSpan, hAlign: 'center' as const });
+  table.push(['', spanning(`${label}, picture and text`, 6), spanning('neighbours in training, by …', 9)]);
+  table.push(['', three('embeddings'), three('memory'), three('embedding'), three('raw pixels'), three('HOG')]);
   table.push(['search, recall in %', ...cells([1, 2, 3, 4, 5].flatMap(() => ks.map((k) => `@${k}`)))]);
   let set = '';
-  for (const { captions, count, trained, neighbours, pixels, hog, ...result } of retrieval) {
+  for (const { captions, count, trained, retrieved, neighbours, pixels, hog, ...result } of retrieval) {
     if (result.set !== set) {
       set = result.set;
-      table.push([{ content: `${set}: ${count} ${result.title}`, colSpan: 16 }]);
+      table.push([{ content: `${set}: ${count} ${result.title} (chance ${chance(count)})`, colSpan: 16 }]);
     }
     const word = captions === 'names' ? 'name' : 'keywords';
     for (const way of ['imageToText', 'textToImage'] as const)
       table.push([
         way === 'imageToText' ? `  picture → ${word}` : `  ${word} → picture`,
-        ...recalls(trained[way]),
-        ...recalls(neighbours[way]),
-        ...recalls(pixels[way]),
-        ...recalls(hog[way]),
-        ...chance(count),
+        ...[trained, retrieved, neighbours, pixels, hog].flatMap((metrics) => recalls(metrics[way])),
       ]);
   }
   return table.toString();

@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { init } from 'hopgrad';
-import { ClipTokenizer, createModel } from 'hopgrad/models/cloob';
-import type { EmojiData } from '#src/data/emoji-source.js';
-import { evaluateEmoji } from '#src/train/evaluate.js';
+import { ClipTokenizer, createModel, embedTexts, retrievalMetrics, retrievedEmbeddings } from 'hopgrad/models/cloob';
+import { type EmojiData, emojiSource } from '#src/data/emoji-source.js';
+import { embedSource } from '#src/train/embed-source.js';
+import { emojiSets, evaluateEmoji } from '#src/train/evaluate.js';
 import type { Fault } from '#src/train/fault.js';
 import { restoreTraining, saveTraining, verifyTraining } from '#src/train/state.js';
 import type { Trainer } from '#src/train/trainer.js';
@@ -88,4 +89,23 @@ describe('evaluation on the embedded data', () => {
       assert.equal(results.retrieval.length, 6);
       assert.equal(results.zeroShot.length, 3);
     });
+
+  it('also compares what all training pairs answer: pictures and names, β 16', async () => {
+    await init({ device: 'wasm' });
+    const { retrieval } = await evaluate();
+    const tokenizer = ClipTokenizer.train(words, { vocabSize: 520 });
+    const [model, data] = [createModel(tinyConfig, { seed: 1 }), smallData()];
+    const embedded = async (rows: readonly number[]) => {
+      const { features, captions } = await embedSource(model, emojiSource(data, rows, 'names'), { batchSize: 5 });
+      return { images: features.l2Normalize(), texts: embedTexts(model, tokenizer, captions).l2Normalize() };
+    };
+    const memory = { ...(await embedded(data.split.train)), beta: 16 };
+    for (const { set, rows } of emojiSets(data)) {
+      const { images, texts } = await embedded(rows);
+      const expected = await retrievalMetrics(retrievedEmbeddings(images, memory), retrievedEmbeddings(texts, memory));
+      const found = retrieval.find((result) => result.set === set && result.captions === 'names')!;
+      assert.deepEqual(found.retrieved, expected);
+    }
+    assert.ok(retrieval.some(({ retrieved, trained }) => JSON.stringify(retrieved) !== JSON.stringify(trained)));
+  });
 });

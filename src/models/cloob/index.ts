@@ -24,6 +24,7 @@ export {
   logisticRegression,
   probeAccuracy,
 } from '../../evaluate/linear-probe.js';
+export { type PairMemory, retrievedEmbeddings } from '../../evaluate/memory.js';
 export {
   partnerRanks,
   type RankMetrics,
