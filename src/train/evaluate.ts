@@ -52,7 +52,7 @@ export interface EmojiResults {
  * β of the memory of all training pairs, found on the validation split of the emoji. It stores fifty times as many pairs as a batch of the training,
  * which is asked with 8.
  */
-const memoryBeta = 16;
+export const memoryBeta = 16;
 
 /** What a class is called in zero-shot classification. */
 export const prompts = ['{}', 'a drawing of {}'];

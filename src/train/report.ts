@@ -1,7 +1,7 @@
 /** Results as a table that a person can judge: beside chance, raw pixels and histograms of gradients. */
 import Table from 'cli-table3';
 import type { RankMetrics, RetrievalMetrics } from '../evaluate/metrics.js';
-import type { EmojiResults } from './evaluate.js';
+import { type EmojiResults, memoryBeta } from './evaluate.js';
 
 const ks = [1, 5, 10] as const;
 /** "12.3" of 0.1234. */
@@ -70,7 +70,8 @@ export function pairTable({ pairs, imageToText, textToImage, chance }: PairResul
 
 /** Both tables of the embedded data. */
 export function emojiTables(results: EmojiResults, label: string): string {
-  return `${retrievalTable(results, label)}\n\n${zeroShotTable(results)}`;
+  const memory = `memory: what all training pairs answer to pictures and texts is compared (Hopfield retrieval, β ${memoryBeta})`;
+  return `${retrievalTable(results, label)}\n${memory}\n\n${zeroShotTable(results)}`;
 }
 
 /** Zero-shot accuracy of every set. */
