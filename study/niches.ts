@@ -88,7 +88,7 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
     'differences',
     'What memories add in each condition, in points: a dot at the mean of the paired differences, a line for its interval, a grey line at nothing.',
     {
-      ...{ width: 840, height: 90 + 22 * conditions.length, marginLeft: 300, inset: 6, marginBottom: 46 },
+      ...{ width: 840, height: 90 + 22 * conditions.length, marginLeft: 330, inset: 6, marginBottom: 46 },
       x: { label: 'with memories less without, points' },
       y: { label: null, domain: conditions.map(({ name }) => name) },
       fx: { label: null, domain: Object.values(measures) },
