@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { prepareEmoji } from '#src/data/emoji-source.js';
 import { prepareIcons } from '#src/data/icons-source.js';
-import { readResults } from '#src/experiment/results.js';
+import { type Results, readResults } from '#src/experiment/results.js';
 import { experimentFolder, missingExperiment, runsOf } from './icons.js';
 import type { Chapter, Findings } from './record.js';
 import {
@@ -42,8 +42,13 @@ const full: Budget = {
 };
 
 /** Asks the models that a method left in an experiment, one for each seed. */
-async function askModels(answers: Answers, folder: string, method: string, setting = ''): Promise<void> {
-  for (const { name } of runsOf(readResults(join(folder, 'experiment.json')), method, setting)) {
+async function askModels(
+  answers: Answers,
+  { folder, results }: { folder: string; results: Results },
+  method: string,
+  setting = '',
+): Promise<void> {
+  for (const { name } of runsOf(results, method, setting)) {
     const { model, tokenizer } = await loadCheckpoint(join(folder, name, 'model.safetensors'));
     await answers.ask(method, modelJudge({ model, tokenizer: tokenizer! }));
   }
@@ -51,10 +56,11 @@ async function askModels(answers: Answers, folder: string, method: string, setti
 
 /** For each method that was trained on other corpora as well, what it then knows, and what both add to icons alone. */
 async function tellCorpora(found: Findings, ofIcons: Answers, { corpora, iterations }: Budget): Promise<void> {
-  const { methods, settings } = readResults(join(corpora, 'experiment.json'));
+  const results = readResults(join(corpora, 'experiment.json'));
+  const { methods, settings } = results;
   const others = new Map(settings.map((corpus) => [corpus, new Answers(ofIcons.sets, iterations)]));
   for (const [corpus, answers] of others)
-    for (const method of methods) await askModels(answers, corpora, method, corpus);
+    for (const method of methods) await askModels(answers, { folder: corpora, results }, method, corpus);
   const [, both] = settings;
   for (const [m, method] of methods.entries()) {
     const row = (set: JudgedSet, question: (typeof questionNames)[number]) => {
@@ -85,7 +91,7 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
   const data = await prepareEmoji({ size: side, cacheFolder });
   const own = await judgedSets(data, cacheFolder, pictures);
   const answers = new Answers([...own, ...(whole ? await packagedSets(cacheFolder, pictures) : [])], iterations);
-  for (const method of methods) await askModels(answers, folder, method);
+  for (const method of methods) await askModels(answers, { folder, results }, method);
   if (whole) {
     const icons = await prepareIcons({ size: side, cacheFolder });
     for (const [name, judge] of floorJudges(icons, icons.split.train)) await answers.ask(name, judge);

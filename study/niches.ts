@@ -3,10 +3,20 @@
  * changed. Each of the two has the learning rate that is best for it there.
  */
 import * as Plot from '@observablehq/plot';
-import { meanInterval } from '#src/evaluate/student.js';
 import { colours } from './figure.js';
 import type { Chapter, Findings } from './record.js';
-import { type Budget, begin, chosenRate, contrast, full, type Given, spread, trials } from './trials.js';
+import {
+  type Budget,
+  begin,
+  chosenRate,
+  contrast,
+  contrastInterval,
+  full,
+  type Given,
+  type Parts,
+  spread,
+  trials,
+} from './trials.js';
 import type { Measures } from './world.js';
 
 interface Condition {
@@ -36,10 +46,6 @@ const conditions: Condition[] = [
 
 const measures = { mrr: 'retrieval', probe: 'probe', zeroShot: 'zero-shot' } as const;
 
-/** Means and intervals of the paired differences, in points. */
-const difference = (withThem: readonly Measures[], without: readonly Measures[], id: string) =>
-  meanInterval(withThem.map((own, seed) => 100 * (own[id]! - without[seed]![id]!)));
-
 async function run(found: Findings, budget: Budget = full): Promise<void> {
   await begin();
   // Nobody chose a smaller one in the chapter on what leads, and half chose the largest.
@@ -61,18 +67,13 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
     alone.set(key, without);
     const withThem = await trained({ ...given, ...memory });
     const ids = Object.keys(measures) as (keyof typeof measures)[];
-    const less = (id: string) =>
-      contrast(
-        [
-          [1, withThem],
-          [-1, without],
-        ],
-        id,
-        100,
-      );
-    rows.push([name, ...ids.flatMap((id) => [spread(without, id, 100), less(id)])]);
+    const less: Parts = [
+      [1, withThem],
+      [-1, without],
+    ];
+    rows.push([name, ...ids.flatMap((id) => [spread(without, id, 100), contrast(less, id, 100)])]);
     for (const id of ids) {
-      const { mean, half } = difference(withThem, without, id);
+      const { mean, half } = contrastInterval(less, id, 100);
       marks.push({ condition: name, measure: measures[id], mean, low: mean - (half ?? 0), high: mean + (half ?? 0) });
     }
   }

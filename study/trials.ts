@@ -51,11 +51,19 @@ export function spread(runs: readonly Measures[], name: string, scale = 1): stri
   return uncertain(mean, sd);
 }
 
-/** What a combination of runs of the same seeds comes to, Σ factor · runs: mean and Student's 95 % interval. */
-export function contrast(parts: readonly (readonly [number, readonly Measures[]])[], name: string, scale = 1): string {
+/** Runs of the same seeds, each with the factor that it has in a combination of them. */
+export type Parts = readonly (readonly [factor: number, runs: readonly Measures[]])[];
+
+/** What a combination comes to, Σ factor · runs: mean and half of Student's 95 % interval. */
+export function contrastInterval(parts: Parts, name: string, scale = 1) {
   const own = parts[0]![1].map((_, seed) =>
     parts.reduce((sum, [factor, runs]) => sum + factor * scale * runs[seed]![name]!, 0),
   );
-  const { mean, half } = meanInterval(own);
+  return meanInterval(own);
+}
+
+/** {@link contrastInterval} as a text. */
+export function contrast(parts: Parts, name: string, scale = 1): string {
+  const { mean, half } = contrastInterval(parts, name, scale);
   return `${mean < 0 ? '' : '+'}${uncertain(mean, half)}`;
 }

@@ -88,7 +88,7 @@ export async function evaluateEmoji(
   let done = 0;
   const tick = () => onProgress(++done);
   const known = await allFeatures(model, data, data.split.train, ranks);
-  const memory = { images: known.embedding, texts: await namesOf(model, tokenizer, data, ranks), beta: memoryBeta };
+  const memory = { images: known.embedding, texts: namesOf(model, tokenizer, data, ranks), beta: memoryBeta };
   const answered = (embeddings: Tensor) => retrievedEmbeddings(embeddings, memory);
   tick();
   for (const { set, title, rows } of emojiSets(data)) {
@@ -132,12 +132,12 @@ const unitTexts = (...of: Parameters<typeof embedTextsOn>) =>
   noGrad(() => scoped(() => embedTextsOn(...of).l2Normalize()));
 
 /** Names of the training drawings, [drawings, dim], unit: each concept's is embedded once. */
-async function namesOf(
+function namesOf(
   model: CloobModel,
   tokenizer: ClipTokenizer,
   { concepts, drawings, split }: EmojiData,
   ranks: Group | undefined,
-): Promise<Tensor> {
+): Tensor {
   const rows = split.train.map((row) => drawings[row]!.concept);
   const distinct = [...new Set(rows)];
   const at = new Map(distinct.map((concept, i) => [concept, i]));

@@ -17,8 +17,8 @@ const chance = (count: number) => ks.map((k) => percent(Math.min(1, k / count)))
  */
 export function retrievalTable({ retrieval }: EmojiResults, label: string): string {
   const table = new Table({ style: { head: [], border: [] } });
-  const three = (content: string) => ({ content, colSpan: 3, hAlign: 'center' as const });
   const spanning = (content: string, colSpan: number) => ({ content, colSpan, hAlign: 'center' as const });
+  const three = (content: string) => spanning(content, 3);
   table.push(['', spanning(`${label}, picture and text`, 6), spanning('neighbours in training, by …', 9)]);
   table.push(['', three('embeddings'), three('memory'), three('embedding'), three('raw pixels'), three('HOG')]);
   table.push(['search, recall in %', ...cells([1, 2, 3, 4, 5].flatMap(() => ks.map((k) => `@${k}`)))]);
