@@ -8,11 +8,12 @@ import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { prepareEmoji } from '#src/data/emoji-source.js';
 import { prepareIcons } from '#src/data/icons-source.js';
 import { type Results, readResults } from '#src/experiment/results.js';
-import { experimentFolder, missingExperiment, runsOf } from './icons.js';
+import { experimentFolder, missingExperiment, runsOf, shortName } from './icons.js';
 import type { Chapter, Findings } from './record.js';
 import {
   Answers,
   difference,
+  differenceText,
   floorJudges,
   modelJudge,
   questionNames,
@@ -61,14 +62,16 @@ async function tellCorpora(found: Findings, ofIcons: Answers, { corpora, iterati
   const others = new Map(settings.map((corpus) => [corpus, new Answers(ofIcons.sets, iterations)]));
   for (const [corpus, answers] of others)
     for (const method of methods) await askModels(answers, { folder: corpora, results }, method, corpus);
-  const [, both] = settings;
+  const [alone, both] = settings;
+  others.get(alone!)!.tellNumbers(found, { emoji: methods[0]! });
+  others.get(both!)!.tellNumbers(found, { both: methods[0]! });
   for (const [m, method] of methods.entries()) {
     const row = (set: JudgedSet, question: (typeof questionNames)[number]) => {
       const own = [...others.values(), ofIcons].map((answers) => answers.of(set)[method]!);
       const seeds = own[1]!.length; // the first of those that icons have
       return [
         ...[set.title, questions[question], ...own.map((runs) => shareText(runs, question))],
-        difference(own[1]!, own[2]!.slice(0, seeds), question),
+        differenceText(difference(own[1]!, own[2]!.slice(0, seeds), question)),
       ];
     };
     found.table(
@@ -97,8 +100,15 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
     for (const [name, judge] of floorJudges(icons, icons.split.train)) await answers.ask(name, judge);
   }
   answers.tellShares(found);
+  answers.tellSizes(found);
+  answers.tellNumbers(found, Object.fromEntries(methods.map((method) => [shortName(method), method])));
+  if (whole) answers.tellNumbers(found, { pixels: 'raw pixels', hog: 'HOG' });
   const [first, ...others] = methods;
-  answers.tellDifferences(found, first!, others);
+  for (const [m, differences] of answers.tellDifferences(found, first!, others).entries()) {
+    const name = shortName(others[m]!);
+    found.number(`above-${name}`, differences.filter(({ low }) => low > 0).length);
+    found.number(`below-${name}`, differences.filter(({ high }) => high < 0).length);
+  }
   found.figure(
     'transfer',
     'Zero-shot accuracy, linear probe and retrieval of the methods trained on icons, raw pixels and HOG: a dot at each share, a line for its interval, a grey tick at what guessing reaches.',

@@ -84,6 +84,13 @@ function tellRetrieval(found: Findings, results: Results): void {
   found.number('guess', percent(all.reduce((sum, x) => sum + x, 0) / all.length));
 }
 
+/** What numbers of a method are called by: letters alone, in lower case. */
+export const shortName = (method: string): string =>
+  method
+    .toLowerCase()
+    .replace(/[^a-z]+/g, '-')
+    .replace(/-$/, '');
+
 /** Mean recall of every method, and the differences between those that have a seed in common. */
 function tellMethods(found: Findings, results: Results): void {
   const { methods, tuning } = results;
@@ -99,13 +106,11 @@ function tellMethods(found: Findings, results: Results): void {
       ...all.map((key) => withDeviation([...values(method).values()].map((metrics) => metrics[key]!))),
     ]),
   );
-  for (const method of methods) {
-    const short = method
-      .toLowerCase()
-      .replace(/[^a-z]+/g, '-')
-      .replace(/-$/, '');
-    found.number(`recall-${short}`, withDeviation([...values(method).values()].map(({ meanRecall }) => meanRecall!)));
-  }
+  for (const method of methods)
+    found.number(
+      `recall-${shortName(method)}`,
+      withDeviation([...values(method).values()].map(({ meanRecall }) => meanRecall!)),
+    );
   const difference = (one: string, other: string) => {
     const [a, b] = [values(one), values(other)];
     const apart = [...a.keys()]

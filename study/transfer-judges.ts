@@ -211,12 +211,21 @@ export function shareText(runs: readonly Hits[], question: Question): string {
   return `${percent(value)} [${percent(low)}, ${percent(high)}]`;
 }
 const signed = (x: number) => `${x < 0 ? '' : '+'}${percent(x)}`;
+/** A difference of shares, and how far it may be off. */
+export interface Difference {
+  value: number;
+  low: number;
+  high: number;
+}
+/** "+1.5 [+0.2, +2.7]", in points. */
+export const differenceText = ({ value, low, high }: Difference) =>
+  `${signed(value)} [${signed(low)}, ${signed(high)}]`;
 
 /**
  * One method's share less another's, with the middle 95 % of 2000 resamples of seeds and of trials, both of which are paired: how far the
  * difference may be off because these pictures, and these few trainings, were taken.
  */
-export function difference(one: readonly Hits[], other: readonly Hits[], question: Question): string {
+export function difference(one: readonly Hits[], other: readonly Hits[], question: Question): Difference {
   const apart = one.map((hits, s) => hits[question].map((hit, i) => Number(hit) - Number(other[s]![question][i])));
   const trials = apart[0]!.length;
   const random = new Random(1);
@@ -229,8 +238,7 @@ export function difference(one: readonly Hits[], other: readonly Hits[], questio
     }
     return sum / (trials * seeds.length);
   }).sort((a, b) => a - b);
-  const [low, high] = [resampled[49]!, resampled[1949]!];
-  return `${signed(mean(apart.map((own) => mean(own))))} [${signed(low)}, ${signed(high)}]`;
+  return { value: mean(apart.map((own) => mean(own))), low: resampled[49]!, high: resampled[1949]! };
 }
 
 /** The answers of several judges about several sets: each judge asked once, or once with every seed. */
@@ -276,34 +284,39 @@ export class Answers {
     }
   }
 
-  /** Numbers for the text: SET-pictures, SET-classes, and of each judge SET-QUESTION-SHORT. @param judges names by short ones */
-  tellNumbers(found: Findings, judges: Record<string, string>): void {
+  /** Numbers for the text: SET-pictures, SET-classes. */
+  tellSizes(found: Findings): void {
     for (const set of this.sets) {
       found.number(`${set.id}-pictures`, String(set.pictures.labels.length));
       found.number(`${set.id}-classes`, String(set.classes.length));
-      for (const question of questionNames)
-        for (const [short, name] of Object.entries(judges))
-          found.number(`${set.id}-${question}-${short}`, percent(shareOf(this.of(set)[name]!, question).value));
     }
   }
 
-  /** A table of how far other methods are from one. */
-  tellDifferences(found: Findings, base: string, others: readonly string[]): void {
+  /** Numbers for the text, of each judge SET-QUESTION-SHORT. @param judges names by short ones */
+  tellNumbers(found: Findings, judges: Record<string, string>): void {
+    for (const set of this.sets)
+      for (const question of questionNames)
+        for (const [short, name] of Object.entries(judges))
+          found.number(`${set.id}-${question}-${short}`, percent(shareOf(this.of(set)[name]!, question).value));
+  }
+
+  /** A table of how far other methods are from one, and these differences, of each of the others those of all sets and questions. */
+  tellDifferences(found: Findings, base: string, others: readonly string[]): Difference[][] {
+    const asked = this.sets.flatMap((set) => questionNames.map((question) => ({ set, question })));
+    const differences = others.map((name) =>
+      asked.map(({ set, question }) => difference(this.of(set)[name]!, this.of(set)[base]!, question)),
+    );
     found.table(
       'differences',
       `Each method less ${base}, in points, with 95 % intervals over seeds and pictures (bootstrap, paired).`,
       ['set', 'question', ...others],
-      this.sets.flatMap((set) =>
-        questionNames.map((question) => {
-          const own = this.of(set);
-          return [
-            set.title,
-            questions[question],
-            ...others.map((name) => difference(own[name]!, own[base]!, question)),
-          ];
-        }),
-      ),
+      asked.map(({ set, question }, i) => [
+        set.title,
+        questions[question],
+        ...differences.map((own) => differenceText(own[i]!)),
+      ]),
     );
+    return differences;
   }
 
   /** A panel for each set and question, a line for each judge. */
@@ -325,7 +338,7 @@ export class Answers {
       ...{
         width: 840,
         height: 66 + 18.7 * judges.length * this.sets.length,
-        marginLeft: 150,
+        marginLeft: 24 + 6.2 * Math.max(...judges.map(({ length }) => length)), // letters of ten pixels
         marginRight: 200,
         inset: 4,
       },

@@ -5,7 +5,16 @@
 import { fileURLToPath } from 'node:url';
 import { prepareEmoji } from '#src/data/emoji-source.js';
 import type { Chapter, Findings } from './record.js';
-import { Answers, difference, floorJudges, modelJudge, percent, questionNames, share } from './transfer-judges.js';
+import {
+  Answers,
+  difference,
+  differenceText,
+  floorJudges,
+  modelJudge,
+  percent,
+  questionNames,
+  share,
+} from './transfer-judges.js';
 import { type Method, trained, untrained, vocabulary } from './transfer-models.js';
 import { judgedSets, side } from './transfer-sets.js';
 import { begin } from './trials.js';
@@ -63,12 +72,13 @@ async function run(found: Findings, budget: Budget = full): Promise<void> {
   const rows = data.split.train.slice(0, most < full.pictures! ? most : data.split.train.length);
   for (const [name, judge] of floorJudges(data, rows)) await answers.ask(name, judge);
 
+  answers.tellSizes(found);
   answers.tellNumbers(found, quoted);
   for (const set of answers.sets)
     for (const question of questionNames)
       for (const [short, name] of Object.entries(contrasted)) {
         const own = answers.of(set);
-        found.number(`${set.id}-${question}-${short}`, difference(own[name]!, own.CLIP!, question));
+        found.number(`${set.id}-${question}-${short}`, differenceText(difference(own[name]!, own.CLIP!, question)));
       }
   answers.tellShares(found);
   const [clip, ...others] = methodNames;

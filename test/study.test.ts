@@ -90,7 +90,7 @@ describe('the study', function () {
     const runs = (...shares: number[]) =>
       shares.map((share) => ({ probe: Array.from({ length: 400 }, (_, i) => i < 400 * share) }));
     const ends = (one: unknown, other: unknown) =>
-      (transfer.difference(one, other, 'probe') as string)
+      (transfer.differenceText(transfer.difference(one, other, 'probe')) as string)
         .replaceAll('−', '-')
         .match(/[-+][\d.]+/g)!
         .map(Number);
