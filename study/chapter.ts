@@ -1,8 +1,12 @@
 /** What the chapters share: exact tensors and what is often asked of them. */
+import { fileURLToPath } from 'node:url';
 import { randn, type Tensor, tensor } from 'hopgrad';
 
 /** Chapters compute in double precision: their claims are identities. */
 export const exact = { dtype: 'float64', device: 'reference' } as const;
+
+/** Where prepared data is kept. */
+export const cacheFolder = fileURLToPath(new URL('../../.cache', import.meta.url));
 
 export function unitVectors(n: number, dim: number, seed: number): Tensor {
   return randn([n, dim], { ...exact, seed }).l2Normalize();

@@ -3,11 +3,11 @@
  * none of them was trained on; and the same of models that were trained on emoji, or on both.
  */
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { loadCheckpoint } from 'hopgrad/models/cloob';
 import { prepareEmoji } from '#src/data/emoji-source.js';
 import { prepareIcons } from '#src/data/icons-source.js';
 import { type Results, readResults } from '#src/experiment/results.js';
+import { cacheFolder } from './chapter.js';
 import { experimentFolder, missingExperiment, runsOf, shortName } from './icons.js';
 import type { Chapter, Findings } from './record.js';
 import {
@@ -35,7 +35,6 @@ interface Budget {
   whole: boolean;
 }
 
-const cacheFolder = fileURLToPath(new URL('../../.cache', import.meta.url));
 const corporaFolder = join(dirname(experimentFolder), 'corpora');
 const full: Budget = {
   ...{ folder: experimentFolder, corpora: corporaFolder },

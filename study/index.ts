@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { fileURLToPath } from 'node:url';
 import { bugZoo } from './bug-zoo.js';
 import { covariance } from './covariance.js';
+import { early } from './early.js';
 import { geometry } from './geometry.js';
 import { gram } from './gram.js';
 import { hopfield } from './hopfield.js';
@@ -30,6 +31,7 @@ const chapters: Chapter[] = [
   leads,
   sensitivity,
   niches,
+  early,
   transfer,
   icons,
   iconsTransfer,

@@ -39,6 +39,20 @@ export function untrained(method: Method, tokenizer: ClipTokenizer, seed: number
   return { model: createModel(modelConfig(options), { seed, initInvTau: options.initInvTau }), tokenizer };
 }
 
+/** What it takes to train a method on the training drawings, from its first step. */
+export function training(
+  method: Method,
+  { data, tokenizer, seed, steps }: { data: EmojiData; tokenizer: ClipTokenizer; seed: number; steps: number },
+) {
+  const options: TrainOptions = { ...presets.emoji, ...method.options, steps, seed };
+  const source = emojiSource(data, data.split.train, 'sampled');
+  const { model } = untrained(method, tokenizer, seed);
+  const transform = { ...preprocessing(model.config), ...(source.view && { view: source.view }) };
+  const loader = new Loader(source, { batchSize: options.batchSize, seed, transform, train: true, workers: 0 });
+  const trainer = new Trainer({ learner: new PictureLearner({ model, tokenizer }), loader, options });
+  return { model, loader, trainer };
+}
+
 /**
  * A model after `steps` steps on the training drawings.
  * @param folder where finished models are kept; one that is there is not trained again. null: nothing is kept
@@ -47,16 +61,11 @@ export async function trained(
   method: Method,
   given: { data: EmojiData; tokenizer: ClipTokenizer; seed: number; steps: number; folder: string | null },
 ): Promise<Trained> {
-  const { data, tokenizer, seed, steps, folder } = given;
+  const { tokenizer, seed, steps, folder } = given;
   const file = folder && join(folder, `${method.name.toLowerCase().replace(/\W+/g, '-')}-${steps}-${seed}.safetensors`);
   if (file && existsSync(file)) return { model: (await loadCheckpoint(file)).model, tokenizer };
   const began = performance.now();
-  const options: TrainOptions = { ...presets.emoji, ...method.options, steps, seed };
-  const source = emojiSource(data, data.split.train, 'sampled');
-  const { model } = untrained(method, tokenizer, seed);
-  const transform = { ...preprocessing(model.config), ...(source.view && { view: source.view }) };
-  const loader = new Loader(source, { batchSize: options.batchSize, seed, transform, train: true, workers: 0 });
-  const trainer = new Trainer({ learner: new PictureLearner({ model, tokenizer }), loader, options });
+  const { model, loader, trainer } = training(method, given);
   let loss = Number.NaN;
   await trainer.run({
     measureEvery: steps + 1, // embeddings are not watched

@@ -2,8 +2,8 @@
  * Transfer: what models trained on emoji make of pictures that they were never trained on, in the words of the paper's questions: zero-shot
  * classification, linear probe and retrieval, beside what needs no training of encoders, raw pixels and histograms of oriented gradients.
  */
-import { fileURLToPath } from 'node:url';
 import { prepareEmoji } from '#src/data/emoji-source.js';
+import { cacheFolder } from './chapter.js';
 import type { Chapter, Findings } from './record.js';
 import {
   Answers,
@@ -31,7 +31,6 @@ interface Budget {
   folder?: string | null;
 }
 
-const cacheFolder = fileURLToPath(new URL('../../.cache', import.meta.url));
 const full: Budget = {
   steps: 300,
   seeds: [1, 2, 3],

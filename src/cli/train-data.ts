@@ -82,8 +82,14 @@ export function requestOf(flags: DataFlags, limit?: number): CorpusRequest {
     throw new UsageError('train', { received: '--val-data without --train-data', expected: 'both, or none' });
   if (zeroShotData !== undefined && valData === undefined)
     throw new UsageError('train', { received: '--zero-shot-data without --val-data', expected: 'both, or none' });
+  const drawnToJudge = valData !== undefined && isDrawn(valData);
+  if (zeroShotData !== undefined && drawnToJudge)
+    throw new UsageError('train', {
+      received: `--zero-shot-data with --val-data ${valData}`,
+      expected: 'one of them: the pictures of these sets are classified by their own names',
+    });
   const drawn = trainData === undefined || isDrawn(trainData);
-  if (validation && !drawn)
+  if (validation && !drawn && !drawnToJudge)
     throw new UsageError('train', {
       received: '--validation with --train-data',
       expected: '--val-data, pairs of your own to choose by: the split is that of the embedded emoji, and of icons',
@@ -95,13 +101,14 @@ export function requestOf(flags: DataFlags, limit?: number): CorpusRequest {
     });
   const train = {
     ...dataRequest(trainData ?? 'emoji', flags, valData === undefined ? [] : [valData]),
-    ...(validation && { validation }),
+    ...(validation && drawn && { validation }),
     ...(samples !== undefined && { samples }),
     ...(factors && { factors }),
   };
+  const val = valData === undefined ? null : dataRequest(valData, flags, [trainData!]);
   return {
     train: limited(train),
-    val: valData === undefined ? null : limited(dataRequest(valData, flags, [trainData!])),
+    val: val && limited({ ...val, ...(validation && drawnToJudge && { validation }) }),
     zeroShot: zeroShotData === undefined ? null : limited(dataRequest(zeroShotData)),
   };
 }

@@ -2,7 +2,7 @@
 import { tensor } from '../autograd/create.js';
 import { noGrad } from '../autograd/graph.js';
 import type { EmbeddingPairs, EmbeddingTable } from '../data/embeddings.js';
-import { emojiSource } from '../data/emoji-source.js';
+import { type EmojiData, emojiSource } from '../data/emoji-source.js';
 import { Loader, type LoaderOptions } from '../data/loader.js';
 import { type DataRequest, type DataSpec, type OpenedData, openData } from '../data/open.js';
 import { checkCaptions, requireCaptions, type Source } from '../data/source.js';
@@ -115,6 +115,8 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     ...(options.ranks && { ranks: options.ranks }),
   };
   const transform = { ...preprocessing, ...(source.view && { view: source.view }) };
+  const judged = evaluated ?? (opened.emoji ? opened : null);
+  const pairs = judged?.emoji ? null : judged; // drawn data has sets of its own instead
   return {
     description: opened.description,
     spec: { train: opened.spec, val: evaluated?.spec ?? null, ...(classes && { zeroShot: classes.spec }) },
@@ -126,18 +128,19 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
       }),
     async evaluate(learner, label, validation) {
       const { model, tokenizer } = picturesOf(learner);
-      if (evaluated && validation) return pairEvaluation(validation.sets[0]!, label);
-      if (evaluated) return evaluatePairs(model, tokenizer, evaluated.source, { label, output, ...loading });
-      return opened.emoji ? evaluateOpened(model, tokenizer, opened, { label, output, ...loading }) : null;
+      if (pairs && validation) return pairEvaluation(validation.sets[0]!, label);
+      return judged ? evaluateOpened(model, tokenizer, judged, { label, output, ...loading }) : null;
     },
     evaluationSize(validated) {
-      if (evaluated) return validated ? 0 : (evaluated.source.size ?? 0);
-      return opened.emoji?.drawings.length ?? 0;
+      if (pairs) return validated ? 0 : (pairs.source.size ?? 0);
+      return judged?.emoji?.drawings.length ?? 0;
     },
-    validation: evaluated
-      ? pairValidation(evaluated.source, classes?.source, loading)
-      : emojiValidation(opened, options.ranks),
-    heldOut: evaluated || opened.emoji ? heldOutOf(evaluated ?? opened) : [],
+    validation: pairs
+      ? pairValidation(pairs.source, classes?.source, loading)
+      : judged && (evaluated || judged.spec.validation)
+        ? emojiValidation(judged.emoji!, options.ranks)
+        : null, // the test sets have no part in training, unless they were given for it
+    heldOut: judged ? heldOutOf(judged) : [],
   };
 }
 
@@ -191,9 +194,8 @@ async function accuracyOn(
   return { zeroShot: accuracy, classified: { pictures: labels.length, classes: classNames.length } };
 }
 
-/** The sets of the validation split. The test sets have no part in training. */
-function emojiValidation({ emoji, spec }: OpenedData, ranks: Group | undefined): ValidationData | null {
-  if (!emoji || !spec.validation) return null;
+/** The held-out sets of drawn data: of the validation split, or the test sets. */
+function emojiValidation(emoji: EmojiData, ranks: Group | undefined): ValidationData {
   const size = emojiSets(emoji).reduce((sum, { rows }) => sum + rows.length, 0);
   return {
     size,

@@ -134,6 +134,7 @@ describe('hopgrad, the command', function () {
       '0',
     ],
     [2, /--validation with --train-data/, ...small, '--validation'],
+    [2, /--zero-shot-data with --val-data emoji/, ...small, '--val-data', 'emoji', '--zero-shot-data', 'squares'],
     [2, /--validation with --val-data/, 'eval', '--validation', '--val-data', 'pairs.tsv'],
     [2, /--train-num-samples for pairs.tsv/, ...small, '--train-num-samples', '9'],
     [1, /folder.json: a folder; expected a readable file/, 'train', '--model', 'folder.json'],

@@ -36,17 +36,17 @@ describe('validation', () => {
 
   const quiet = { write: () => true };
   let runs = 0;
-  const makeRun = (settings: Partial<RunSettings>, options: Partial<TrainOptions> = {}): RunOptions => {
+  const makeRun = (settings: Partial<RunSettings>, options: Partial<TrainOptions> = {}, of = corpus): RunOptions => {
     const session = { command: 'npx hopgrad train', step: 0, device: 'wasm', description: '', node: '', platform: '' };
     const record: RunRecord = newRecord({
       hopgrad: '0.1.0',
       method: 'CLOOB',
       options: { ...presets.pairs, model: join(root, 'tiny.json'), batchSize: 4, epochs: 4, seed: 3, ...options },
-      data: corpus.spec,
+      data: of.spec,
       settings: { ...defaultSettings, workers: 0, ...settings },
       sessions: [{ date: '2026-01-02T03:04:05.000Z', ...session }],
     });
-    return { record, corpus, folder: new RunFolder(join(root, `run-${runs++}`)), checkpoint: null, output: quiet };
+    return { record, corpus: of, folder: new RunFolder(join(root, `run-${runs++}`)), checkpoint: null, output: quiet };
   };
   const lines = ({ path }: RunFolder, name: string) => readRows<EvaluationRow>(join(path, name));
   const weights = (folder: RunFolder) => readFileSync(folder.model);
@@ -172,6 +172,28 @@ describe('validation', () => {
     ])
       assert.match(text.replaceAll(/\s+│\n│\s+│/g, ''), part);
     assert.deepEqual(readdirSync(run.folder.path), []);
+  });
+
+  it('of drawn data is on what they hold out, whatever is trained on', async () => {
+    const model = join(root, 'tiny-32.json');
+    writeFileSync(model, JSON.stringify({ ...tinyConfig, image_resolution: 32 }));
+    const preprocessing = { size: 32, mean: [0, 0, 0], std: [1, 1, 1], background: [255, 255, 255] } as const;
+    const train = { path: join(root, 'pairs.tsv') };
+    const options = { preprocessing, workers: 0, output: quiet, cacheFolder: '.cache' };
+    for (const validation of [false, true]) {
+      const val = { path: 'emoji', limit: 20, ...(validation && { validation }) };
+      const drawn = await openCorpus({ train, val }, options);
+      const run = makeRun({ valFrequency: 1 }, { model, epochs: 1 }, drawn);
+      const { evaluation } = await runTraining(run);
+      const [row] = lines(run.folder, 'evaluations.jsonl');
+      assert.deepEqual(
+        row!.sets.map(({ set, pairs }) => [set, pairs]),
+        [['A', 20], ['B', 20], ['C', 20]], // biome-ignore format: a line
+      );
+      const { retrieval } = evaluation!.results as { retrieval: { set: string }[] };
+      assert.deepEqual([...new Set(retrieval.map(({ set }) => set))], ['A', 'B', 'C']);
+      assert.equal(drawn.spec.val!.validation ?? false, validation);
+    }
   });
 
   it('takes the loss over batches of the training’s size, every picture and caption once', async () => {
