@@ -28,7 +28,7 @@ describe('the study', function () {
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let zoo: any;
   /** Chapters that train, with little to do. */
-  const trained = ['geometry', 'leads', 'sensitivity', 'niches', 'transfer'];
+  const trained = ['geometry', 'leads', 'sensitivity', 'niches', 'early', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
   let icons: Chapter;
@@ -153,13 +153,17 @@ describe('the study', function () {
       const others = settings.map((setting, s) => ({ ...runs[2]!, name: `../Two-${2 - s}`, setting }));
       write(join(corpora, 'experiment.json'), { methods: ['Two'], settings, seeds: [1], runs: others });
       const found = new Findings(icons);
-      await icons.run(found, { folder });
+      const long = join(folder, 'long');
+      mkdirSync(long);
+      write(join(long, 'experiment.json'), { methods: ['Two'], runs: [{ ...runs[2]!, outcome: runs[3]!.outcome }] });
+      await icons.run(found, { folder, long });
       await iconsTransfer.run(found, { folder, corpora, pictures: 30, iterations: 5, whole: false });
       const table = (id: string) => (found.results as Results).parts.find((part) => part.id === id)!.table!;
       assert.match(table('methods'), /Two .* 16\.0 ± 2\.8 /);
       assert.match(table('imageToText'), /One .* 11\.1 ± 1\.4 \/ 11\.5 ± 1\.4 \/ 12\.0 ± 1\.4 /);
       assert.match(table('textToImage'), /guessing .* 0\.5 \/ 2\.5 \/ 5\.0 /);
       assert.match(table('paired'), /Two \| 5\.0 \[−7\.7, 17\.7\]/); // t = 12.7 for two seeds, s/√2 = 1
+      assert.match(table('longer'), /Two \|\s+1 \| 14\.0 → 18\.0 /);
       assert.match(table('digits'), /One .* \[/);
       const corporaRows = table('corpora-1')
         .split('\n')
