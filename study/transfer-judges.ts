@@ -338,7 +338,7 @@ export class Answers {
       ...{
         width: 840,
         height: 66 + 18.7 * judges.length * this.sets.length,
-        marginLeft: 24 + 6.2 * Math.max(...judges.map(({ length }) => length)), // letters of ten pixels
+        marginLeft: 24 + 7 * Math.max(...judges.map(({ length }) => length)),
         marginRight: 200,
         inset: 4,
       },
