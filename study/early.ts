@@ -48,9 +48,9 @@ const loob = (x: Tensor, y: Tensor, scale = invTau) =>
 const lossOfEqual = (n: number, scale = invTau) => (2 / scale) * Math.log(n - 1);
 
 /** What the memories of pictures and of captions answer: CLOOB compares these. */
-const answers = (x: Tensor, y: Tensor) => retrievePairs(x, y, { beta });
+export const answers = (x: Tensor, y: Tensor) => retrievePairs(x, y, { beta });
 /** The same with the mean of the batch taken off each kind of answer, as off the embeddings. */
-function centredAnswers(x: Tensor, y: Tensor): RetrievedPairs {
+export function centredAnswers(x: Tensor, y: Tensor): RetrievedPairs {
   const off = (t: Tensor) => t.sub(t.mean({ axis: 0, keepDims: true })).l2Normalize();
   const all = answers(x, y);
   return Object.fromEntries(Object.entries(all).map(([name, t]) => [name, off(t)])) as unknown as RetrievedPairs;
@@ -58,7 +58,7 @@ function centredAnswers(x: Tensor, y: Tensor): RetrievedPairs {
 
 type Answer = typeof answers;
 /** CLOOB's loss on answers: L(U_x, U_y) + L(V_y, V_x). */
-function onAnswers(answer: Answer, x: Tensor, y: Tensor): Tensor {
+export function onAnswers(answer: Answer, x: Tensor, y: Tensor): Tensor {
   const { imageFromImage, imageFromText, textFromText, textFromImage } = answer(x, y);
   const oneWay = (a: Tensor, b: Tensor) => infoLoobLoss(a, b, { invTau });
   return oneWay(imageFromImage, imageFromText).add(oneWay(textFromText, textFromImage)).div(invTau);

@@ -6,8 +6,9 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { init, Random } from 'hopgrad';
+import { init, Random, randn, type Tensor } from 'hopgrad';
 import { ClipTokenizer, configs, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
+import { cloobLoss } from 'hopgrad/nn';
 
 /** What a chapter leaves in study/results. */
 interface Results {
@@ -31,6 +32,8 @@ describe('the study', function () {
   const trained = ['geometry', 'leads', 'sensitivity', 'niches', 'early', 'transfer'];
   // biome-ignore lint/suspicious/noExplicitAny: the same
   let transfer: any;
+  // biome-ignore lint/suspicious/noExplicitAny: the same
+  let early: any;
   let icons: Chapter;
   let iconsTransfer: Chapter;
   let Findings: new (chapter: Chapter) => { results: Results; figures: Map<string, string> };
@@ -40,6 +43,7 @@ describe('the study', function () {
     execFileSync(process.execPath, [tsc, '-p', join(root, 'study')], { stdio: 'pipe' });
     const load = (name: string) => import(pathToFileURL(join(root, '.build/study', `${name}.js`)).href);
     [world, zoo, transfer] = [await load('world'), await load('bug-zoo'), await load('transfer-judges')];
+    early = await load('early');
     ({ icons } = await load('icons'));
     ({ iconsTransfer } = await load('icons-transfer'));
     let modules: Record<string, Chapter>[];
@@ -100,6 +104,20 @@ describe('the study', function () {
     assert.ok(mean === 50 && Math.abs(low! - 45.1) < 1 && Math.abs(high! - 54.9) < 1, `${low}, ${high}`);
     const [, from, to] = ends(runs(0.2, 0.8), runs(0, 0)); // either seed may be drawn twice
     assert.ok(from! < 22 && to! > 78, `${from}, ${to}`);
+  });
+
+  it('compares answers as the loss of CLOOB does, and centred ones have no mean', async () => {
+    const unit = (seed: number) => randn([12, 6], { dtype: 'float64', device: 'reference', seed }).l2Normalize();
+    const [x, y] = [unit(1), unit(2)];
+    const [own, expected] = [early.onAnswers(early.answers, x, y), cloobLoss(x, y, { invTau: 30, beta: 8 })];
+    assert.ok(Math.abs((await own.item()) - (await expected.item())) < 1e-12);
+    // Lengths are divided out: with the lengths that they had, the rows of each kind add up to nothing.
+    for (const [name, centred] of Object.entries(early.centredAnswers(x, y) as Record<string, Tensor>)) {
+      const plain = (early.answers(x, y) as Record<string, Tensor>)[name]!;
+      const off = plain.sub(plain.mean({ axis: 0, keepDims: true }));
+      const lengths = off.square().sum({ axis: 1, keepDims: true }).sqrt();
+      assert.ok((await centred.mul(lengths).sum({ axis: 0 }).abs().max().item()) < 1e-12, name);
+    }
   });
 
   it('has chapters of trainings whose quick forms find numbers wherever the full ones do', async () => {
