@@ -13,7 +13,7 @@
 import { noGrad, type Tensor } from 'hopgrad';
 import { Loader } from 'hopgrad/data';
 import { type ClipTokenizer, preprocessing } from 'hopgrad/models/cloob';
-import { infoLoobLoss, type RetrievedPairs, retrievePairs } from 'hopgrad/nn';
+import { hopfieldRetrieve, infoLoobLoss, type RetrievedPairs, retrievePairs } from 'hopgrad/nn';
 import { type EmojiData, emojiSource, prepareEmoji } from '#src/data/emoji-source.js';
 import { meanInterval } from '#src/evaluate/student.js';
 import { embedEmojiSets } from '#src/train/evaluate.js';
@@ -49,11 +49,14 @@ const lossOfEqual = (n: number, scale = invTau) => (2 / scale) * Math.log(n - 1)
 
 /** What the memories of pictures and of captions answer: CLOOB compares these. */
 export const answers = (x: Tensor, y: Tensor) => retrievePairs(x, y, { beta });
-/** The same with the mean of the batch taken off each kind of answer, as off the embeddings. */
+/** The same, with the mean over the batch taken off each kind of answer before it is divided by its norm, as of the embeddings. */
 export function centredAnswers(x: Tensor, y: Tensor): RetrievedPairs {
-  const off = (t: Tensor) => t.sub(t.mean({ axis: 0, keepDims: true })).l2Normalize();
-  const all = answers(x, y);
-  return Object.fromEntries(Object.entries(all).map(([name, t]) => [name, off(t)])) as unknown as RetrievedPairs;
+  const answer = (state: Tensor, stored: Tensor) => {
+    const raw = hopfieldRetrieve(state, stored, { beta });
+    return raw.sub(raw.mean({ axis: 0, keepDims: true })).l2Normalize();
+  };
+  const [imageFromImage, imageFromText] = [answer(x, x), answer(y, x)];
+  return { imageFromImage, imageFromText, textFromImage: answer(x, y), textFromText: answer(y, y) };
 }
 
 type Answer = typeof answers;

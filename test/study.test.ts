@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { init, Random, randn, type Tensor } from 'hopgrad';
 import { ClipTokenizer, configs, createModel, saveCheckpoint } from 'hopgrad/models/cloob';
-import { cloobLoss } from 'hopgrad/nn';
+import { cloobLoss, hopfieldRetrieve } from 'hopgrad/nn';
 
 /** What a chapter leaves in study/results. */
 interface Results {
@@ -111,12 +111,23 @@ describe('the study', function () {
     const [x, y] = [unit(1), unit(2)];
     const [own, expected] = [early.onAnswers(early.answers, x, y), cloobLoss(x, y, { invTau: 30, beta: 8 })];
     assert.ok(Math.abs((await own.item()) - (await expected.item())) < 1e-12);
-    // Lengths are divided out: with the lengths that they had, the rows of each kind add up to nothing.
-    for (const [name, centred] of Object.entries(early.centredAnswers(x, y) as Record<string, Tensor>)) {
-      const plain = (early.answers(x, y) as Record<string, Tensor>)[name]!;
-      const off = plain.sub(plain.mean({ axis: 0, keepDims: true }));
+    // Lengths are divided out: with those that they had, the rows of each kind add up to nothing.
+    const asked = { imageFromImage: [x, x], imageFromText: [y, x], textFromImage: [x, y], textFromText: [y, y] };
+    const centred = early.centredAnswers(x, y) as Record<string, Tensor>;
+    for (const [name, [state, stored]] of Object.entries(asked)) {
+      const raw = hopfieldRetrieve(state!, stored!, { beta: 8 });
+      const off = raw.sub(raw.mean({ axis: 0, keepDims: true }));
       const lengths = off.square().sum({ axis: 1, keepDims: true }).sqrt();
-      assert.ok((await centred.mul(lengths).sum({ axis: 0 }).abs().max().item()) < 1e-12, name);
+      const sum = centred[name]!.mul(lengths).sum({ axis: 0 });
+      assert.ok((await sum.abs().max().item()) < 1e-12, name);
+      assert.ok(
+        (await centred[name]!.mul(off)
+          .sum({ axis: 1 })
+          .sub(lengths.reshape([12]))
+          .abs()
+          .max()
+          .item()) < 1e-12,
+      );
     }
   });
 
