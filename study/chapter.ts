@@ -1,6 +1,8 @@
 /** What the chapters share: exact tensors and what is often asked of them. */
 import { fileURLToPath } from 'node:url';
 import { randn, type Tensor, tensor } from 'hopgrad';
+import { infoLoobLoss } from 'hopgrad/nn';
+import { meanInterval } from '#src/evaluate/student.js';
 
 /** Chapters compute in double precision: their claims are identities. */
 export const exact = { dtype: 'float64', device: 'reference' } as const;
@@ -41,3 +43,17 @@ export function deviation(numbers: ArrayLike<number>): number {
   const centre = mean(numbers);
   return Math.sqrt(mean(Array.from(numbers, (x) => (x - centre) ** 2)));
 }
+
+/** Mean ± standard deviation, in % unless scaled otherwise; of one value that alone. */
+export function withDeviation(numbers: readonly number[], { scale = 100, digits = 1 } = {}): string {
+  if (numbers.length === 0) return '';
+  const told = (x: number) => (scale * x).toFixed(digits).replace('-', '−');
+  const { mean: centre, sd } = meanInterval(numbers);
+  return sd === null ? told(centre) : `${told(centre)} ± ${told(sd)}`;
+}
+
+/** InfoLOOB both ways, on the scale of CLOOB's loss. */
+export const infoLoob = (x: Tensor, y: Tensor, invTau: number): Tensor =>
+  infoLoobLoss(x, y, { invTau })
+    .add(infoLoobLoss(y, x, { invTau }))
+    .div(invTau);

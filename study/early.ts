@@ -11,20 +11,17 @@
  * the few largest directions are left: D falls.
  */
 import { noGrad, type Tensor } from 'hopgrad';
-import { Loader } from 'hopgrad/data';
-import { type ClipTokenizer, preprocessing } from 'hopgrad/models/cloob';
+import type { ClipTokenizer } from 'hopgrad/models/cloob';
 import { hopfieldRetrieve, infoLoobLoss, type RetrievedPairs, retrievePairs } from 'hopgrad/nn';
-import { type EmojiData, emojiSource, prepareEmoji } from '#src/data/emoji-source.js';
-import { meanInterval } from '#src/evaluate/student.js';
+import { type EmojiData, prepareEmoji } from '#src/data/emoji-source.js';
 import { embedEmojiSets } from '#src/train/evaluate.js';
-import { PictureLearner } from '#src/train/learner.js';
 import { scoreSets } from '#src/train/validate.js';
-import { cacheFolder, mean, unitVectors, values } from './chapter.js';
+import { cacheFolder, infoLoob, mean, unitVectors, values, withDeviation } from './chapter.js';
 import { curves } from './figure.js';
 import type { Chapter, Findings } from './record.js';
-import { type Method, training, untrained, vocabulary } from './transfer-models.js';
+import { type Method, training, vocabulary } from './transfer-models.js';
 import { side } from './transfer-sets.js';
-import { begin, full as longTrials } from './trials.js';
+import { begin } from './trials.js';
 
 interface Budget {
   /** Of each training. */
@@ -35,14 +32,8 @@ interface Budget {
 }
 
 /** Six epochs. */
-const full: Budget = { steps: 222, seeds: longTrials.seeds.slice(0, 3) };
+const full: Budget = { steps: 222, seeds: [1, 2, 3] };
 const [beta, invTau, batchSize] = [8, 30, 128];
-
-/** InfoLOOB both ways, on the scale of CLOOB's loss. */
-const loob = (x: Tensor, y: Tensor, scale = invTau) =>
-  infoLoobLoss(x, y, { invTau: scale })
-    .add(infoLoobLoss(y, x, { invTau: scale }))
-    .div(scale);
 
 /** The loss of embeddings that are all equal. */
 const lossOfEqual = (n: number, scale = invTau) => (2 / scale) * Math.log(n - 1);
@@ -80,13 +71,13 @@ const ways: Record<string, Way> = {
   'memories, answers centred': { share: 1, answer: centredAnswers },
   'half, answers centred': { share: 0.5, answer: centredAnswers },
 };
-const wayLoss = ({ share, answer }: Way, x: Tensor, y: Tensor): Tensor => {
-  const [plain, remembered] = [() => loob(x, y), () => onAnswers(answer, x, y)];
-  if (share === 0 || share === 1) return share ? remembered() : plain();
-  return plain()
+function wayLoss({ share, answer }: Way, x: Tensor, y: Tensor): Tensor {
+  if (share === 0) return infoLoob(x, y, invTau);
+  if (share === 1) return onAnswers(answer, x, y);
+  return infoLoob(x, y, invTau)
     .mul(1 - share)
-    .add(remembered().mul(share));
-};
+    .add(onAnswers(answer, x, y).mul(share));
+}
 const centred: Method = { name: 'centred', options: { center: 'batch' } };
 
 /** L − 2τ ln(N−1) for unrelated vectors, over τ⁻¹/D. */
@@ -94,7 +85,7 @@ function unrelated(dim: number): number {
   const [n, scale, trials] = [256, 4, 60];
   const excess = Array.from({ length: trials }, (_, seed) => {
     const [x, y] = [unitVectors(n, dim, seed), unitVectors(n, dim, 1000 + seed)];
-    return values(loob(x, y, scale))[0]! - lossOfEqual(n, scale);
+    return values(infoLoob(x, y, scale))[0]! - lossOfEqual(n, scale);
   });
   return mean(excess) / (scale / dim);
 }
@@ -107,12 +98,9 @@ function dimensions(x: Tensor, y: Tensor): number {
 }
 
 /** What fresh encoders make of a batch. */
-async function fresh(found: Findings, { data, tokenizer }: Given): Promise<void> {
-  const { model } = untrained(centred, tokenizer, 1);
-  const source = emojiSource(data, data.split.train, 'sampled');
-  const transform = { ...preprocessing(model.config), ...(source.view && { view: source.view }) };
-  const loader = new Loader(source, { batchSize, seed: 1, transform, train: true, workers: 0 });
-  const learner = new PictureLearner({ model, tokenizer });
+async function fresh(found: Findings, given: Given): Promise<void> {
+  const { model, loader, trainer } = training(centred, { ...given, seed: 1, steps: 1 });
+  const { learner } = trainer;
   model.train();
   for await (const batch of loader.batches({ epoch: 0, row: 0, bad: 0 })) {
     const { images, texts } = noGrad(() => learner.encode(learner.inputs(batch), { microBatch: null }));
@@ -126,7 +114,7 @@ async function fresh(found: Findings, { data, tokenizer }: Given): Promise<void>
       `Fresh encoders, centred, a batch of ${batchSize} emoji and captions: D = 1 / mean s² of what is compared on the side of pictures and of captions, and the loss; that of equal embeddings is ${lossOfEqual(batchSize).toFixed(3)}.`,
       ['what is compared', 'D, pictures', 'D, captions', 'loss'],
       [
-        row('embeddings', plain, loob(images, texts)),
+        row('embeddings', plain, infoLoob(images, texts, invTau)),
         row('answers', answers(images, texts), onAnswers(answers, images, texts)),
         row('answers, centred', centredAnswers(images, texts), onAnswers(centredAnswers, images, texts)),
       ],
@@ -161,14 +149,12 @@ async function train(way: Way, { steps, seed, data, tokenizer }: Given & { steps
   });
   await loader.close();
   model.eval();
-  const { meanRecall } = await scoreSets(embedEmojiSets(model, tokenizer, data), { loss: loob, batchSize });
+  const { meanRecall } = await scoreSets(embedEmojiSets(model, tokenizer, data), {
+    loss: (x, y) => infoLoob(x, y, invTau),
+    batchSize,
+  });
   return { meanRecall, looks, loss: mean(losses.slice(-10)) };
 }
-
-const text = (numbers: readonly number[], digits: number) => {
-  const { mean: centre, sd } = meanInterval(numbers);
-  return `${centre.toFixed(digits)} ± ${(sd ?? 0).toFixed(digits)}`;
-};
 
 async function run(found: Findings, { steps, seeds, pictures }: Budget = full): Promise<void> {
   found.claim('unrelated', 'L − 2τ ln(N−1) is τ⁻¹/D for unrelated unit vectors', Math.abs(unrelated(64) - 1), 0.1);
@@ -184,20 +170,16 @@ async function run(found: Findings, { steps, seeds, pictures }: Budget = full): 
   for (const [i, [name, way]] of Object.entries(ways).entries()) {
     const runs: Awaited<ReturnType<typeof train>>[] = [];
     for (const seed of seeds) runs.push(await train(way, { ...given, steps, seed }));
-    const recall = text(
-      runs.map(({ meanRecall }) => 100 * meanRecall),
-      1,
+    const recall = withDeviation(runs.map(({ meanRecall }) => meanRecall));
+    const loss = withDeviation(
+      runs.map((one) => one.loss),
+      { scale: 1, digits: 3 },
     );
-    const last = runs.map(({ looks }) => looks.at(-1)!.images);
-    rows.push([
-      name,
-      recall,
-      text(
-        runs.map(({ loss }) => loss),
-        3,
-      ),
-      text(last, 2),
-    ]);
+    const cosine = withDeviation(
+      runs.map(({ looks }) => looks.at(-1)!.images),
+      { scale: 1, digits: 2 },
+    );
+    rows.push([name, recall, loss, cosine]);
     found.number(`recall-${i}`, recall);
     courses.push({
       label: name,

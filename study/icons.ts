@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { meanInterval } from '#src/evaluate/student.js';
 import { type Results, readResults } from '#src/experiment/results.js';
+import { withDeviation } from './chapter.js';
 import type { Chapter, Findings } from './record.js';
 import { percent } from './transfer-judges.js';
 
@@ -38,13 +39,6 @@ export function runsOf(
         : [],
     )
     .sort((a, b) => a.seed - b.seed);
-}
-
-/** "12.3 ± 0.4", in %. */
-function withDeviation(values: readonly number[]): string {
-  if (values.length === 0) return '';
-  const { mean, sd } = meanInterval(values);
-  return sd === null ? percent(mean) : `${percent(mean)} ± ${percent(sd)}`;
 }
 
 /** How icons that were held out are named: by every method, by the neighbours that its image encoder sees, and by what needs no encoders. */

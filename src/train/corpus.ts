@@ -116,7 +116,8 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
   };
   const transform = { ...preprocessing, ...(source.view && { view: source.view }) };
   const judged = evaluated ?? (opened.emoji ? opened : null);
-  const pairs = judged?.emoji ? null : judged; // drawn data has sets of its own instead
+  const drawn = judged?.emoji ?? null; // with sets of its own
+  const pairs = drawn ? null : judged;
   return {
     description: opened.description,
     spec: { train: opened.spec, val: evaluated?.spec ?? null, ...(classes && { zeroShot: classes.spec }) },
@@ -133,12 +134,12 @@ export async function openCorpus({ train, val, zeroShot }: CorpusRequest, option
     },
     evaluationSize(validated) {
       if (pairs) return validated ? 0 : (pairs.source.size ?? 0);
-      return judged?.emoji?.drawings.length ?? 0;
+      return drawn?.drawings.length ?? 0;
     },
     validation: pairs
       ? pairValidation(pairs.source, classes?.source, loading)
-      : judged && (evaluated || judged.spec.validation)
-        ? emojiValidation(judged.emoji!, options.ranks)
+      : drawn && (evaluated || opened.spec.validation)
+        ? emojiValidation(drawn, options.ranks)
         : null, // the test sets have no part in training, unless they were given for it
     heldOut: judged ? heldOutOf(judged) : [],
   };
